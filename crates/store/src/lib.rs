@@ -1,1 +1,31 @@
-//! (opening of this crate)
+//! The only crate that knows SQL: what a site has to remember, in one embedded database file.
+//!
+//! A [`Store`] hands out transactions: [`Store::write`] runs a closure over a [`Tx`] and everything
+//! it did becomes durable together, or not at all; [`Store::read`] sees one consistent state. The
+//! methods of `Tx` are the product's verbs. A closure runs on a blocking thread, does no other IO, and
+//! every list it reads has a limit.
+//!
+//! SQL is written so that a second engine can take the same text: numbered `$n` placeholders in
+//! ascending order, `BIGINT`, `TEXT`, `INSERT … ON CONFLICT`. Times are milliseconds since 1970 in UTC.
+
+mod database;
+mod error;
+mod installs;
+mod migrations;
+mod packages;
+mod site;
+mod status;
+mod sync;
+
+pub use database::{Store, Tx};
+pub use error::StoreError;
+pub use installs::{FeatureRow, InstallRun, InstalledRow, PrereqRow, RedistRow, SubStageRow};
+pub use packages::{ConditionRow, EvaluationInput, HistoryRow, ListedPackage, PackageRow};
+pub use site::SiteRow;
+pub use status::{
+    ComponentRow, NewStatusMessage, SeverityCounts, StateMessageRow, StatusFilter, StatusMessageRow,
+};
+pub use sync::SyncRow;
+
+#[cfg(test)]
+mod tests;

@@ -8,4 +8,5 @@ pub mod package;
 pub mod rule;
 pub mod state;
 pub mod state_message;
+pub mod transition;
 pub mod version;

@@ -1,0 +1,204 @@
+//! Opening the database and running transactions on it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use crate::error::StoreError;
+use crate::migrations;
+
+/// Connections kept for readers; more readers than this open one for themselves.
+const IDLE_READERS_MAX: usize = 4;
+/// How long a statement waits for another process's lock. There is none in normal operation.
+const BUSY_TIMEOUT_MS: u64 = 5_000;
+/// Prepared statements kept per connection.
+const STATEMENTS_MAX: usize = 128;
+
+/// A handle on the database; clones share it.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: PathBuf,
+    writer: Mutex<Connection>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+/// One transaction. Its methods, the product's verbs, are in this crate's other modules.
+pub struct Tx<'a> {
+    pub(crate) sql: &'a Connection,
+    pub(crate) path: &'a Path,
+}
+
+impl Store {
+    /// Opens or creates the database and brings it to the newest schema. Blocks.
+    pub fn open(path: &Path) -> Result<Store, StoreError> {
+        let engine = |source| StoreError::from_engine(path, source);
+        let mut writer = connect(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+        )?;
+        // FULL: with NORMAL the last acknowledged commits can vanish in a power cut.
+        writer
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 1000;",
+            )
+            .map_err(engine)?;
+        migrations::migrate(&mut writer, path, &migrations::STEPS)?;
+        Ok(Store {
+            inner: Arc::new(Inner {
+                path: path.to_owned(),
+                writer: Mutex::new(writer),
+                readers: Mutex::default(),
+            }),
+        })
+    }
+
+    /// Runs `work` in a write transaction on a blocking thread and commits what it did.
+    pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        let store = self.clone();
+        run_blocking(move || store.write_blocking(work)).await
+    }
+
+    /// Runs `work` in a write transaction on this thread.
+    pub fn write_blocking<T, E: From<StoreError>>(
+        &self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let path = self.inner.path.as_path();
+        let engine = |source| StoreError::from_engine(path, source);
+        let mut writer = lock(&self.inner.writer);
+        let transaction = writer
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(engine)?;
+        let value = work(&Tx {
+            sql: &transaction,
+            path,
+        })?;
+        transaction.commit().map_err(engine)?;
+        Ok(value)
+    }
+
+    /// Runs `work` over one consistent state of the database on a blocking thread.
+    pub async fn read<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        let store = self.clone();
+        run_blocking(move || store.read_blocking(work)).await
+    }
+
+    /// Runs `work` over one consistent state of the database on this thread.
+    pub fn read_blocking<T, E: From<StoreError>>(
+        &self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let path = self.inner.path.as_path();
+        let engine = |source| StoreError::from_engine(path, source);
+        let idle = lock(&self.inner.readers).pop();
+        let mut reader = match idle {
+            Some(connection) => connection,
+            None => connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+        };
+        let result = {
+            let transaction: Transaction<'_> = reader.transaction().map_err(engine)?;
+            work(&Tx {
+                sql: &transaction,
+                path,
+            })
+        };
+        let mut readers = lock(&self.inner.readers);
+        if readers.len() < IDLE_READERS_MAX {
+            readers.push(reader);
+        }
+        result
+    }
+}
+
+impl Tx<'_> {
+    pub(crate) fn engine(&self, source: rusqlite::Error) -> StoreError {
+        StoreError::from_engine(self.path, source)
+    }
+
+    /// Runs a statement that changes rows; returns how many.
+    pub(crate) fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
+        let mut statement = self.sql.prepare_cached(sql).map_err(|e| self.engine(e))?;
+        statement.execute(params).map_err(|e| self.engine(e))
+    }
+
+    /// Reads at most one row.
+    pub(crate) fn one<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        map: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        let mut statement = self.sql.prepare_cached(sql).map_err(|e| self.engine(e))?;
+        let mut rows = statement.query(params).map_err(|e| self.engine(e))?;
+        rows.next()
+            .and_then(|row| row.map(map).transpose())
+            .map_err(|e| self.engine(e))
+    }
+
+    /// Reads all rows of a statement that carries its own limit.
+    pub(crate) fn many<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        map: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut statement = self.sql.prepare_cached(sql).map_err(|e| self.engine(e))?;
+        let rows = statement.query_map(params, map).map_err(|e| self.engine(e))?;
+        rows.collect::<Result<_, _>>().map_err(|e| self.engine(e))
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    let engine = |source| StoreError::from_engine(path, source);
+    let connection =
+        Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(engine)?;
+    connection
+        .busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))
+        .map_err(engine)?;
+    connection
+        .pragma_update(None, "foreign_keys", true)
+        .map_err(engine)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(connection)
+}
+
+/// A panic inside a transaction rolled it back; the connection itself is still sound.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        // The closure panicked: carry the panic to the component that asked, which is supervised.
+        Err(failure) => match failure.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => std::panic::resume_unwind(Box::new("the runtime is shutting down")),
+        },
+    }
+}
+
+/// Milliseconds since 1970, as stored.
+pub(crate) fn millis(at: jiff::Timestamp) -> i64 {
+    at.as_millisecond()
+}
+
+/// The stored form back; out of range means damage, and reads as the epoch's edge.
+pub(crate) fn timestamp(millis: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+}

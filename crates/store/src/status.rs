@@ -1,0 +1,273 @@
+//! Status messages, state messages and what an administrator set for components.
+
+use domain::servicing::package::PackageGuid;
+use jiff::Timestamp;
+use rusqlite::params;
+
+use crate::database::{Tx, millis, timestamp};
+use crate::error::StoreError;
+use crate::packages::read_guid;
+
+/// A status message about to be stored.
+#[derive(Debug, Clone)]
+pub struct NewStatusMessage {
+    /// Id in the catalogue of messages.
+    pub message_id: u32,
+    /// 0x40000000, 0x80000000 or 0xC0000000.
+    pub severity: u32,
+    /// 256 milestone, 512 detail, 768 audit.
+    pub message_type: u32,
+    /// Component that raised it.
+    pub component: String,
+    /// Host it was raised on.
+    pub machine: String,
+    /// Site it belongs to.
+    pub site_code: String,
+    /// Process that raised it.
+    pub process_id: u32,
+    /// When, UTC.
+    pub recorded_at: Timestamp,
+    /// The text with its insertion strings in place.
+    pub text: String,
+    /// Up to ten strings.
+    pub insertion_strings: Vec<String>,
+}
+
+/// A stored status message.
+#[derive(Debug, Clone)]
+pub struct StatusMessageRow {
+    /// Key, ascending in time.
+    pub record_id: i64,
+    /// The message.
+    pub message: NewStatusMessage,
+}
+
+/// Which status messages to read.
+#[derive(Debug, Clone, Default)]
+pub struct StatusFilter {
+    /// Only of this component.
+    pub component: Option<String>,
+    /// Only of this severity.
+    pub severity: Option<u32>,
+    /// Only with this id.
+    pub message_id: Option<u32>,
+    /// Only at or after this instant.
+    pub since: Option<Timestamp>,
+    /// Only records before this one, for paging.
+    pub before: Option<i64>,
+}
+
+/// How many messages of each severity a component raised.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SeverityCounts {
+    /// Informational.
+    pub informational: u64,
+    /// Warning.
+    pub warning: u64,
+    /// Error.
+    pub error: u64,
+    /// Messages with an id that turns the component critical at once.
+    pub critical: u64,
+}
+
+/// What is remembered of a component between runs.
+#[derive(Debug, Clone)]
+pub struct ComponentRow {
+    /// Name.
+    pub name: String,
+    /// An administrator stopped it.
+    pub stopped: bool,
+    /// 0 verbose to 3 errors only.
+    pub log_level: u8,
+    /// Counts before this instant are left out of the summary.
+    pub tally_reset_at: Timestamp,
+}
+
+/// A stored state message.
+#[derive(Debug, Clone)]
+pub struct StateMessageRow {
+    /// Key, ascending in time.
+    pub id: i64,
+    /// Number.
+    pub number: u32,
+    /// Package, or all zeros for the whole sync.
+    pub guid: PackageGuid,
+    /// When.
+    pub recorded_at: Timestamp,
+    /// One line.
+    pub detail: String,
+}
+
+impl Tx<'_> {
+    /// Stores a status message.
+    pub fn record_status_message(&self, message: &NewStatusMessage) -> Result<(), StoreError> {
+        let strings = serde_json::to_string(&message.insertion_strings).unwrap_or_default();
+        self.execute(
+            "INSERT INTO status_message (message_id, severity, message_type, component, machine, site_code, process_id,
+                 recorded_at, message_text, insertion_strings)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            params![
+                message.message_id,
+                message.severity,
+                message.message_type,
+                message.component,
+                message.machine,
+                message.site_code,
+                message.process_id,
+                millis(message.recorded_at),
+                message.text,
+                strings
+            ],
+        )
+        .map(drop)
+    }
+
+    /// Status messages, newest first.
+    pub fn status_messages(
+        &self,
+        filter: &StatusFilter,
+        limit: u32,
+    ) -> Result<Vec<StatusMessageRow>, StoreError> {
+        self.many(
+            "SELECT id, message_id, severity, message_type, component, machine, site_code, process_id, recorded_at,
+                    message_text, insertion_strings
+             FROM status_message
+             WHERE ($1 IS NULL OR component = $2) AND ($3 IS NULL OR severity = $4) AND ($5 IS NULL OR message_id = $6)
+               AND ($7 IS NULL OR recorded_at >= $8) AND ($9 IS NULL OR id < $10)
+             ORDER BY id DESC LIMIT $11",
+            params![
+                filter.component,
+                filter.component,
+                filter.severity,
+                filter.severity,
+                filter.message_id,
+                filter.message_id,
+                filter.since.map(millis),
+                filter.since.map(millis),
+                filter.before,
+                filter.before,
+                limit
+            ],
+            |r| {
+                let strings: String = r.get(10)?;
+                Ok(StatusMessageRow {
+                    record_id: r.get(0)?,
+                    message: NewStatusMessage {
+                        message_id: r.get(1)?,
+                        severity: r.get(2)?,
+                        message_type: r.get(3)?,
+                        component: r.get(4)?,
+                        machine: r.get(5)?,
+                        site_code: r.get(6)?,
+                        process_id: r.get(7)?,
+                        recorded_at: timestamp(r.get(8)?),
+                        text: r.get(9)?,
+                        insertion_strings: serde_json::from_str(&strings).unwrap_or_default(),
+                    },
+                })
+            },
+        )
+    }
+
+    /// Counts a component's messages by severity since an instant.
+    pub fn severity_counts(
+        &self,
+        component: &str,
+        since: Timestamp,
+        critical_id: u32,
+    ) -> Result<SeverityCounts, StoreError> {
+        let rows: Vec<(i64, i64, i64)> = self.many(
+            "SELECT severity, COUNT(*), SUM(CASE WHEN message_id = $1 THEN 1 ELSE 0 END) FROM status_message
+             WHERE component = $2 AND recorded_at >= $3 GROUP BY severity LIMIT 16",
+            params![critical_id, component, millis(since)],
+            |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)),
+        )?;
+        let mut counts = SeverityCounts::default();
+        for (severity, count, critical) in rows {
+            match severity {
+                0x4000_0000 => counts.informational = count as u64,
+                0x8000_0000 => counts.warning = count as u64,
+                _ => counts.error = count as u64,
+            }
+            counts.critical += critical as u64;
+        }
+        Ok(counts)
+    }
+
+    /// Removes status and state messages older than an instant, a bounded number at a time.
+    pub fn remove_messages_before(&self, before: Timestamp, limit: u32) -> Result<usize, StoreError> {
+        let status = self.execute(
+            "DELETE FROM status_message WHERE id IN (SELECT id FROM status_message WHERE recorded_at < $1 ORDER BY id LIMIT $2)",
+            params![millis(before), limit],
+        )?;
+        let state = self.execute(
+            "DELETE FROM state_message WHERE id IN (SELECT id FROM state_message WHERE recorded_at < $1 ORDER BY id LIMIT $2)",
+            params![millis(before), limit],
+        )?;
+        Ok(status + state)
+    }
+
+    /// Stores a state message.
+    pub fn record_state_message(
+        &self,
+        number: u32,
+        guid: PackageGuid,
+        detail: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO state_message (number, guid, recorded_at, detail) VALUES ($1, $2, $3, $4)",
+            params![number, guid.to_string(), millis(now), detail],
+        )
+        .map(drop)
+    }
+
+    /// State messages, newest first.
+    pub fn state_messages(&self, limit: u32) -> Result<Vec<StateMessageRow>, StoreError> {
+        self.many(
+            "SELECT id, number, guid, recorded_at, detail FROM state_message ORDER BY id DESC LIMIT $1",
+            params![limit],
+            |r| {
+                Ok(StateMessageRow {
+                    id: r.get(0)?,
+                    number: r.get(1)?,
+                    guid: read_guid(r, 2)?,
+                    recorded_at: timestamp(r.get(3)?),
+                    detail: r.get(4)?,
+                })
+            },
+        )
+    }
+
+    /// What is remembered of a component.
+    pub fn component(&self, name: &str) -> Result<ComponentRow, StoreError> {
+        let row = self.one(
+            "SELECT stopped, log_level, tally_reset_at FROM component WHERE name = $1",
+            params![name],
+            |r| Ok((r.get::<_, i64>(0)? != 0, r.get::<_, u8>(1)?, r.get::<_, i64>(2)?)),
+        )?;
+        let (stopped, log_level, reset) = row.unwrap_or((false, 1, 0));
+        Ok(ComponentRow {
+            name: name.to_owned(),
+            stopped,
+            log_level,
+            tally_reset_at: timestamp(reset),
+        })
+    }
+
+    /// Remembers what an administrator set for a component.
+    pub fn record_component(&self, row: &ComponentRow) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO component (name, stopped, log_level, tally_reset_at) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (name) DO UPDATE SET stopped = excluded.stopped, log_level = excluded.log_level,
+                 tally_reset_at = excluded.tally_reset_at",
+            params![
+                row.name,
+                i64::from(row.stopped),
+                row.log_level,
+                millis(row.tally_reset_at)
+            ],
+        )
+        .map(drop)
+    }
+}
