@@ -35,7 +35,10 @@ impl FromStr for SiteCode {
         if characters != 3 {
             return Err(SiteCodeError::Length { characters });
         }
-        if let Some(found) = text.chars().find(|c| !(c.is_ascii_uppercase() || c.is_ascii_digit())) {
+        if let Some(found) = text
+            .chars()
+            .find(|c| !(c.is_ascii_uppercase() || c.is_ascii_digit()))
+        {
             return Err(SiteCodeError::Character { found });
         }
         if RESERVED.contains(&text) {
@@ -70,7 +73,10 @@ impl fmt::Display for SiteCodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SiteCodeError::Length { characters } => {
-                write!(f, "a site code has exactly 3 characters, this one has {characters}")
+                write!(
+                    f,
+                    "a site code has exactly 3 characters, this one has {characters}"
+                )
             }
             SiteCodeError::Character { found } => {
                 write!(f, "a site code has only A-Z and 0-9, this one has {found:?}")
@@ -91,7 +97,11 @@ mod tests {
     #[test]
     fn accepts_and_refuses() {
         let check = |text: &str, expected: Result<&str, SiteCodeError>| {
-            assert_eq!(text.parse::<SiteCode>().map(|c| c.to_string()), expected.map(str::to_owned), "{text}");
+            assert_eq!(
+                text.parse::<SiteCode>().map(|c| c.to_string()),
+                expected.map(str::to_owned),
+                "{text}"
+            );
         };
         check("CAS", Ok("CAS"));
         check("P01", Ok("P01"));

@@ -47,9 +47,14 @@ impl FromStr for SiteType {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        [Self::CentralAdministration, Self::StandAlonePrimary, Self::ChildPrimary, Self::Secondary]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| format!("{text:?} is no site type"))
+        [
+            Self::CentralAdministration,
+            Self::StandAlonePrimary,
+            Self::ChildPrimary,
+            Self::Secondary,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+        .ok_or_else(|| format!("{text:?} is no site type"))
     }
 }

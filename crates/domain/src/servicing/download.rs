@@ -38,8 +38,10 @@ pub fn plan(candidates: &[Candidate]) -> DownloadPlan {
     if let Some(busy) = candidates.iter().find(|candidate| candidate.state.is_busy()) {
         return DownloadPlan::BlockedBy(busy.guid);
     }
-    let mut wanted: Vec<(u8, PackageGuid)> =
-        candidates.iter().filter_map(|candidate| rank(candidate).map(|rank| (rank, candidate.guid))).collect();
+    let mut wanted: Vec<(u8, PackageGuid)> = candidates
+        .iter()
+        .filter_map(|candidate| rank(candidate).map(|rank| (rank, candidate.guid)))
+        .collect();
     wanted.sort_unstable();
     if wanted.is_empty() {
         return DownloadPlan::Nothing;
@@ -64,7 +66,13 @@ mod tests {
     use PackageState as S;
 
     fn candidate(guid: u128, state: PackageState, requested: bool, newest: bool) -> Candidate {
-        Candidate { guid: PackageGuid(guid), state, requested, newest_applicable: newest, attempts: 0 }
+        Candidate {
+            guid: PackageGuid(guid),
+            state,
+            requested,
+            newest_applicable: newest,
+            attempts: 0,
+        }
     }
 
     #[test]
@@ -72,7 +80,10 @@ mod tests {
         let check = |candidates: &[Candidate], expected: DownloadPlan| assert_eq!(plan(candidates), expected);
         let guids = |list: &[u128]| DownloadPlan::Fetch(list.iter().map(|g| PackageGuid(*g)).collect());
         check(&[], DownloadPlan::Nothing);
-        check(&[candidate(1, S::ApplicabilitySuccess, false, false)], DownloadPlan::Nothing);
+        check(
+            &[candidate(1, S::ApplicabilitySuccess, false, false)],
+            DownloadPlan::Nothing,
+        );
         check(
             &[
                 candidate(1, S::ApplicabilitySuccess, false, true),
@@ -84,7 +95,10 @@ mod tests {
             guids(&[3, 2, 1]),
         );
         check(
-            &[candidate(1, S::ApplicabilitySuccess, true, true), candidate(2, S::PrereqInProgress, false, false)],
+            &[
+                candidate(1, S::ApplicabilitySuccess, true, true),
+                candidate(2, S::PrereqInProgress, false, false),
+            ],
             DownloadPlan::BlockedBy(PackageGuid(2)),
         );
     }

@@ -72,7 +72,9 @@ pub fn steps(plan: &InstallPlan) -> Vec<Step> {
 pub fn rollback_steps(plan: &InstallPlan, started: usize) -> Vec<Step> {
     let begun = &steps(plan)[..started.min(steps(plan).len())];
     let mut undo = Vec::new();
-    let hook_ran = begun.iter().any(|step| matches!(step, Step::Before(_) | Step::After(_) | Step::Health));
+    let hook_ran = begun
+        .iter()
+        .any(|step| matches!(step, Step::Before(_) | Step::After(_) | Step::Health));
     if hook_ran || begun.contains(&Step::Switch) {
         undo.extend((0..plan.rollback.len()).map(Step::RollbackHook));
     }
@@ -88,7 +90,9 @@ pub fn rollback_steps(plan: &InstallPlan, started: usize) -> Vec<Step> {
 /// What to do, given what is done.
 pub fn next(plan: &InstallPlan, journal: &Journal) -> Next {
     match journal.rollback_done {
-        None => steps(plan).get(journal.steps_done).map_or(Next::Commit, |step| Next::Do(*step)),
+        None => steps(plan)
+            .get(journal.steps_done)
+            .map_or(Next::Commit, |step| Next::Do(*step)),
         Some(done) => rollback_steps(plan, journal.steps_done + 1)
             .get(done)
             .map_or(Next::RolledBack, |step| Next::Do(*step)),
@@ -315,9 +319,14 @@ impl SubStageState {
 
     /// The state with this number.
     pub fn from_code(code: u32) -> Option<Self> {
-        [Self::InProgress, Self::Success, Self::SuccessWithWarning, Self::Failed]
-            .into_iter()
-            .find(|state| state.code() == code)
+        [
+            Self::InProgress,
+            Self::Success,
+            Self::SuccessWithWarning,
+            Self::Failed,
+        ]
+        .into_iter()
+        .find(|state| state.code() == code)
     }
 }
 
@@ -328,7 +337,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn hook() -> Hook {
-        Hook { program: "bin/hook".into(), args: vec![], env: Default::default(), time_limit_s: 5, run_as: None }
+        Hook {
+            program: "bin/hook".into(),
+            args: vec![],
+            env: Default::default(),
+            time_limit_s: 5,
+            run_as: None,
+        }
     }
 
     fn plan(switch: bool, before: usize, after: usize, rollback: usize, health: bool) -> InstallPlan {
@@ -337,17 +352,30 @@ mod tests {
             before: vec![hook(); before],
             after: vec![hook(); after],
             rollback: vec![hook(); rollback],
-            health: health.then(|| HealthCheck { hook: hook(), attempts: 1, interval_s: 1 }),
+            health: health.then(|| HealthCheck {
+                hook: hook(),
+                attempts: 1,
+                interval_s: 1,
+            }),
         }
     }
 
     #[test]
     fn a_failed_health_check_is_undone_in_reverse() {
         let plan = plan(true, 1, 0, 1, true);
-        assert_eq!(steps(&plan), [Step::Place, Step::Before(0), Step::Switch, Step::Health]);
-        let journal = Journal { steps_done: 3, rollback_done: Some(0) };
+        assert_eq!(
+            steps(&plan),
+            [Step::Place, Step::Before(0), Step::Switch, Step::Health]
+        );
+        let journal = Journal {
+            steps_done: 3,
+            rollback_done: Some(0),
+        };
         assert_eq!(next(&plan, &journal), Next::Do(Step::RollbackHook(0)));
-        assert_eq!(rollback_steps(&plan, 4), [Step::RollbackHook(0), Step::SwitchBack, Step::Remove]);
+        assert_eq!(
+            rollback_steps(&plan, 4),
+            [Step::RollbackHook(0), Step::SwitchBack, Step::Remove]
+        );
         assert_eq!(rollback_steps(&plan, 1), [Step::Remove]);
     }
 

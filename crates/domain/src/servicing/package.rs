@@ -24,14 +24,24 @@ impl FromStr for PackageGuid {
         if lengths != [8, 4, 4, 4, 12] || !groups.iter().all(|g| g.bytes().all(|b| b.is_ascii_hexdigit())) {
             return Err(wrong());
         }
-        u128::from_str_radix(&groups.concat(), 16).map(PackageGuid).map_err(|_| wrong())
+        u128::from_str_radix(&groups.concat(), 16)
+            .map(PackageGuid)
+            .map_err(|_| wrong())
     }
 }
 
 impl fmt::Display for PackageGuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hex = format!("{:032X}", self.0);
-        write!(f, "{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+        write!(
+            f,
+            "{}-{}-{}-{}-{}",
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..]
+        )
     }
 }
 
@@ -80,8 +90,13 @@ pub enum Impact {
 
 impl Impact {
     /// Every area, in bit order.
-    pub const ALL: [Impact; 5] =
-        [Impact::SiteServer, Impact::Console, Impact::Client, Impact::NewFeatures, Impact::BugFixes];
+    pub const ALL: [Impact; 5] = [
+        Impact::SiteServer,
+        Impact::Console,
+        Impact::Client,
+        Impact::NewFeatures,
+        Impact::BugFixes,
+    ];
 
     /// The bit in the record's Impact field.
     pub fn bit(self) -> u8 {
@@ -295,10 +310,19 @@ mod tests {
     #[test]
     fn guids_are_written_one_way() {
         let plain = "8576527E-DDE7-4E3C-A0E1-6FB0F0A3B1C4";
-        for text in [plain, "8576527e-dde7-4e3c-a0e1-6fb0f0a3b1c4", "{8576527E-DDE7-4E3C-A0E1-6FB0F0A3B1C4}"] {
+        for text in [
+            plain,
+            "8576527e-dde7-4e3c-a0e1-6fb0f0a3b1c4",
+            "{8576527E-DDE7-4E3C-A0E1-6FB0F0A3B1C4}",
+        ] {
             assert_eq!(text.parse::<PackageGuid>().unwrap().to_string(), plain);
         }
-        for wrong in ["", "{8576527E-DDE7-4E3C-A0E1-6FB0F0A3B1C4", "8576527EDDE74E3CA0E16FB0F0A3B1C4", "../../etc/passwd"] {
+        for wrong in [
+            "",
+            "{8576527E-DDE7-4E3C-A0E1-6FB0F0A3B1C4",
+            "8576527EDDE74E3CA0E16FB0F0A3B1C4",
+            "../../etc/passwd",
+        ] {
             assert!(wrong.parse::<PackageGuid>().is_err(), "{wrong}");
         }
     }

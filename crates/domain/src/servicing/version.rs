@@ -31,10 +31,17 @@ impl FromStr for FullVersion {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} is no version; write it as 5.00.9106.1000");
         let parts: Vec<&str> = text.split('.').collect();
-        let [major, minor, build, revision] = parts.as_slice() else { return Err(wrong()) };
+        let [major, minor, build, revision] = parts.as_slice() else {
+            return Err(wrong());
+        };
         let number = |part: &str, digits_max: usize| {
-            let plain = !part.is_empty() && part.len() <= digits_max && part.bytes().all(|b| b.is_ascii_digit());
-            if plain { part.parse::<u32>().map_err(|_| wrong()) } else { Err(wrong()) }
+            let plain =
+                !part.is_empty() && part.len() <= digits_max && part.bytes().all(|b| b.is_ascii_digit());
+            if plain {
+                part.parse::<u32>().map_err(|_| wrong())
+            } else {
+                Err(wrong())
+            }
         };
         Ok(FullVersion {
             major: number(major, 4)? as u16,
@@ -47,7 +54,11 @@ impl FromStr for FullVersion {
 
 impl fmt::Display for FullVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:02}.{:04}.{:04}", self.major, self.minor, self.build, self.revision)
+        write!(
+            f,
+            "{}.{:02}.{:04}.{:04}",
+            self.major, self.minor, self.build, self.revision
+        )
     }
 }
 
@@ -58,11 +69,24 @@ mod tests {
     #[test]
     fn reads_and_writes() {
         let check = |text: &str, expected: Option<&str>| {
-            assert_eq!(text.parse::<FullVersion>().ok().map(|v| v.to_string()).as_deref(), expected, "{text}");
+            assert_eq!(
+                text.parse::<FullVersion>().ok().map(|v| v.to_string()).as_deref(),
+                expected,
+                "{text}"
+            );
         };
         check("5.00.9106.1000", Some("5.00.9106.1000"));
         check("5.0.1.2", Some("5.00.0001.0002"));
-        for wrong in ["", "5", "5.00.9106", "5.00.9106.1000.1", "5.00.-1.0", "5.00.9106.x", "5..1.1", "5.0.1.9999999999"] {
+        for wrong in [
+            "",
+            "5",
+            "5.00.9106",
+            "5.00.9106.1000.1",
+            "5.00.-1.0",
+            "5.00.9106.x",
+            "5..1.1",
+            "5.0.1.9999999999",
+        ] {
             check(wrong, None);
         }
     }

@@ -1,1 +1,105 @@
-//! To be written.
+//! The one catalogue of status messages: every id is declared here once, with severity, type,
+//! component and text, and raised by its component only.
+//!
+//! Ids of the original are used where its documentation names them (components-status-logs, section 4).
+//! Ours lie in the reserved range 60000 to 60999.
+
+mod catalogue;
+mod summary;
+
+pub use catalogue::StatusMessageId;
+pub use summary::{ComponentHealth, Counts, Thresholds};
+
+/// Severity (Severity).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Severity {
+    /// 0x40000000
+    Informational,
+    /// 0x80000000
+    Warning,
+    /// 0xC0000000
+    Error,
+}
+
+impl Severity {
+    /// The product's number.
+    pub fn code(self) -> u32 {
+        match self {
+            Severity::Informational => 0x4000_0000,
+            Severity::Warning => 0x8000_0000,
+            Severity::Error => 0xC000_0000,
+        }
+    }
+
+    /// The severity with this number.
+    pub fn from_code(code: u32) -> Option<Self> {
+        [Self::Informational, Self::Warning, Self::Error]
+            .into_iter()
+            .find(|severity| severity.code() == code)
+    }
+
+    /// The word for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Informational => "informational",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        }
+    }
+
+    /// The letter of trace lines.
+    pub fn letter(self) -> char {
+        match self {
+            Severity::Informational => 'I',
+            Severity::Warning => 'W',
+            Severity::Error => 'E',
+        }
+    }
+}
+
+/// What kind of event a message tells (MessageType).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MessageType {
+    /// 256: the end of an operation.
+    Milestone,
+    /// 512: a step.
+    Detail,
+    /// 768: an administrator's action.
+    Audit,
+}
+
+impl MessageType {
+    /// The product's number.
+    pub fn code(self) -> u32 {
+        match self {
+            MessageType::Milestone => 256,
+            MessageType::Detail => 512,
+            MessageType::Audit => 768,
+        }
+    }
+
+    /// The kind with this number.
+    pub fn from_code(code: u32) -> Option<Self> {
+        [Self::Milestone, Self::Detail, Self::Audit]
+            .into_iter()
+            .find(|kind| kind.code() == code)
+    }
+
+    /// The word for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MessageType::Milestone => "milestone",
+            MessageType::Detail => "detail",
+            MessageType::Audit => "audit",
+        }
+    }
+
+    /// The letter of trace lines.
+    pub fn letter(self) -> char {
+        match self {
+            MessageType::Milestone => 'M',
+            MessageType::Detail => 'D',
+            MessageType::Audit => 'A',
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! One synchronisation cycle: refresh the trusted metadata, take over the changed shards of the
+//! catalogue, hand them to the hierarchy manager.
+//!
+//! Until every changed shard is verified on disk nothing in the database changes; then all of it
+//! changes in one transaction.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use domain::component::ComponentName;
+use domain::servicing::state_message::StateMessage as M;
+use executive::{Activation, ComponentError};
+use feed::{FeedClient, FeedError, FolderTrust, Limits, Reason};
+use protocol::catalogue;
+use store::{ListedPackage, StoreError};
+
+use crate::context::{SiteContext, WHOLE_SYNC, state_message, whole_story};
+use crate::way_out;
+
+/// The delegated role whose targets are the shards of the catalogue.
+const CATALOGUE_ROLE: &str = "catalogue";
+
+/// Runs a cycle. A feed that cannot be reached or believed is no failure of this component: it is
+/// recorded with its reason, nothing else changes, and the reason is returned.
+pub async fn synchronise(context: &Arc<SiteContext>, cx: &mut Activation<'_>) -> Result<Option<String>, ComponentError> {
+    let now = cx.now();
+    cx.progress("checking the feed for updates");
+    context
+        .store
+        .write::<_, StoreError, _>(move |tx| {
+            tx.record_sync_started(now)?;
+            state_message(tx, M::StartProcess, WHOLE_SYNC, "", now)?;
+            state_message(tx, M::StartVerifyManifest, WHOLE_SYNC, "", now)
+        })
+        .await?;
+    match take_over(context, cx).await {
+        Ok(roles) => {
+            let now = cx.now();
+            let next_at = cx.jittered_next(context.settings.check_interval);
+            context
+                .store
+                .write::<_, StoreError, _>(move |tx| {
+                    state_message(tx, M::ManifestDownloaded, WHOLE_SYNC, "", now)?;
+                    // A new cycle is a new chance for what the last one gave up.
+                    tx.clear_attempts(None)?;
+                    tx.record_sync_succeeded(now, next_at, &roles)
+                })
+                .await?;
+            context.wake(ComponentName::HierarchyManager);
+            Ok(None)
+        }
+        Err(SyncFailure::Local(failure)) => Err(failure),
+        Err(SyncFailure::Feed(failure)) => {
+            let reason = failure.reason();
+            record_failure(context, cx, reason, whole_story(&failure)).await.map(Some)
+        }
+        Err(SyncFailure::Catalogue(problem)) => record_failure(context, cx, Reason::Malformed, problem).await.map(Some),
+    }
+}
+
+enum SyncFailure {
+    Feed(FeedError),
+    Catalogue(String),
+    Local(ComponentError),
+}
+
+impl From<FeedError> for SyncFailure {
+    fn from(failure: FeedError) -> Self {
+        SyncFailure::Feed(failure)
+    }
+}
+
+impl From<StoreError> for SyncFailure {
+    fn from(failure: StoreError) -> Self {
+        SyncFailure::Local(failure.into())
+    }
+}
+
+/// Refreshes the metadata and stores the changed shards; returns the role versions as JSON.
+async fn take_over(context: &Arc<SiteContext>, cx: &mut Activation<'_>) -> Result<String, SyncFailure> {
+    let transport = way_out::transport(context).map_err(SyncFailure::Local)?;
+    let trust = FolderTrust::open(context.directory.trust())?;
+    let mut client = FeedClient::new(transport, trust, Limits::default())?;
+    let refreshed = client.refresh(cx.now()).await?;
+    let now = cx.now();
+    context
+        .store
+        .write::<_, StoreError, _>(move |tx| {
+            state_message(tx, M::StartVerifyManifestFileTrusted, WHOLE_SYNC, "", now)?;
+            state_message(tx, M::VerifiedManifest, WHOLE_SYNC, "", now)
+        })
+        .await?;
+    tracing::info!(
+        "the feed is trusted: timestamp version {}, {}",
+        refreshed.after.timestamp_version(),
+        if refreshed.changed { "changed since the last check" } else { "unchanged" }
+    );
+    let roles = serde_json::to_string(&way_out::role_versions(&refreshed)).unwrap_or_default();
+    let known = context.store.read::<_, StoreError, _>(|tx| tx.shards()).await?;
+    if !refreshed.changed && !known.is_empty() {
+        return Ok(roles);
+    }
+    let listed = client.role_targets(CATALOGUE_ROLE, cx.now()).await?;
+    let folder = context.directory.catalogue();
+    std::fs::create_dir_all(&folder)
+        .map_err(|source| SyncFailure::Local(ComponentError::new(format!("cannot create {}: {source}", folder.display()))))?;
+    let mut fresh: Vec<(String, String, PathBuf)> = Vec::new();
+    for target in &listed {
+        let sha256 = target.sha256_hex();
+        if known.iter().any(|(name, hash)| *name == target.path && *hash == sha256) {
+            continue;
+        }
+        if target.length > catalogue::SHARD_BYTES_MAX {
+            return Err(SyncFailure::Catalogue(format!(
+                "{} has {} bytes, more than the {} a catalogue shard may have",
+                target.path,
+                target.length,
+                catalogue::SHARD_BYTES_MAX
+            )));
+        }
+        let path = folder.join(&sha256);
+        client.download_target(target, &path, &mut |_| {}).await?;
+        fresh.push((target.path.clone(), sha256, path));
+    }
+    let gone: Vec<String> =
+        known.into_iter().map(|(name, _)| name).filter(|name| !listed.iter().any(|t| t.path == *name)).collect();
+    let removable: Vec<PathBuf> = fresh.iter().map(|(_, _, path)| path.clone()).collect();
+    let changed = fresh.len() + gone.len();
+    context
+        .store
+        .write(move |tx| {
+            for (name, sha256, path) in &fresh {
+                let packages = read_shard(name, path)?;
+                tx.store_shard(name, &packages, now)?;
+                tx.record_shard(name, Some(sha256))?;
+            }
+            for name in &gone {
+                tx.store_shard(name, &[], now)?;
+                tx.record_shard(name, None)?;
+            }
+            Ok::<_, ShardError>(())
+        })
+        .await
+        .map_err(|failure| match failure {
+            ShardError::Store(failure) => SyncFailure::Local(failure.into()),
+            ShardError::Content(problem) => SyncFailure::Catalogue(problem),
+        })?;
+    tracing::info!("{changed} catalogue shard(s) taken over");
+    for path in removable {
+        if let Err(failure) = std::fs::remove_file(&path) {
+            tracing::info!("{} stays behind: {failure}", path.display());
+        }
+    }
+    Ok(roles)
+}
+
+enum ShardError {
+    Store(StoreError),
+    Content(String),
+}
+
+impl From<StoreError> for ShardError {
+    fn from(failure: StoreError) -> Self {
+        ShardError::Store(failure)
+    }
+}
+
+/// Reads the verified shard; a record that this release cannot read fails the whole take-over.
+fn read_shard(name: &str, path: &std::path::Path) -> Result<Vec<ListedPackage>, ShardError> {
+    let problem = |text: String| ShardError::Content(format!("catalogue shard {name}: {text}"));
+    let file = std::fs::File::open(path).map_err(|e| problem(format!("{}: {e}", path.display())))?;
+    let mut packages = Vec::new();
+    for line in catalogue::read_shard(std::io::BufReader::new(file)).map_err(|e| problem(whole_story(&e)))? {
+        let (line, record) = line.map_err(|e| problem(whole_story(&e)))?;
+        packages.push(ListedPackage {
+            guid: record.guid,
+            name: record.name().to_owned(),
+            full_version: record.full_version,
+            released_at: record.released,
+            record: line,
+        });
+    }
+    Ok(packages)
+}
+
+async fn record_failure(
+    context: &Arc<SiteContext>,
+    cx: &mut Activation<'_>,
+    reason: Reason,
+    text: String,
+) -> Result<String, ComponentError> {
+    let now = cx.now();
+    let failures = context.store.read::<_, StoreError, _>(|tx| tx.sync()).await?.failures_in_row;
+    let next_at = cx.backoff_next(failures + 1).min(cx.jittered_next(context.settings.check_interval));
+    tracing::warn!("synchronisation with the feed failed ({reason}): {text}; next try at {next_at}");
+    let message = context.status_message(way_out::status_of(reason), &[&text, &next_at.to_string()], now);
+    let recorded = text.clone();
+    context
+        .store
+        .write::<_, StoreError, _>(move |tx| {
+            if reason.is_attack() {
+                state_message(tx, M::StartVerifyManifestFileTrusted, WHOLE_SYNC, "", now)?;
+            }
+            state_message(tx, M::SyncFailed, WHOLE_SYNC, reason.as_str(), now)?;
+            tx.record_status_message(&message)?;
+            tx.record_sync_failed(now, next_at, reason.as_str(), &recorded)
+        })
+        .await?;
+    Ok(text)
+}

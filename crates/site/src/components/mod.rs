@@ -1,0 +1,30 @@
+//! The components of a site, one file each. A component observes the store, lets the domain plan,
+//! carries the plan out and reports; it takes no input, so that a restart, a wake-up and the timer are
+//! one code path.
+
+mod distribution_manager;
+mod downloader;
+mod hierarchy_manager;
+mod site_component_manager;
+mod state_system;
+mod status_manager;
+mod update_installer;
+
+use std::sync::Arc;
+
+use executive::Component;
+
+use crate::context::SiteContext;
+
+/// Every component of a stand-alone primary site with a co-located service connection point.
+pub fn all(context: &Arc<SiteContext>) -> Vec<Arc<dyn Component>> {
+    vec![
+        Arc::new(site_component_manager::SiteComponentManager::new(context.clone())),
+        Arc::new(status_manager::StatusManager::new(context.clone())),
+        Arc::new(state_system::StateSystem::new(context.clone())),
+        Arc::new(hierarchy_manager::HierarchyManager::new(context.clone())),
+        Arc::new(downloader::Downloader::new(context.clone())),
+        Arc::new(distribution_manager::DistributionManager::new(context.clone())),
+        Arc::new(update_installer::UpdateInstaller::new(context.clone())),
+    ]
+}
