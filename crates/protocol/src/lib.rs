@@ -1,1 +1,7 @@
-//! (opening of this crate)
+//! What crosses a machine or process boundary, in versioned forms: catalogue records and API types.
+//!
+//! Wire types are converted to and from the domain's here, with every bound checked, so that the
+//! domain never depends on how something is written down.
+
+pub mod api;
+pub mod catalogue;

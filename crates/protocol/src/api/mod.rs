@@ -1,0 +1,14 @@
+//! Requests and answers of the local REST API; also what `--json` prints. Times are RFC 3339.
+
+mod components;
+mod site;
+mod status;
+mod updates;
+
+pub use components::{ActionRequest, ComponentAction, ComponentInfo, LogLevelRequest, WaitingInfo};
+pub use site::{ApiProblem, ContentStats, SiteShow, SyncStatus, TrustedRoleInfo};
+pub use status::{ComponentStatusInfo, StateMessageInfo, StatusMessageInfo, StatusMessageQuery, ThresholdInfo};
+pub use updates::{
+    ConditionInfo, FeatureInfo, FeatureRequest, HistoryEntry, InstallRequest, PrereqResult, RedistInfo, ResetRequest,
+    SiteUpdateStatus, StateInfo, SubStageInfo, TransferInfo, UpdateDetail, UpdateSummary, WhyReport,
+};

@@ -1,0 +1,103 @@
+//! Status and state messages, and the health of components that follows from them.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+/// A stored status message.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct StatusMessageInfo {
+    /// Key, ascending in time.
+    pub record_id: i64,
+    /// Id in the catalogue of messages.
+    pub message_id: u32,
+    /// `informational`, `warning` or `error`.
+    pub severity: String,
+    /// The product's number for the severity.
+    pub severity_code: u32,
+    /// `milestone`, `detail` or `audit`.
+    pub message_type: String,
+    /// Component that raised it.
+    pub component: String,
+    /// Machine it was raised on.
+    pub machine: String,
+    /// Site it belongs to.
+    pub site_code: String,
+    /// Process that raised it.
+    pub process_id: u32,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub time: Timestamp,
+    /// Its text.
+    pub text: String,
+    /// Its insertion strings.
+    pub insertion_strings: Vec<String>,
+}
+
+/// Which status messages to list.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct StatusMessageQuery {
+    /// Only of this component.
+    pub component: Option<String>,
+    /// Only `informational`, `warning` or `error`.
+    pub severity: Option<String>,
+    /// Only with this message id.
+    pub id: Option<u32>,
+    /// Only at or after this time (RFC 3339).
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    /// Only records before this key, for the next page.
+    pub before: Option<i64>,
+    /// Most messages, 1 to 1000; 100 unless given.
+    pub limit: Option<u32>,
+}
+
+/// The health of a component by its messages.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ComponentStatusInfo {
+    /// Component.
+    pub component: String,
+    /// `OK`, `Warning` or `Critical`.
+    pub status: String,
+    /// Informational messages since `since`.
+    pub informational: u64,
+    /// Warnings since `since`.
+    pub warning: u64,
+    /// Errors since `since`.
+    pub error: u64,
+    /// Begin of the tally: local midnight, or the last reset if that is later.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// Token of the tally interval.
+    pub tally_interval: String,
+}
+
+/// The counts at which a component changes colour.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ThresholdInfo {
+    /// Severity it is about.
+    pub severity: String,
+    /// Count that makes it a warning.
+    pub warning_at: u64,
+    /// Count that makes it critical.
+    pub critical_at: u64,
+}
+
+/// A state message: progress by number.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct StateMessageInfo {
+    /// Key, ascending in time.
+    pub id: i64,
+    /// Number.
+    pub number: u32,
+    /// Name.
+    pub name: String,
+    /// Package; all zeros for the whole sync.
+    pub guid: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub time: Timestamp,
+    /// One line.
+    pub detail: String,
+}
