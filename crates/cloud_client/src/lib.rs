@@ -1,1 +1,14 @@
-//! (opening of this crate)
+//! The only way out to the vendor: feeds over HTTPS, or over anything `file:` reaches, behind the same trait and so
+//! through the same checks.
+//!
+//! Nothing that comes through here is trusted; TUF verifies it. TLS protects what is asked for from onlookers, and is
+//! therefore never given up once a connection had it. This crate sends no usage data and stores nothing.
+
+mod https;
+mod location;
+mod options;
+mod pace;
+
+pub use https::HttpsTransport;
+pub use location::{Location, LocationError, open};
+pub use options::{HttpsOptions, ProxyChoice};

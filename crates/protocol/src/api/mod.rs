@@ -7,8 +7,11 @@ mod updates;
 
 pub use components::{ActionRequest, ComponentAction, ComponentInfo, LogLevelRequest, WaitingInfo};
 pub use site::{ApiProblem, ContentStats, SiteShow, SyncStatus, TrustedRoleInfo};
-pub use status::{ComponentStatusInfo, StateMessageInfo, StatusMessageInfo, StatusMessageQuery, ThresholdInfo};
+pub use status::{
+    ComponentStatusInfo, StateMessageInfo, StatusMessageInfo, StatusMessageQuery, ThresholdInfo,
+};
 pub use updates::{
-    ConditionInfo, FeatureInfo, FeatureRequest, HistoryEntry, InstallRequest, PrereqResult, RedistInfo, ResetRequest,
-    SiteUpdateStatus, StateInfo, SubStageInfo, TransferInfo, UpdateDetail, UpdateSummary, WhyReport,
+    ConditionInfo, FeatureInfo, FeatureRequest, HistoryEntry, InstallRequest, PrereqResult, RedistInfo,
+    ResetRequest, SiteUpdateStatus, StateInfo, SubStageInfo, TransferInfo, UpdateDetail, UpdateSummary,
+    WhyReport,
 };

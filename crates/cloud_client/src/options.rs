@@ -1,0 +1,55 @@
+//! How to connect: roots, proxy, patience.
+
+use std::time::Duration;
+
+/// Which proxy to go through.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ProxyChoice {
+    /// What the environment of the process says (`HTTPS_PROXY`, `NO_PROXY` and their relatives).
+    #[default]
+    System,
+    /// None, whatever the environment says.
+    None,
+    /// This one, for everything.
+    Url {
+        /// The proxy's URL, without credentials.
+        url: String,
+        /// User name and password, where it asks for them.
+        credentials: Option<(String, String)>,
+    },
+}
+
+/// How an [`HttpsTransport`](crate::HttpsTransport) connects.
+#[derive(Debug, Clone)]
+pub struct HttpsOptions {
+    /// Certificates in PEM form (one file may hold several) that are trusted beside those of the system.
+    pub extra_roots_pem: Vec<Vec<u8>>,
+    /// Which proxy to use.
+    pub proxy: ProxyChoice,
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// How long the other side may be silent.
+    pub idle_timeout: Duration,
+    /// How long one metadata file may take from request to last byte.
+    pub metadata_timeout: Duration,
+    /// The least a target must bring within each [`HttpsOptions::pace_window`], in bytes: against servers that keep a
+    /// client busy for ever with a trickle.
+    pub pace_bytes_min: u64,
+    /// The time over which the pace is measured.
+    pub pace_window: Duration,
+}
+
+impl Default for HttpsOptions {
+    /// Sized for the worst link that is worth waiting for: a satellite hop of two seconds, 1 KiB a second.
+    fn default() -> Self {
+        Self {
+            extra_roots_pem: Vec::new(),
+            proxy: ProxyChoice::System,
+            connect_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+            metadata_timeout: Duration::from_secs(300),
+            pace_bytes_min: 60 * 1024,
+            pace_window: Duration::from_secs(60),
+        }
+    }
+}
