@@ -64,8 +64,9 @@ impl HttpsTransport {
             Kind::Target => (&self.targets, encode_path(path)?),
         };
         // A plain join would take `a:b` for a scheme and `//x` for a host; appending cannot.
-        Url::parse(&format!("{base}{encoded}"))
-            .map_err(|_| TransportError::InvalidPath { path: path.to_owned() })
+        Url::parse(&format!("{base}{encoded}")).map_err(|_| TransportError::InvalidPath {
+            path: path.to_owned(),
+        })
     }
 
     async fn request(
@@ -93,7 +94,10 @@ impl HttpsTransport {
         }
         let length = response.content_length();
         let named = shown.clone();
-        let body = response.bytes_stream().map_err(move |error| failed(&named, error)).boxed();
+        let body = response
+            .bytes_stream()
+            .map_err(move |error| failed(&named, error))
+            .boxed();
         let body: ByteStream = match kind {
             Kind::Metadata => body,
             Kind::Target => Box::pin(paced(body, shown, self.pace_window, self.pace_bytes_min)),
@@ -146,9 +150,10 @@ fn client(options: &HttpsOptions, plain: bool) -> Result<Client, LocationError> 
     match builder()?.tls_certs_merge(roots.clone()).build() {
         Ok(client) => Ok(client),
         // A machine without any certificates of its own can still speak plain HTTP, and HTTPS with the roots given.
-        Err(_) if plain || !roots.is_empty() => {
-            builder()?.tls_certs_only(roots).build().map_err(failed("the client could not be built"))
-        }
+        Err(_) if plain || !roots.is_empty() => builder()?
+            .tls_certs_only(roots)
+            .build()
+            .map_err(failed("the client could not be built")),
         Err(source) => Err(failed("no certificates of this system could be loaded")(source)),
     }
 }
@@ -170,14 +175,22 @@ fn check_status(response: &reqwest::Response, url: &str, ranged: bool) -> Result
     let url = url.to_owned();
     match response.status() {
         StatusCode::PARTIAL_CONTENT if ranged => Ok(()),
-        StatusCode::PARTIAL_CONTENT => Err(TransportError::Status { url, code: 206, retry_after: None }),
+        StatusCode::PARTIAL_CONTENT => Err(TransportError::Status {
+            url,
+            code: 206,
+            retry_after: None,
+        }),
         StatusCode::OK if ranged => Err(TransportError::RangeIgnored { url }),
         StatusCode::OK => Ok(()),
         StatusCode::NOT_FOUND => Err(TransportError::NotFound { url }),
         StatusCode::RANGE_NOT_SATISFIABLE if ranged => Err(TransportError::RangeNotSatisfiable { url }),
         status => {
             let retry_after = retry_after(response.headers());
-            Err(TransportError::Status { url, code: status.as_u16(), retry_after })
+            Err(TransportError::Status {
+                url,
+                code: status.as_u16(),
+                retry_after,
+            })
         }
     }
 }
@@ -224,7 +237,10 @@ fn failed(url: &str, error: reqwest::Error) -> TransportError {
         return TransportError::Timeout { url };
     }
     // The client's own error repeats the URL, credentials included.
-    TransportError::Network { url, source: Box::new(error.without_url()) }
+    TransportError::Network {
+        url,
+        source: Box::new(error.without_url()),
+    }
 }
 
 /// A URL as it may be shown: without user name, password, query and fragment.

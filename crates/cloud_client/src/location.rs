@@ -58,11 +58,15 @@ pub enum LocationError {
 impl Location {
     /// Reads a base URL. A missing `/` at its end is added.
     pub fn parse(text: &str) -> Result<Self, LocationError> {
-        let mut url = reqwest::Url::parse(text).map_err(|_| LocationError::NotAUrl { text: text.to_owned() })?;
+        let mut url = reqwest::Url::parse(text).map_err(|_| LocationError::NotAUrl {
+            text: text.to_owned(),
+        })?;
         match url.scheme() {
             "http" | "https" => {
                 if url.query().is_some() || url.fragment().is_some() {
-                    return Err(LocationError::Query { url: crate::https::display(&url) });
+                    return Err(LocationError::Query {
+                        url: crate::https::display(&url),
+                    });
                 }
                 if !url.path().ends_with('/') {
                     url.set_path(&format!("{}/", url.path()));
@@ -72,8 +76,12 @@ impl Location {
             "file" => url
                 .to_file_path()
                 .map(Self::Folder)
-                .map_err(|()| LocationError::NotAUrl { text: text.to_owned() }),
-            scheme => Err(LocationError::Scheme { scheme: scheme.to_owned() }),
+                .map_err(|()| LocationError::NotAUrl {
+                    text: text.to_owned(),
+                }),
+            scheme => Err(LocationError::Scheme {
+                scheme: scheme.to_owned(),
+            }),
         }
     }
 }
@@ -112,10 +120,20 @@ mod tests {
             };
             assert_eq!(found, expected);
         }
-        for text in ["", "/srv/feed", "ftp://x/", "https://x/?a=b", "https://x/#a", "file://host/x"] {
+        for text in [
+            "",
+            "/srv/feed",
+            "ftp://x/",
+            "https://x/?a=b",
+            "https://x/#a",
+            "file://host/x",
+        ] {
             Location::parse(text).unwrap_err();
         }
         let options = HttpsOptions::default();
-        assert!(matches!(open("file:///a", "https://b/", &options), Err(LocationError::Mixed)));
+        assert!(matches!(
+            open("file:///a", "https://b/", &options),
+            Err(LocationError::Mixed)
+        ));
     }
 }

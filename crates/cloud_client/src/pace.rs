@@ -24,7 +24,13 @@ pub(crate) fn paced(
     window: Duration,
     bytes_min: u64,
 ) -> impl Stream<Item = Result<Bytes, TransportError>> + Send + 'static {
-    let paced = Paced { body, url, window, bytes_min, running: None };
+    let paced = Paced {
+        body,
+        url,
+        window,
+        bytes_min,
+        running: None,
+    };
     stream::unfold(Some(paced), |paced| async move {
         let mut paced = paced?;
         let (item, go_on) = paced.next().await?;
@@ -49,7 +55,14 @@ impl Paced {
                 Ok(Some(Err(error))) => return Some((Err(error), false)),
                 Ok(None) => return None,
                 Err(_) if state.1 >= self.bytes_min => state = (state.0 + self.window, 0),
-                Err(_) => return Some((Err(TransportError::Timeout { url: self.url.clone() }), false)),
+                Err(_) => {
+                    return Some((
+                        Err(TransportError::Timeout {
+                            url: self.url.clone(),
+                        }),
+                        false,
+                    ));
+                }
             }
         }
     }
@@ -62,7 +75,11 @@ mod tests {
     /// Chunks that are there at once, then nothing more, with or without an end.
     async fn run(chunks: usize, ends: bool) -> Result<usize, TransportError> {
         let chunks = stream::iter(0..chunks).map(|_| Ok(Bytes::from_static(&[0; 100])));
-        let body = if ends { chunks.boxed() } else { chunks.chain(stream::pending()).boxed() };
+        let body = if ends {
+            chunks.boxed()
+        } else {
+            chunks.chain(stream::pending()).boxed()
+        };
         let mut body = Box::pin(paced(body, "u".to_owned(), Duration::from_millis(20), 1_000));
         let mut received = 0;
         while let Some(chunk) = body.next().await {
@@ -78,6 +95,9 @@ mod tests {
         assert_eq!(run(1, true).await.unwrap(), 100);
         assert!(matches!(run(1, false).await, Err(TransportError::Timeout { .. })));
         // One good window does not pay for the silence after it.
-        assert!(matches!(run(100, false).await, Err(TransportError::Timeout { .. })));
+        assert!(matches!(
+            run(100, false).await,
+            Err(TransportError::Timeout { .. })
+        ));
     }
 }

@@ -17,8 +17,12 @@ pub(crate) const TEMPORARY: &str = ".unfinished-";
 pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let (folder, temporary) = temporary_beside(path)?;
     let outcome = (|| {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)
@@ -49,7 +53,9 @@ pub(crate) fn sweep(folder: &Path) -> io::Result<()> {
 
 /// The folder of `path` and the name to use in it while the file is unfinished.
 fn temporary_beside(path: &Path) -> io::Result<(PathBuf, PathBuf)> {
-    let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
@@ -81,8 +87,10 @@ mod tests {
         std::fs::write(folder.path().join(".unfinished-root.json.tmp"), b"{").unwrap();
         std::fs::write(folder.path().join("root.json"), b"{}").unwrap();
         sweep(folder.path()).unwrap();
-        let names: Vec<_> =
-            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let names: Vec<_> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         assert_eq!(names, ["root.json"]);
     }
 }

@@ -24,7 +24,10 @@ pub fn fuzz_pattern(bytes: &[u8]) {
 /// Any text as a role name and a target path; what comes out is a plain segment or path.
 pub fn fuzz_path(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    assert!(!encode_name(&text).contains(['/', '?', '#']), "a role name left its segment");
+    assert!(
+        !encode_name(&text).contains(['/', '?', '#']),
+        "a role name left its segment"
+    );
     if let Ok(path) = encode_path(&text) {
         let climbs = path.split('/').any(|segment| segment == "." || segment == "..");
         assert!(!climbs && path.is_ascii(), "a target path climbs");

@@ -18,7 +18,10 @@ pub struct Request {
 impl Request {
     /// The bytes asked for, if the request has a range.
     pub fn range(&self) -> Option<(u64, u64)> {
-        let value = self.head.lines().find_map(|line| line.strip_prefix("range: bytes="))?;
+        let value = self
+            .head
+            .lines()
+            .find_map(|line| line.strip_prefix("range: bytes="))?;
         let (first, last) = value.trim().split_once('-')?;
         Some((first.parse().ok()?, last.parse().ok()?))
     }
@@ -79,7 +82,11 @@ impl Server {
                 });
             }
         });
-        Self { address, requests, _tasks: tasks }
+        Self {
+            address,
+            requests,
+            _tasks: tasks,
+        }
     }
 
     pub fn requests(&self) -> Vec<Request> {
@@ -105,7 +112,10 @@ async fn serve(
     }
     let head = String::from_utf8(head).unwrap();
     let path = head.split(' ').nth(1).unwrap().to_owned();
-    let request = Request { path, head: head.to_lowercase() };
+    let request = Request {
+        path,
+        head: head.to_lowercase(),
+    };
     log.lock().unwrap().push(request.clone());
     match answer(&request) {
         Reply::Raw(bytes) => {

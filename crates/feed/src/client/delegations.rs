@@ -41,7 +41,10 @@ impl TargetInfo {
 
     /// What names exactly these bytes, for file names.
     pub(super) fn digest(&self) -> &str {
-        self.sha256.as_deref().or(self.sha512.as_deref()).unwrap_or_default()
+        self.sha256
+            .as_deref()
+            .or(self.sha512.as_deref())
+            .unwrap_or_default()
     }
 
     fn new(path: &str, target: &TargetFile, consistent: bool) -> Result<Self, FeedError> {
@@ -51,7 +54,9 @@ impl TargetInfo {
         if consistent {
             for algorithm in ["sha256", "sha512"] {
                 // As written in the metadata: the file name follows its spelling, our comparison does not.
-                let Some(written) = target.hashes.get(algorithm) else { continue };
+                let Some(written) = target.hashes.get(algorithm) else {
+                    continue;
+                };
                 served_as.push(match path.rsplit_once('/') {
                     Some((folder, file)) => format!("{folder}/{written}.{file}"),
                     None => format!("{written}.{path}"),
@@ -62,10 +67,20 @@ impl TargetInfo {
         }
         if sha256.is_none() && sha512.is_none() {
             let detail = "it has no SHA-256 or SHA-512 hash to check it with".to_owned();
-            return Err(FeedError::TargetTampered { path: path.to_owned(), detail });
+            return Err(FeedError::TargetTampered {
+                path: path.to_owned(),
+                detail,
+            });
         }
         let custom = target.custom.clone();
-        Ok(Self { path: path.to_owned(), length: target.length, sha256, sha512, custom, served_as })
+        Ok(Self {
+            path: path.to_owned(),
+            length: target.length,
+            sha256,
+            sha512,
+            custom,
+            served_as,
+        })
     }
 }
 
@@ -75,10 +90,15 @@ fn hash(
     algorithm: &str,
     digits: usize,
 ) -> Result<Option<String>, FeedError> {
-    let Some(written) = target.hashes.get(algorithm) else { return Ok(None) };
+    let Some(written) = target.hashes.get(algorithm) else {
+        return Ok(None);
+    };
     if written.len() != digits || !written.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         let detail = format!("its {algorithm} hash in the metadata is not {digits} hexadecimal digits");
-        return Err(FeedError::TargetTampered { path: path.to_owned(), detail });
+        return Err(FeedError::TargetTampered {
+            path: path.to_owned(),
+            detail,
+        });
     }
     Ok(Some(written.to_ascii_lowercase()))
 }
@@ -119,7 +139,10 @@ impl FeedClient {
             }
             if visited.len() >= self.limits.delegations_max {
                 let limit = self.limits.delegations_max;
-                return Err(FeedError::TooManyDelegations { path: path.to_owned(), limit });
+                return Err(FeedError::TooManyDelegations {
+                    path: path.to_owned(),
+                    limit,
+                });
             }
             let role = self.delegated_role(&edge, now).await?;
             if let Some(target) = role.target(path) {
@@ -128,7 +151,9 @@ impl FeedClient {
             push_children(&edge.role, role, &wanted, &mut to_visit)?;
             visited.insert(edge.role);
         }
-        Err(FeedError::NoSuchTarget { path: path.to_owned() })
+        Err(FeedError::NoSuchTarget {
+            path: path.to_owned(),
+        })
     }
 
     /// Every target that the role `name`, delegated to by the top-level targets, answers for: what it lists, as far
@@ -152,8 +177,16 @@ impl FeedClient {
                     terminating: child.terminating,
                 })
             })
-            .ok_or_else(|| FeedError::NoSuchRole { role: name.to_owned() })?;
-        let paths: Vec<String> = self.delegated_role(&edge, now).await?.targets.keys().cloned().collect();
+            .ok_or_else(|| FeedError::NoSuchRole {
+                role: name.to_owned(),
+            })?;
+        let paths: Vec<String> = self
+            .delegated_role(&edge, now)
+            .await?
+            .targets
+            .keys()
+            .cloned()
+            .collect();
         let mut found = Vec::with_capacity(paths.len());
         for path in paths {
             match self.find_target(&path, now).await {
@@ -171,7 +204,10 @@ impl FeedClient {
         self.check_fresh(now)?;
         let consistent = self.set.root().consistent_snapshot;
         let top = self.set.targets_role("targets").ok_or(FeedError::NotRefreshed)?;
-        top.targets.iter().map(|(path, target)| TargetInfo::new(path, target, consistent)).collect()
+        top.targets
+            .iter()
+            .map(|(path, target)| TargetInfo::new(path, target, consistent))
+            .collect()
     }
 
     /// The delegated role at the end of `edge`, verified: from memory, from the trust folder, or fetched.
@@ -181,7 +217,9 @@ impl FeedClient {
             let pin = self.pin_of(role)?;
             let stored = self.trust.role(role).and_then(|bytes| {
                 let verified = self.verify_delegated(edge, &pin, &bytes, now);
-                verified.inspect_err(|error| tracing::debug!(role, %error, "the stored role is not used")).ok()
+                verified
+                    .inspect_err(|error| tracing::debug!(role, %error, "the stored role is not used"))
+                    .ok()
             });
             let metadata = match stored {
                 Some(metadata) => metadata,
@@ -227,7 +265,9 @@ fn push_children(
     wanted: &Wanted<'_>,
     to_visit: &mut Vec<Edge>,
 ) -> Result<(), FeedError> {
-    let Some(delegations) = &targets.delegations else { return Ok(()) };
+    let Some(delegations) = &targets.delegations else {
+        return Ok(());
+    };
     let mut children = Vec::new();
     let keys = Arc::new(delegations.keys.clone());
     for child in &delegations.roles {
@@ -260,12 +300,19 @@ fn succinct_child(
     wanted: &Wanted<'_>,
     keys: &Arc<BTreeMap<String, Key>>,
 ) -> Result<Option<Edge>, FeedError> {
-    let Some(value) = delegations.extra.get("succinct_roles") else { return Ok(None) };
-    let malformed = |detail: String| FeedError::Malformed { role: role.to_owned(), detail };
+    let Some(value) = delegations.extra.get("succinct_roles") else {
+        return Ok(None);
+    };
+    let malformed = |detail: String| FeedError::Malformed {
+        role: role.to_owned(),
+        detail,
+    };
     let succinct = SuccinctRoles::deserialize(value)
         .map_err(|error| malformed(format!("its succinct_roles are not as TAP 15 describes: {error}")))?;
     if !(1..=32).contains(&succinct.bit_length) || succinct.name_prefix.is_empty() {
-        return Err(malformed("its succinct_roles need 1 to 32 bits and a name prefix".to_owned()));
+        return Err(malformed(
+            "its succinct_roles need 1 to 32 bits and a name prefix".to_owned(),
+        ));
     }
     verify::check_role_keys(role, &succinct.name_prefix, &succinct.keyids, succinct.threshold)?;
     let last_bin = (1_u64 << succinct.bit_length) - 1;

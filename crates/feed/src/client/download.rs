@@ -27,7 +27,11 @@ impl FeedClient {
     pub async fn fetch_target_bytes(&self, target: &TargetInfo, max: u64) -> Result<Vec<u8>, FeedError> {
         if target.length > max {
             let (path, length) = (target.path.clone(), target.length);
-            return Err(FeedError::TargetTooLarge { path, length, limit: max });
+            return Err(FeedError::TargetTooLarge {
+                path,
+                length,
+                limit: max,
+            });
         }
         let response = self.open_target(target, 0).await?;
         let body = read_bounded(response.body, response.length, target.length).await;
@@ -72,7 +76,13 @@ impl FeedClient {
                 remove(&partial)?;
                 Err(error)
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                // Nothing arrived, so there is nothing to go on from.
+                if std::fs::metadata(&partial).is_ok_and(|found| found.len() == 0) {
+                    remove(&partial)?;
+                }
+                Err(error)
+            }
         }
     }
 
@@ -121,7 +131,9 @@ impl FeedClient {
         let streamed = stream_into(target, response, expected, start, &sink, progress).await;
         let writer = sink.close().await?;
         match streamed {
-            Ok(received) if received < expected => Err(short(target, start + received, announced.map(|n| start + n))),
+            Ok(received) if received < expected => {
+                Err(short(target, start + received, announced.map(|n| start + n)))
+            }
             Ok(_) => writer.finish(target).await,
             Err(error) => Err(error),
         }
@@ -138,7 +150,9 @@ impl FeedClient {
                 Err(source) => return Err(failed(target, source)),
             }
         }
-        let source = absent.unwrap_or(TransportError::NotFound { url: target.path.clone() });
+        let source = absent.unwrap_or(TransportError::NotFound {
+            url: target.path.clone(),
+        });
         Err(failed(target, source))
     }
 }
@@ -196,7 +210,11 @@ impl Writer {
     async fn open(target: &TargetInfo, path: &Path) -> Result<Self, FeedError> {
         let (checker, length, path) = (Checker::new(target), target.length, path.to_owned());
         blocking(move || {
-            let error = |source| FeedError::Io { action: "open", path: path.clone(), source };
+            let error = |source| FeedError::Io {
+                action: "open",
+                path: path.clone(),
+                source,
+            };
             let mut file = OpenOptions::new()
                 .read(true)
                 .write(true)
@@ -218,7 +236,12 @@ impl Writer {
                 checker.update(&buffer[..read]);
                 written += read as u64;
             }
-            Ok(Self { file, path, checker, written })
+            Ok(Self {
+                file,
+                path,
+                checker,
+                written,
+            })
         })
         .await
     }
@@ -255,7 +278,11 @@ impl Writer {
         self.checker.finish(target)?;
         let (file, path) = (self.file, self.path);
         blocking(move || {
-            file.sync_all().map_err(|source| FeedError::Io { action: "flush", path: path.clone(), source })
+            file.sync_all().map_err(|source| FeedError::Io {
+                action: "flush",
+                path: path.clone(),
+                source,
+            })
         })
         .await
     }
@@ -303,13 +330,17 @@ impl Checker {
     fn finish(self, target: &TargetInfo) -> Result<(), FeedError> {
         let sha256 = self.sha256.map(|hasher| hex::encode(hasher.finalize()));
         let sha512 = self.sha512.map(|hasher| hex::encode(hasher.finalize()));
-        for (name, actual, signed) in
-            [("SHA-256", sha256, &target.sha256), ("SHA-512", sha512, &target.sha512)]
-        {
+        for (name, actual, signed) in [
+            ("SHA-256", sha256, &target.sha256),
+            ("SHA-512", sha512, &target.sha512),
+        ] {
             if actual != *signed {
                 let actual = actual.unwrap_or_default();
                 let detail = format!("the {name} of what was served is {actual}");
-                return Err(FeedError::TargetTampered { path: target.path.clone(), detail });
+                return Err(FeedError::TargetTampered {
+                    path: target.path.clone(),
+                    detail,
+                });
             }
         }
         Ok(())
@@ -324,7 +355,11 @@ async fn is_already_there(target: &TargetInfo, destination: &Path) -> Result<boo
     }
     let (target, path) = (target.clone(), destination.to_owned());
     blocking(move || {
-        let error = |source| FeedError::Io { action: "read", path: path.clone(), source };
+        let error = |source| FeedError::Io {
+            action: "read",
+            path: path.clone(),
+            source,
+        };
         let mut file = File::open(&path).map_err(error)?;
         let mut checker = Checker::new(&target);
         let mut buffer = vec![0; BATCH_BYTES];
@@ -346,7 +381,11 @@ fn prepare_partial(target: &TargetInfo, destination: &Path) -> Result<PathBuf, F
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let error = |source| FeedError::Io { action: "prepare", path: folder.to_owned(), source };
+    let error = |source| FeedError::Io {
+        action: "prepare",
+        path: folder.to_owned(),
+        source,
+    };
     std::fs::create_dir_all(folder).map_err(error)?;
     let name = destination.file_name().unwrap_or_default();
     let place = hex::encode(&Sha256::digest(name.as_encoded_bytes())[..8]);
@@ -364,16 +403,22 @@ fn prepare_partial(target: &TargetInfo, destination: &Path) -> Result<PathBuf, F
 }
 
 fn place(partial: &Path, destination: &Path) -> Result<(), FeedError> {
-    let error = |source| FeedError::Io { action: "place", path: destination.to_owned(), source };
+    let error = |source| FeedError::Io {
+        action: "place",
+        path: destination.to_owned(),
+        source,
+    };
     std::fs::rename(partial, destination).map_err(error)?;
     durable::sync_folder(partial.parent().unwrap_or(Path::new("."))).map_err(error)
 }
 
 fn remove(path: &Path) -> Result<(), FeedError> {
     match std::fs::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(FeedError::Io { action: "remove", path: path.to_owned(), source })
-        }
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(FeedError::Io {
+            action: "remove",
+            path: path.to_owned(),
+            source,
+        }),
         _ => Ok(()),
     }
 }
@@ -381,18 +426,34 @@ fn remove(path: &Path) -> Result<(), FeedError> {
 /// A body that ended early. When the server had announced exactly this much, the file itself is the wrong one.
 fn short(target: &TargetInfo, received: u64, announced: Option<u64>) -> FeedError {
     if announced == Some(received) {
-        let detail = format!("the server has {received} bytes instead of the signed {}", target.length);
-        return FeedError::TargetTampered { path: target.path.clone(), detail };
+        let detail = format!(
+            "the server has {received} bytes instead of the signed {}",
+            target.length
+        );
+        return FeedError::TargetTampered {
+            path: target.path.clone(),
+            detail,
+        };
     }
-    FeedError::Truncated { path: target.path.clone(), received, length: target.length }
+    FeedError::Truncated {
+        path: target.path.clone(),
+        received,
+        length: target.length,
+    }
 }
 
 fn oversized(target: &TargetInfo) -> FeedError {
-    FeedError::TargetOversized { path: target.path.clone(), length: target.length }
+    FeedError::TargetOversized {
+        path: target.path.clone(),
+        length: target.length,
+    }
 }
 
 fn failed(target: &TargetInfo, source: TransportError) -> FeedError {
-    FeedError::Transport { what: format!("target {:?}", target.path), source }
+    FeedError::Transport {
+        what: format!("target {:?}", target.path),
+        source,
+    }
 }
 
 async fn blocking<T: Send + 'static>(

@@ -54,7 +54,10 @@ impl Reason {
 
     /// Whether the feed itself is at fault, and not the way to it or this machine.
     pub fn is_attack(self) -> bool {
-        !matches!(self, Self::NotFound | Self::Network | Self::TrustStore | Self::Storage)
+        !matches!(
+            self,
+            Self::NotFound | Self::Network | Self::TrustStore | Self::Storage
+        )
     }
 }
 
@@ -323,21 +326,31 @@ impl FeedError {
             sigstore_tuf::Error::DuplicateSignature { key_id, .. } => {
                 Self::DuplicateSignature { role, key_id }
             }
-            sigstore_tuf::Error::ThresholdNotMet { found, threshold, .. } => {
-                Self::Threshold { role, found, threshold }
-            }
-            sigstore_tuf::Error::Rollback { role, trusted, new } => {
-                Self::Rollback { role, trusted, offered: new }
-            }
-            sigstore_tuf::Error::BadRootVersion { trusted, new } => {
-                Self::RootVersion { expected: trusted.saturating_add(1), offered: new }
-            }
+            sigstore_tuf::Error::ThresholdNotMet { found, threshold, .. } => Self::Threshold {
+                role,
+                found,
+                threshold,
+            },
+            sigstore_tuf::Error::Rollback { role, trusted, new } => Self::Rollback {
+                role,
+                trusted,
+                offered: new,
+            },
+            sigstore_tuf::Error::BadRootVersion { trusted, new } => Self::RootVersion {
+                expected: trusted.saturating_add(1),
+                offered: new,
+            },
             sigstore_tuf::Error::Expired { role, expires } => Self::Expired { role, expires, now },
-            sigstore_tuf::Error::IntegrityMismatch(detail) => {
-                Self::NotAsPinned { role, pinned_by: "its parent", detail }
-            }
+            sigstore_tuf::Error::IntegrityMismatch(detail) => Self::NotAsPinned {
+                role,
+                pinned_by: "its parent",
+                detail,
+            },
             sigstore_tuf::Error::Malformed(detail) => Self::Malformed { role, detail },
-            other => Self::Unreadable { role, source: Box::new(other) },
+            other => Self::Unreadable {
+                role,
+                source: Box::new(other),
+            },
         }
     }
 }

@@ -35,11 +35,24 @@ pub(super) async fn read_bounded(
 impl FeedClient {
     /// Fetches one metadata file of at most `limit` bytes. Nothing about it has been verified.
     pub(super) async fn fetch_metadata(&self, name: &str, limit: u64) -> Result<Vec<u8>, FeedError> {
-        let failed = |source| FeedError::Transport { what: name.to_owned(), source };
-        let response = self.transport.fetch(Kind::Metadata, name, None).await.map_err(failed)?;
-        match read_bounded(response.body, response.length, limit).await.map_err(failed)? {
+        let failed = |source| FeedError::Transport {
+            what: name.to_owned(),
+            source,
+        };
+        let response = self
+            .transport
+            .fetch(Kind::Metadata, name, None)
+            .await
+            .map_err(failed)?;
+        match read_bounded(response.body, response.length, limit)
+            .await
+            .map_err(failed)?
+        {
             Bounded::Whole(bytes) => Ok(bytes),
-            Bounded::TooLong => Err(FeedError::MetadataOversized { name: name.to_owned(), limit }),
+            Bounded::TooLong => Err(FeedError::MetadataOversized {
+                name: name.to_owned(),
+                limit,
+            }),
         }
     }
 }

@@ -72,7 +72,10 @@ pub struct TrustedRole {
 
 impl TrustedRole {
     fn of<T: Role>(role: &T) -> Self {
-        Self { version: role.version(), expires: role.expires() }
+        Self {
+            version: role.version(),
+            expires: role.expires(),
+        }
     }
 }
 
@@ -115,21 +118,27 @@ pub struct FeedClient {
 
 impl std::fmt::Debug for FeedClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FeedClient").field("trust", &self.trust).field("states", &self.states()).finish()
+        f.debug_struct("FeedClient")
+            .field("trust", &self.trust)
+            .field("states", &self.states())
+            .finish()
     }
 }
 
 impl FeedClient {
     /// A client that starts from what the trust folder holds. No request is made.
-    pub fn new(
-        transport: Arc<dyn Transport>,
-        trust: FolderTrust,
-        limits: Limits,
-    ) -> Result<Self, FeedError> {
+    pub fn new(transport: Arc<dyn Transport>, trust: FolderTrust, limits: Limits) -> Result<Self, FeedError> {
         let root = trust.root()?;
         let set = TrustedMetadataSet::from_root(&root)
             .map_err(|error| FeedError::refused("root", error, Timestamp::MIN))?;
-        let mut client = Self { transport, trust, limits, set, floor: None, delegated: BTreeMap::new() };
+        let mut client = Self {
+            transport,
+            trust,
+            limits,
+            set,
+            floor: None,
+            delegated: BTreeMap::new(),
+        };
         client.load_stored();
         Ok(client)
     }
@@ -172,14 +181,20 @@ impl FeedClient {
         let changed = before.root.version != after.root.version
             || before.targets.is_none()
             || before.snapshot.map(|role| role.version) != after.snapshot.map(|role| role.version);
-        Ok(Refreshed { before, after, changed })
+        Ok(Refreshed {
+            before,
+            after,
+            changed,
+        })
     }
 
     /// Whether everything that answers for a target is complete and has not expired at `now`.
     pub fn check_fresh(&self, now: Timestamp) -> Result<(), FeedError> {
-        let (Some(timestamp), Some(snapshot), Some(targets)) =
-            (self.set.timestamp(), self.set.snapshot(), self.set.targets_role("targets"))
-        else {
+        let (Some(timestamp), Some(snapshot), Some(targets)) = (
+            self.set.timestamp(),
+            self.set.snapshot(),
+            self.set.targets_role("targets"),
+        ) else {
             return Err(FeedError::NotRefreshed);
         };
         let current = timestamp.snapshot_meta().map(|pin| pin.version) == Some(snapshot.version)
@@ -199,7 +214,9 @@ impl FeedClient {
         self.floor = None;
         self.delegated.clear();
         for role in ["timestamp", "snapshot", "targets"] {
-            let Some(bytes) = self.trust.role(role) else { continue };
+            let Some(bytes) = self.trust.role(role) else {
+                continue;
+            };
             let taken = match role {
                 "timestamp" => self.take_stored_timestamp(&bytes),
                 "snapshot" => self.take_stored_snapshot(&bytes),
@@ -240,22 +257,29 @@ impl FeedClient {
     /// Section 5.3: follow the roots one by one, then keep the newest, however the walk ended.
     async fn refresh_root(&mut self) -> Result<(), FeedError> {
         let start = self.set.root().version;
-        let outcome = self.follow_roots().await;
+        let mut rotated = false;
+        let outcome = self.follow_roots(&mut rotated).await;
         if self.set.root().version != start {
+            if rotated {
+                // Before the root is stored, so that a crash between the two comes by here again.
+                self.trust.forget_floors()?;
+            }
             self.trust.store("root", self.set.root_bytes())?;
-            // Stored roles whose keys were taken away no longer verify and so no longer bind: this is how a vendor
-            // recovers from versions that an attacker pushed up.
             self.load_stored();
         }
         outcome
     }
 
-    async fn follow_roots(&mut self) -> Result<(), FeedError> {
+    /// Sets `rotated` when a key of timestamp or snapshot was taken away on the way: then what those roles said
+    /// before no longer binds, which is how a vendor recovers from versions that an attacker pushed up.
+    async fn follow_roots(&mut self, rotated: &mut bool) -> Result<(), FeedError> {
         for _ in 0..self.limits.root_rotations_max {
-            let Some(next) = self.set.root().version.checked_add(1) else { return Ok(()) };
+            let Some(next) = self.set.root().version.checked_add(1) else {
+                return Ok(());
+            };
             let name = format!("{next}.root.json");
             match self.fetch_metadata(&name, self.limits.root_bytes_max).await {
-                Ok(bytes) => self.accept_root(next, &bytes)?,
+                Ok(bytes) => *rotated |= self.accept_root(next, &bytes)?,
                 Err(FeedError::Transport { source, .. }) if source.is_absent() => return Ok(()),
                 Err(error) => return Err(error),
             }
@@ -263,19 +287,30 @@ impl FeedClient {
         Ok(())
     }
 
-    fn accept_root(&mut self, expected: u64, bytes: &[u8]) -> Result<(), FeedError> {
+    fn accept_root(&mut self, expected: u64, bytes: &[u8]) -> Result<bool, FeedError> {
         let root = verify::parse_root(bytes)?;
         verify::root_threshold(&root, self.set.root(), "root")?;
         verify::root_threshold(&root, root.signed(), "root")?;
         if root.signed().version != expected {
-            return Err(FeedError::RootVersion { expected, offered: root.signed().version });
+            return Err(FeedError::RootVersion {
+                expected,
+                offered: root.signed().version,
+            });
         }
-        self.set.update_root(bytes).map_err(|error| FeedError::refused("root", error, Timestamp::MIN))
+        let rotated = ["timestamp", "snapshot"]
+            .iter()
+            .any(|role| verify::lost_a_key(role, self.set.root(), root.signed()));
+        self.set
+            .update_root(bytes)
+            .map_err(|error| FeedError::refused("root", error, Timestamp::MIN))?;
+        Ok(rotated)
     }
 
     /// Section 5.4.
     async fn refresh_timestamp(&mut self, now: Timestamp) -> Result<(), FeedError> {
-        let bytes = self.fetch_metadata("timestamp.json", self.limits.timestamp_bytes_max).await?;
+        let bytes = self
+            .fetch_metadata("timestamp.json", self.limits.timestamp_bytes_max)
+            .await?;
         let offered = verify::parse::<sigstore_tuf::Timestamp>("timestamp", &bytes)?;
         verify::root_threshold(&offered, self.set.root(), "timestamp")?;
         let Some(pin) = offered.signed().snapshot_meta() else {
@@ -314,7 +349,12 @@ impl FeedClient {
 
     /// Section 5.5.
     async fn refresh_snapshot(&mut self, now: Timestamp) -> Result<(), FeedError> {
-        let Some(pin) = self.set.timestamp().and_then(|timestamp| timestamp.snapshot_meta()).cloned() else {
+        let Some(pin) = self
+            .set
+            .timestamp()
+            .and_then(|timestamp| timestamp.snapshot_meta())
+            .cloned()
+        else {
             return Err(FeedError::NotRefreshed);
         };
         if let Some(snapshot) = self.set.snapshot()
@@ -379,7 +419,9 @@ impl FeedClient {
             .meta
             .get(&format!("{role}.json"))
             .cloned()
-            .ok_or_else(|| FeedError::NotInSnapshot { role: role.to_owned() })
+            .ok_or_else(|| FeedError::NotInSnapshot {
+                role: role.to_owned(),
+            })
     }
 
     /// The file name of a role: with its version where the repository keeps consistent snapshots.

@@ -18,15 +18,24 @@ pub(crate) struct Wanted<'a> {
 impl<'a> Wanted<'a> {
     pub(crate) fn new(path: &'a str) -> Self {
         let digest: [u8; 32] = Sha256::digest(path.as_bytes()).into();
-        Self { path, digest, digest_hex: hex::encode(digest) }
+        Self {
+            path,
+            digest,
+            digest_hex: hex::encode(digest),
+        }
     }
 
     /// Whether `role` may speak about this target.
     pub(crate) fn is_delegated_to(&self, role: &DelegatedRole) -> bool {
         if let Some(prefixes) = &role.path_hash_prefixes {
-            return prefixes.iter().any(|prefix| self.digest_hex.starts_with(prefix.as_str()));
+            return prefixes
+                .iter()
+                .any(|prefix| self.digest_hex.starts_with(prefix.as_str()));
         }
-        role.paths.iter().flatten().any(|pattern| matches(pattern, self.path))
+        role.paths
+            .iter()
+            .flatten()
+            .any(|pattern| matches(pattern, self.path))
     }
 
     /// The bin of `2^bits` that the leading bits of the path's digest choose.
@@ -146,7 +155,11 @@ mod tests {
             ("a[b", "ab", false),
             ("[]", "[]", true),
             ("*.txt", ".txt", true),
-            ("*a*a*a*a*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false),
+            (
+                "*a*a*a*a*a*a*a*b",
+                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                false,
+            ),
             ("", "", true),
             ("ä?", "äö", true),
             ("A", "a", false),
@@ -162,6 +175,9 @@ mod tests {
         let first = u32::from(wanted.digest[0]);
         assert_eq!(wanted.bin(8), first);
         assert_eq!(wanted.bin(1), first >> 7);
-        assert_eq!(wanted.bin(32), u32::from_be_bytes(wanted.digest[..4].try_into().unwrap()));
+        assert_eq!(
+            wanted.bin(32),
+            u32::from_be_bytes(wanted.digest[..4].try_into().unwrap())
+        );
     }
 }

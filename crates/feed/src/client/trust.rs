@@ -39,7 +39,11 @@ impl FolderTrust {
         let folder = folder.into();
         std::fs::create_dir_all(&folder)
             .and_then(|()| durable::sweep(&folder))
-            .map_err(|source| FeedError::Io { action: "prepare the trust folder", path: folder.clone(), source })?;
+            .map_err(|source| FeedError::Io {
+                action: "prepare the trust folder",
+                path: folder.clone(),
+                source,
+            })?;
         Ok(Self { folder })
     }
 
@@ -80,10 +84,13 @@ impl FolderTrust {
             return Ok(pinned);
         }
         match damage {
-            None => Err(FeedError::NoRoot { folder: self.folder.clone() }),
-            Some(error) => {
-                Err(FeedError::DamagedRoot { folder: self.folder.clone(), source: Box::new(error) })
-            }
+            None => Err(FeedError::NoRoot {
+                folder: self.folder.clone(),
+            }),
+            Some(error) => Err(FeedError::DamagedRoot {
+                folder: self.folder.clone(),
+                source: Box::new(error),
+            }),
         }
     }
 
@@ -111,6 +118,12 @@ impl FolderTrust {
         }
     }
 
+    /// Drops the timestamp and the snapshot, as the specification asks when their keys were replaced.
+    pub(crate) fn forget_floors(&self) -> Result<(), FeedError> {
+        self.remove("timestamp.json")?;
+        self.remove("snapshot.json")
+    }
+
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, FeedError> {
         let path = self.folder.join(name);
         let bytes = std::fs::metadata(&path).and_then(|metadata| {
@@ -122,22 +135,31 @@ impl FolderTrust {
         match bytes {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(FeedError::Io { action: "read", path, source }),
+            Err(source) => Err(FeedError::Io {
+                action: "read",
+                path,
+                source,
+            }),
         }
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), FeedError> {
         let path = self.folder.join(name);
-        durable::write(&path, bytes, 0o644)
-            .map_err(|source| FeedError::Io { action: "write", path, source })
+        durable::write(&path, bytes, 0o644).map_err(|source| FeedError::Io {
+            action: "write",
+            path,
+            source,
+        })
     }
 
     fn remove(&self, name: &str) -> Result<(), FeedError> {
         let path = self.folder.join(name);
         match std::fs::remove_file(&path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(FeedError::Io { action: "remove", path, source })
-            }
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(FeedError::Io {
+                action: "remove",
+                path,
+                source,
+            }),
             _ => Ok(()),
         }
     }

@@ -33,7 +33,10 @@ struct Expiring {
 pub(crate) fn parse<T: Role>(role: &str, bytes: &[u8]) -> Result<Metadata<T>, FeedError> {
     let metadata =
         Metadata::<T>::from_slice(bytes).map_err(|error| FeedError::refused(role, error, Timestamp::MIN))?;
-    let malformed = |detail: String| FeedError::Malformed { role: role.to_owned(), detail };
+    let malformed = |detail: String| FeedError::Malformed {
+        role: role.to_owned(),
+        detail,
+    };
     let mut ids = BTreeSet::new();
     for signature in metadata.signatures() {
         if !ids.insert(&signature.keyid) {
@@ -46,8 +49,10 @@ pub(crate) fn parse<T: Role>(role: &str, bytes: &[u8]) -> Result<Metadata<T>, Fe
     if metadata.signed().version() == 0 {
         return Err(malformed("its version is 0".to_owned()));
     }
-    let envelope: Envelope = serde_json::from_slice(bytes)
-        .map_err(|error| FeedError::Unreadable { role: role.to_owned(), source: Box::new(error.into()) })?;
+    let envelope: Envelope = serde_json::from_slice(bytes).map_err(|error| FeedError::Unreadable {
+        role: role.to_owned(),
+        source: Box::new(error.into()),
+    })?;
     if !is_utc_time(&envelope.signed.expires) {
         return Err(malformed(format!(
             "its expiry {:?} is not written as YYYY-MM-DDTHH:MM:SSZ",
@@ -61,9 +66,13 @@ pub(crate) fn parse<T: Role>(role: &str, bytes: &[u8]) -> Result<Metadata<T>, Fe
 fn is_utc_time(text: &str) -> bool {
     let shape = b"dddd-dd-ddTdd:dd:dd";
     let bytes = text.as_bytes();
-    let Some((head, tail)) = bytes.split_at_checked(shape.len()) else { return false };
-    let head_matches =
-        head.iter().zip(shape).all(|(&b, &s)| if s == b'd' { b.is_ascii_digit() } else { b == s });
+    let Some((head, tail)) = bytes.split_at_checked(shape.len()) else {
+        return false;
+    };
+    let head_matches = head
+        .iter()
+        .zip(shape)
+        .all(|(&b, &s)| if s == b'd' { b.is_ascii_digit() } else { b == s });
     let tail_matches = match tail {
         b"Z" => true,
         [b'.', digits @ .., b'Z'] => {
@@ -90,7 +99,8 @@ pub(crate) fn parse_root(bytes: &[u8]) -> Result<Metadata<Root>, FeedError> {
 pub(crate) fn initial_root(bytes: &[u8]) -> Result<(), FeedError> {
     let root = parse_root(bytes)?;
     root_threshold(&root, root.signed(), "root")?;
-    TrustedMetadataSet::from_root(bytes).map_err(|error| FeedError::refused("root", error, Timestamp::MIN))?;
+    TrustedMetadataSet::from_root(bytes)
+        .map_err(|error| FeedError::refused("root", error, Timestamp::MIN))?;
     Ok(())
 }
 
@@ -122,7 +132,10 @@ pub(crate) fn check_pin(role: &str, name: &str, pin: &MetaFile) -> Result<(), Fe
         return Err(malformed(role, format!("it pins version 0 of {name}")));
     }
     if pin.hashes.as_ref().is_some_and(BTreeMap::is_empty) {
-        return Err(malformed(role, format!("it pins {name} with an empty list of hashes")));
+        return Err(malformed(
+            role,
+            format!("it pins {name} with an empty list of hashes"),
+        ));
     }
     Ok(())
 }
@@ -130,11 +143,17 @@ pub(crate) fn check_pin(role: &str, name: &str, pin: &MetaFile) -> Result<(), Fe
 fn check_delegations(role: &str, delegations: &Delegations) -> Result<(), FeedError> {
     let mut names = BTreeSet::new();
     if !delegations.roles.is_empty() && delegations.extra.contains_key("succinct_roles") {
-        return Err(malformed(role, "it delegates both to named roles and to succinct roles".to_owned()));
+        return Err(malformed(
+            role,
+            "it delegates both to named roles and to succinct roles".to_owned(),
+        ));
     }
     for child in &delegations.roles {
         if child.name.is_empty() || TOP_LEVEL.contains(&child.name.as_str()) {
-            return Err(malformed(role, format!("it delegates to a role named {:?}", child.name)));
+            return Err(malformed(
+                role,
+                format!("it delegates to a role named {:?}", child.name),
+            ));
         }
         if !names.insert(&child.name) {
             return Err(malformed(role, format!("it delegates to {:?} twice", child.name)));
@@ -142,7 +161,10 @@ fn check_delegations(role: &str, delegations: &Delegations) -> Result<(), FeedEr
         if child.paths.is_some() == child.path_hash_prefixes.is_some() {
             return Err(malformed(
                 role,
-                format!("its delegation to {:?} needs either paths or path_hash_prefixes", child.name),
+                format!(
+                    "its delegation to {:?} needs either paths or path_hash_prefixes",
+                    child.name
+                ),
             ));
         }
         check_role_keys(role, &child.name, &child.keyids, child.threshold)?;
@@ -173,9 +195,24 @@ pub(crate) fn root_threshold<T: Role>(
     role: &str,
 ) -> Result<(), FeedError> {
     let Some(role_keys) = root.role(role) else {
-        return Err(malformed(role, "the trusted root does not name this role".to_owned()));
+        return Err(malformed(
+            role,
+            "the trusted root does not name this role".to_owned(),
+        ));
     };
     threshold(metadata, &root.keys, role_keys, role)
+}
+
+/// Whether `role` had a key under `old` that it no longer has under `new`. Ids do not matter, only keys.
+pub(crate) fn lost_a_key(role: &str, old: &Root, new: &Root) -> bool {
+    let keys = |root: &Root| -> BTreeSet<(String, String)> {
+        let ids = root.role(role).map(|role| role.keyids.as_slice()).unwrap_or_default();
+        ids.iter()
+            .filter_map(|id| root.keys.get(id))
+            .map(|key| (key.scheme.clone(), key.keyval.public.trim().to_owned()))
+            .collect()
+    };
+    !keys(old).is_subset(&keys(new))
 }
 
 /// Checks that enough distinct keys signed.
@@ -198,16 +235,28 @@ pub(crate) fn threshold<T: Role>(
     if ids_of.values().all(|ids| ids.len() == 1) {
         return Ok(());
     }
-    let found = ids_of.values().filter(|ids| ids.iter().any(|id| signed_by(metadata, keys, id))).count();
+    let found = ids_of
+        .values()
+        .filter(|ids| ids.iter().any(|id| signed_by(metadata, keys, id)))
+        .count();
     if found < role_keys.threshold {
-        return Err(FeedError::Threshold { role: role.to_owned(), found, threshold: role_keys.threshold });
+        return Err(FeedError::Threshold {
+            role: role.to_owned(),
+            found,
+            threshold: role_keys.threshold,
+        });
     }
     Ok(())
 }
 
 fn signed_by<T: Role>(metadata: &Metadata<T>, keys: &BTreeMap<String, Key>, id: &str) -> bool {
-    let signature = metadata.signatures().iter().find(|signature| signature.keyid == id);
-    let (Some(signature), Some(key)) = (signature, keys.get(id)) else { return false };
+    let signature = metadata
+        .signatures()
+        .iter()
+        .find(|signature| signature.keyid == id);
+    let (Some(signature), Some(key)) = (signature, keys.get(id)) else {
+        return false;
+    };
     match hex::decode(&signature.sig) {
         Ok(raw) => key.verify(metadata.signed_canonical(), &raw.into()).is_ok(),
         Err(_) => false,
@@ -217,7 +266,11 @@ fn signed_by<T: Role>(metadata: &Metadata<T>, keys: &BTreeMap<String, Key>, id: 
 /// Refuses metadata from the very second of its expiry on.
 pub(crate) fn fresh<T: Role>(role: &str, signed: &T, now: Timestamp) -> Result<(), FeedError> {
     if signed.expires() <= now {
-        return Err(FeedError::Expired { role: role.to_owned(), expires: signed.expires(), now });
+        return Err(FeedError::Expired {
+            role: role.to_owned(),
+            expires: signed.expires(),
+            now,
+        });
     }
     Ok(())
 }
@@ -229,11 +282,18 @@ pub(crate) fn pinned(
     pin: &MetaFile,
     bytes: &[u8],
 ) -> Result<(), FeedError> {
-    let differs = |detail: String| FeedError::NotAsPinned { role: role.to_owned(), pinned_by, detail };
+    let differs = |detail: String| FeedError::NotAsPinned {
+        role: role.to_owned(),
+        pinned_by,
+        detail,
+    };
     if let Some(length) = pin.length
         && length != bytes.len() as u64
     {
-        return Err(differs(format!("it has {} bytes instead of {length}", bytes.len())));
+        return Err(differs(format!(
+            "it has {} bytes instead of {length}",
+            bytes.len()
+        )));
     }
     let Some(hashes) = &pin.hashes else { return Ok(()) };
     let mut compared = false;
@@ -263,7 +323,11 @@ pub(crate) fn pinned_version(
 ) -> Result<(), FeedError> {
     if version != pin.version {
         let detail = format!("it is version {version} instead of {}", pin.version);
-        return Err(FeedError::NotAsPinned { role: role.to_owned(), pinned_by, detail });
+        return Err(FeedError::NotAsPinned {
+            role: role.to_owned(),
+            pinned_by,
+            detail,
+        });
     }
     Ok(())
 }
@@ -273,7 +337,11 @@ pub(crate) fn no_role_goes_back(trusted: &Snapshot, offered: &Snapshot) -> Resul
     for (name, before) in &trusted.meta {
         let role = name.strip_suffix(".json").unwrap_or(name);
         match offered.meta.get(name) {
-            None => return Err(FeedError::RoleRemoved { role: role.to_owned() }),
+            None => {
+                return Err(FeedError::RoleRemoved {
+                    role: role.to_owned(),
+                });
+            }
             Some(after) if after.version < before.version => {
                 return Err(FeedError::Rollback {
                     role: role.to_owned(),
@@ -288,7 +356,10 @@ pub(crate) fn no_role_goes_back(trusted: &Snapshot, offered: &Snapshot) -> Resul
 }
 
 fn malformed(role: &str, detail: String) -> FeedError {
-    FeedError::Malformed { role: role.to_owned(), detail }
+    FeedError::Malformed {
+        role: role.to_owned(),
+        detail,
+    }
 }
 
 #[cfg(test)]

@@ -27,9 +27,13 @@ pub(crate) fn check_portable(value: &Value) -> Result<(), String> {
     let mut theirs = Vec::new();
     let mut serializer =
         serde_json::Serializer::with_formatter(&mut theirs, olpc_cjson::CanonicalFormatter::new());
-    value.serialize(&mut serializer).map_err(|error| error.to_string())?;
+    value
+        .serialize(&mut serializer)
+        .map_err(|error| error.to_string())?;
     if ours != theirs {
-        return Err("its text is not in Unicode normal form C, and readers would disagree about it".to_owned());
+        return Err(
+            "its text is not in Unicode normal form C, and readers would disagree about it".to_owned(),
+        );
     }
     Ok(())
 }
@@ -47,15 +51,19 @@ pub(crate) fn signed(kind: &str, version: u64, expires: Timestamp, fields: Map<S
 /// The file: the signed part and one signature per key, in the order of the key ids.
 pub(crate) fn envelope<'a>(signed: &Value, keys: impl IntoIterator<Item = &'a SigningKey>) -> Vec<u8> {
     let message = canonical(signed);
-    let signatures: BTreeMap<String, String> =
-        keys.into_iter().map(|key| (key.public().key_id(), key.sign(&message))).collect();
+    let signatures: BTreeMap<String, String> = keys
+        .into_iter()
+        .map(|key| (key.public().key_id(), key.sign(&message)))
+        .collect();
     file(signed, &signatures)
 }
 
 /// The file for signatures that were made elsewhere.
 pub(crate) fn file(signed: &Value, signatures: &BTreeMap<String, String>) -> Vec<u8> {
-    let signatures: Vec<Value> =
-        signatures.iter().map(|(keyid, sig)| json!({"keyid": keyid, "sig": sig})).collect();
+    let signatures: Vec<Value> = signatures
+        .iter()
+        .map(|(keyid, sig)| json!({"keyid": keyid, "sig": sig}))
+        .collect();
     let whole = json!({"signatures": signatures, "signed": signed});
     let mut bytes = whole.to_string().into_bytes();
     bytes.push(b'\n');
@@ -88,7 +96,9 @@ pub(crate) fn after(now: Timestamp, seconds: u64) -> Result<Timestamp, PublishEr
         .and_then(|second| Timestamp::from_second(second).ok())
         // The last years of the calendar are not worth an expiry either.
         .filter(|expires| *expires < Timestamp::MAX)
-        .ok_or_else(|| PublishError::Settings { detail: "an expiry lies outside the calendar".to_owned() })
+        .ok_or_else(|| PublishError::Settings {
+            detail: "an expiry lies outside the calendar".to_owned(),
+        })
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {

@@ -93,7 +93,10 @@ impl From<FeedError> for PublishError {
     }
 }
 
-pub(crate) fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> PublishError {
+pub(crate) fn io(
+    action: &'static str,
+    path: &std::path::Path,
+) -> impl FnOnce(std::io::Error) -> PublishError {
     let path = path.to_owned();
     move |source| PublishError::Io { action, path, source }
 }

@@ -47,9 +47,11 @@ impl Publisher {
         let expiries = self.settings.expiries;
         let mut set = self.set.clone();
         let mut pins: BTreeMap<String, Value> = match set.snapshot() {
-            Some(snapshot) => {
-                snapshot.meta.iter().map(|(name, pin)| (name.clone(), pin_of_file(pin))).collect()
-            }
+            Some(snapshot) => snapshot
+                .meta
+                .iter()
+                .map(|(name, pin)| (name.clone(), pin_of_file(pin)))
+                .collect(),
             None => BTreeMap::new(),
         };
         let mut new_files = 0;
@@ -93,8 +95,7 @@ impl Publisher {
         };
 
         let snapshot_version = self.next_version("snapshot")?;
-        let fields =
-            Map::from_iter([("meta".to_owned(), Value::Object(pins.into_iter().collect()))]);
+        let fields = Map::from_iter([("meta".to_owned(), Value::Object(pins.into_iter().collect()))]);
         let expires = document::after(now, expiries.snapshot)?;
         let signed = document::signed("snapshot", snapshot_version, expires, fields);
         let snapshot = document::envelope(&signed, generation.snapshot_signers.iter().copied());
@@ -119,9 +120,11 @@ impl Publisher {
             None => self.current_file("targets")?,
         };
         let refused = |role: &'static str| move |error| FeedError::refused(role, error, now);
-        set.update_timestamp(&timestamp, now).map_err(refused("timestamp"))?;
+        set.update_timestamp(&timestamp, now)
+            .map_err(refused("timestamp"))?;
         set.update_snapshot(&snapshot, now).map_err(refused("snapshot"))?;
-        set.update_targets(&targets, Timestamp::MIN).map_err(refused("targets"))?;
+        set.update_targets(&targets, Timestamp::MIN)
+            .map_err(refused("targets"))?;
 
         self.flush(&folder, new_files)?;
         let path = folder.join("timestamp.json");
@@ -135,11 +138,19 @@ impl Publisher {
 
     /// One more than any version of the role that is or was on disk.
     fn next_version(&self, role: &str) -> Result<u64, PublishError> {
-        let newest = self.on_disk.get(role).and_then(|versions| versions.last()).copied().unwrap_or(0);
+        let newest = self
+            .on_disk
+            .get(role)
+            .and_then(|versions| versions.last())
+            .copied()
+            .unwrap_or(0);
         let pinned = self.pinned_version(role).unwrap_or(0);
-        newest.max(pinned).checked_add(1).ok_or_else(|| PublishError::Settings {
-            detail: format!("the version numbers of {role} are used up"),
-        })
+        newest
+            .max(pinned)
+            .checked_add(1)
+            .ok_or_else(|| PublishError::Settings {
+                detail: format!("the version numbers of {role} are used up"),
+            })
     }
 
     fn pin(&self, version: u64, bytes: &[u8]) -> Value {
@@ -180,7 +191,9 @@ impl Publisher {
 
     /// Removes versions that no reader can still be on the way to.
     fn prune(&mut self, folder: &Path, role: &str, newest: u64) -> Result<(), PublishError> {
-        let Some(versions) = self.on_disk.get_mut(role) else { return Ok(()) };
+        let Some(versions) = self.on_disk.get_mut(role) else {
+            return Ok(());
+        };
         let keep = versions.split_off(&newest.saturating_sub(VERSIONS_KEPT));
         for version in std::mem::replace(versions, keep) {
             let path = folder.join(format!("{version}.{role}.json"));

@@ -39,7 +39,9 @@ impl PublicKey {
     /// A key from its 32 raw bytes in hexadecimal.
     pub fn from_hex(public: &str) -> Option<Self> {
         let bytes = hex::decode(public).ok()?;
-        (bytes.len() == 32).then(|| Self { public: hex::encode(bytes) })
+        (bytes.len() == 32).then(|| Self {
+            public: hex::encode(bytes),
+        })
     }
 
     /// The raw key in hexadecimal.
@@ -66,7 +68,9 @@ pub struct SigningKey {
 
 impl std::fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SigningKey").field("public", &self.public).finish_non_exhaustive()
+        f.debug_struct("SigningKey")
+            .field("public", &self.public)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,7 +85,9 @@ impl SigningKey {
     fn from_seed(seed: Zeroizing<[u8; 32]>) -> Self {
         // The length is right by its type, and every 32 bytes are an Ed25519 seed.
         let pair = Ed25519KeyPair::from_seed_unchecked(&*seed).expect("32 bytes are an Ed25519 seed");
-        let public = PublicKey { public: hex::encode(pair.public_key().as_ref()) };
+        let public = PublicKey {
+            public: hex::encode(pair.public_key().as_ref()),
+        };
         Self { pair, seed, public }
     }
 
@@ -98,7 +104,10 @@ impl SigningKey {
     /// Reads a key file.
     pub fn read(path: &Path) -> Result<Self, PublishError> {
         let length = std::fs::metadata(path).map_err(io("read", path))?.len();
-        let refuse = |detail| PublishError::KeyFile { path: path.to_owned(), detail };
+        let refuse = |detail| PublishError::KeyFile {
+            path: path.to_owned(),
+            detail,
+        };
         if length > KEY_FILE_BYTES_MAX {
             return Err(refuse("the file is too large"));
         }
@@ -109,7 +118,9 @@ impl SigningKey {
             .and_then(|(_, rest)| rest.split_once(PEM_END))
             .map(|(body, _)| Zeroizing::new(body.split_ascii_whitespace().collect::<String>()))
             .ok_or_else(|| refuse("there is no PRIVATE KEY block"))?;
-        let der = STANDARD.decode(body.as_bytes()).map_err(|_| refuse("the block is not base64"))?;
+        let der = STANDARD
+            .decode(body.as_bytes())
+            .map_err(|_| refuse("the block is not base64"))?;
         let der = Zeroizing::new(der);
         let seed = seed_of(&der).ok_or_else(|| refuse("the key is not Ed25519"))?;
         Ok(Self::from_seed(seed))
@@ -122,7 +133,7 @@ impl SigningKey {
         let mut der = Zeroizing::new([0_u8; 48]);
         der[..16].copy_from_slice(&PKCS8_PREFIX);
         der[16..].copy_from_slice(&*self.seed);
-        let mut body = STANDARD.encode(&*der);
+        let mut body = STANDARD.encode(*der);
         let pem = Zeroizing::new(format!("{PEM_BEGIN}\n{body}\n{PEM_END}\n"));
         body.zeroize();
         let mut file = std::fs::OpenOptions::new()
@@ -131,7 +142,9 @@ impl SigningKey {
             .mode(0o600)
             .open(&path)
             .map_err(io("create", &path))?;
-        file.write_all(pem.as_bytes()).and_then(|()| file.sync_all()).map_err(io("write", &path))?;
+        file.write_all(pem.as_bytes())
+            .and_then(|()| file.sync_all())
+            .map_err(io("write", &path))?;
         durable::sync_folder(folder).map_err(io("flush", folder))?;
         Ok(path)
     }
@@ -179,7 +192,11 @@ pub(crate) fn retire(folder: &Path, key_id: &str) -> Result<(), PublishError> {
 
 /// Makes a folder that only its owner can enter.
 pub(crate) fn create_private_folder(folder: &Path) -> Result<(), PublishError> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io("create", folder))
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(io("create", folder))
 }
 
 #[cfg(test)]
@@ -196,11 +213,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let key = SigningKey::generate(&mut ChaCha20Rng::seed_from_u64(1));
         let path = key.write(folder.path()).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         let read = SigningKey::read(&path).unwrap();
         assert_eq!(read.public(), key.public());
         assert_eq!(read.sign(b"x"), key.sign(b"x"));
-        assert!(matches!(key.write(folder.path()), Err(PublishError::Io { .. })), "never overwritten");
+        assert!(
+            matches!(key.write(folder.path()), Err(PublishError::Io { .. })),
+            "never overwritten"
+        );
         assert!(!format!("{key:?}").contains(&hex::encode(*key.seed)));
     }
 
@@ -209,8 +232,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (text, expected) in [
             ("", "there is no PRIVATE KEY block"),
-            ("-----BEGIN PRIVATE KEY-----\n*\n-----END PRIVATE KEY-----", "the block is not base64"),
-            ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "the key is not Ed25519"),
+            (
+                "-----BEGIN PRIVATE KEY-----\n*\n-----END PRIVATE KEY-----",
+                "the block is not base64",
+            ),
+            (
+                "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
+                "the key is not Ed25519",
+            ),
         ] {
             let path = folder.path().join("a.pem");
             std::fs::write(&path, text).unwrap();

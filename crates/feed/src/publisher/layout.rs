@@ -67,9 +67,18 @@ impl Settings {
     pub(crate) fn check(&self) -> Result<(), PublishError> {
         let refuse = |detail: String| Err(PublishError::Settings { detail });
         if !self.bins.is_power_of_two() || self.bins > BINS_MAX {
-            return refuse(format!("{} bins: it must be a power of two up to {BINS_MAX}", self.bins));
+            return refuse(format!(
+                "{} bins: it must be a power of two up to {BINS_MAX}",
+                self.bins
+            ));
         }
-        let Expiries { root, targets, delegated, snapshot, timestamp } = self.expiries;
+        let Expiries {
+            root,
+            targets,
+            delegated,
+            snapshot,
+            timestamp,
+        } = self.expiries;
         if [root, targets, delegated, snapshot, timestamp].contains(&0) {
             return refuse("a role that expires at once can never be read".to_owned());
         }
@@ -175,7 +184,12 @@ pub fn stored_path(path: &str, sha256: &str) -> PathBuf {
 /// Refuses what some reader, web server or file system would not take.
 pub(crate) fn check_target(path: &str, record: &TargetRecord) -> Result<(), PublishError> {
     check_path(path)?;
-    let refuse = |detail: String| Err(PublishError::Target { path: path.to_owned(), detail });
+    let refuse = |detail: String| {
+        Err(PublishError::Target {
+            path: path.to_owned(),
+            detail,
+        })
+    };
     let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     if record.sha256.len() != 64 || !record.sha256.bytes().all(is_hex) {
         return refuse("its SHA-256 is not 64 lower-case hexadecimal digits".to_owned());
@@ -189,12 +203,18 @@ pub(crate) fn check_target(path: &str, record: &TargetRecord) -> Result<(), Publ
 
 pub(crate) fn check_path(path: &str) -> Result<(), PublishError> {
     let refuse = |detail: &str| {
-        Err(PublishError::Target { path: path.to_owned(), detail: detail.to_owned() })
+        Err(PublishError::Target {
+            path: path.to_owned(),
+            detail: detail.to_owned(),
+        })
     };
     if path.len() > PATH_BYTES_MAX {
         return refuse("its path is longer than 1024 bytes");
     }
-    if path.split('/').any(|segment| segment.is_empty() || segment.len() > SEGMENT_BYTES_MAX) {
+    if path
+        .split('/')
+        .any(|segment| segment.is_empty() || segment.len() > SEGMENT_BYTES_MAX)
+    {
         return refuse("a part of its path is empty or longer than 180 bytes");
     }
     if path.chars().any(|c| c.is_control() || c == '\\') {
@@ -213,7 +233,10 @@ mod tests {
     use super::*;
 
     fn settings(bins: u32) -> Settings {
-        Settings { bins, expiries: Expiries::default() }
+        Settings {
+            bins,
+            expiries: Expiries::default(),
+        }
     }
 
     #[test]
@@ -249,27 +272,65 @@ mod tests {
     fn a_target_goes_where_its_prefix_says() {
         let settings = settings(64);
         let delegations = settings.delegations(&[], 1);
-        for path in ["a", "payloads/x/index", "packs/y.pack", "catalogue/a/b", "catalogue"] {
+        for path in [
+            "a",
+            "payloads/x/index",
+            "packs/y.pack",
+            "catalogue/a/b",
+            "catalogue",
+        ] {
             let name = settings.role_of(path);
             let digest = document::sha256(path.as_bytes());
-            let role =
-                delegations["roles"].as_array().unwrap().iter().find(|role| role["name"] == name.as_str());
+            let role = delegations["roles"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|role| role["name"] == name.as_str());
             let prefixes = role.unwrap()["path_hash_prefixes"].as_array().unwrap();
-            assert!(prefixes.iter().any(|prefix| digest.starts_with(prefix.as_str().unwrap())), "{path}");
+            assert!(
+                prefixes
+                    .iter()
+                    .any(|prefix| digest.starts_with(prefix.as_str().unwrap())),
+                "{path}"
+            );
         }
         assert_eq!(settings.role_of("catalogue/0.jsonl.zst"), CATALOGUE);
     }
 
     #[test]
     fn odd_targets_are_refused() {
-        let record = TargetRecord { length: 1, sha256: "a".repeat(64), custom: None };
-        for path in ["", "/a", "a/", "a//b", "../a", "a/./b", "a\\b", "a\nb", "e\u{301}"] {
+        let record = TargetRecord {
+            length: 1,
+            sha256: "a".repeat(64),
+            custom: None,
+        };
+        for path in [
+            "", "/a", "a/", "a//b", "../a", "a/./b", "a\\b", "a\nb", "e\u{301}",
+        ] {
             assert!(check_target(path, &record).is_err(), "{path:?}");
         }
         for path in ["a", "a/b c/ü.txt", "50%/x?#"] {
             check_target(path, &record).unwrap();
         }
-        assert!(check_target("a", &TargetRecord { sha256: "A".repeat(64), ..record.clone() }).is_err());
-        assert!(check_target("a", &TargetRecord { custom: Some(json!(0.5)), ..record }).is_err());
+        assert!(
+            check_target(
+                "a",
+                &TargetRecord {
+                    sha256: "A".repeat(64),
+                    ..record.clone()
+                }
+            )
+            .is_err()
+        );
+        assert!(
+            check_target(
+                "a",
+                &TargetRecord {
+                    custom: Some(json!(0.5)),
+                    ..record
+                }
+            )
+            .is_err()
+        );
     }
 }

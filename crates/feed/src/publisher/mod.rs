@@ -102,7 +102,9 @@ impl Publisher {
     pub fn set_target(&mut self, path: &str, record: &TargetRecord) -> Result<(), PublishError> {
         layout::check_target(path, record)?;
         let role = self.settings.role_of(path);
-        self.edit(&role)?.edited.insert(path.to_owned(), record.to_value());
+        self.edit(&role)?
+            .edited
+            .insert(path.to_owned(), record.to_value());
         Ok(())
     }
 
@@ -118,7 +120,11 @@ impl Publisher {
         if let Some(edit) = self.edits.get(&role) {
             return Ok(edit.edited.get(path).and_then(record_of));
         }
-        Ok(self.delegated(&role)?.targets.get(path).map(TargetRecord::from_file))
+        Ok(self
+            .delegated(&role)?
+            .targets
+            .get(path)
+            .map(TargetRecord::from_file))
     }
 
     /// Every target whose path begins with `prefix`, unpublished changes included, in order of the path.
@@ -161,10 +167,28 @@ impl Publisher {
             self.edits.clear();
             return Ok(self.committed(Vec::new()));
         }
+        self.check_files()?;
         let roles = changed.keys().cloned().collect();
         self.publish_online(changed, None, now)?;
         self.edits.clear();
         Ok(self.committed(roles))
+    }
+
+    /// Refuses to publish a target that readers could not fetch.
+    fn check_files(&self) -> Result<(), PublishError> {
+        for edit in self.edits.values() {
+            let new = edit.edited.iter().filter(|(path, value)| edit.published.get(*path) != Some(*value));
+            for (path, record) in new.filter_map(|(path, value)| Some((path, record_of(value)?))) {
+                let file = self.target_file(path, &record.sha256);
+                let detail = match std::fs::metadata(&file) {
+                    Ok(found) if found.is_file() && found.len() == record.length => continue,
+                    Ok(_) => format!("{} is not a file of {} bytes", file.display(), record.length),
+                    Err(_) => format!("its file {} is not there", file.display()),
+                };
+                return Err(PublishError::Target { path: path.clone(), detail });
+            }
+        }
+        Ok(())
     }
 
     /// Publishes a new timestamp and snapshot, and anew every role in the last third of its life whose keys are here.
@@ -197,7 +221,10 @@ impl Publisher {
             due.push(("root".to_owned(), root.expires));
         }
         self.publish_online(delegated, delegations, now)?;
-        Ok(Renewed { committed: self.committed(renewed), due })
+        Ok(Renewed {
+            committed: Committed { changed: true, ..self.committed(renewed) },
+            due,
+        })
     }
 
     /// Publishes with the keys that are authorised now.
@@ -258,14 +285,18 @@ impl Publisher {
         let pin = snapshot
             .meta
             .get(&format!("{role}.json"))
-            .ok_or_else(|| FeedError::NotInSnapshot { role: role.to_owned() })?;
+            .ok_or_else(|| FeedError::NotInSnapshot {
+                role: role.to_owned(),
+            })?;
         verify::pinned(role, "the snapshot", pin, &bytes)?;
         let metadata = verify::parse_targets(role, &bytes)?;
         let delegations = self.top_targets()?.delegations.as_ref();
         let child = delegations
             .and_then(|delegations| delegations.roles.iter().find(|child| child.name == role))
             .zip(delegations)
-            .ok_or_else(|| FeedError::NoSuchRole { role: role.to_owned() })?;
+            .ok_or_else(|| FeedError::NoSuchRole {
+                role: role.to_owned(),
+            })?;
         verify::threshold(&metadata, &child.1.keys, &child.0.role_keys(), role)?;
         verify::pinned_version(role, "the snapshot", pin, metadata.signed().version)?;
         Ok(metadata.into_signed())
@@ -275,14 +306,21 @@ impl Publisher {
     fn pinned_version(&self, role: &str) -> Option<u64> {
         match role {
             "snapshot" => self.set.timestamp()?.snapshot_meta().map(|pin| pin.version),
-            _ => self.set.snapshot()?.meta.get(&format!("{role}.json")).map(|pin| pin.version),
+            _ => self
+                .set
+                .snapshot()?
+                .meta
+                .get(&format!("{role}.json"))
+                .map(|pin| pin.version),
         }
     }
 
     fn current_file(&self, role: &str) -> Result<Vec<u8>, PublishError> {
         let version = self
             .pinned_version(role)
-            .ok_or_else(|| FeedError::NotInSnapshot { role: role.to_owned() })?;
+            .ok_or_else(|| FeedError::NotInSnapshot {
+                role: role.to_owned(),
+            })?;
         let path = self.metadata_folder().join(format!("{version}.{role}.json"));
         std::fs::read(&path).map_err(io("read", &path))
     }
@@ -300,7 +338,11 @@ fn is_due(expires: Timestamp, lifetime: u64, now: Timestamp) -> bool {
 
 fn values_of(targets: &Targets) -> BTreeMap<String, Value> {
     let value = |file| TargetRecord::from_file(file).to_value();
-    targets.targets.iter().map(|(path, file)| (path.clone(), value(file))).collect()
+    targets
+        .targets
+        .iter()
+        .map(|(path, file)| (path.clone(), value(file)))
+        .collect()
 }
 
 fn record_of(value: &Value) -> Option<TargetRecord> {

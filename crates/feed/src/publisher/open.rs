@@ -56,10 +56,15 @@ impl InitSpec {
             ("targets", self.targets_keys, self.targets_threshold),
         ] {
             if threshold == 0 || threshold > keys || keys > 100 {
-                return refuse(format!("{threshold} of {keys} {role} keys cannot sign (at most 100 keys)"));
+                return refuse(format!(
+                    "{threshold} of {keys} {role} keys cannot sign (at most 100 keys)"
+                ));
             }
         }
-        let settings = Settings { bins: self.bins, expiries: self.expiries };
+        let settings = Settings {
+            bins: self.bins,
+            expiries: self.expiries,
+        };
         settings.check()?;
         Ok(settings)
     }
@@ -83,7 +88,9 @@ impl Publisher {
         keys::create_private_folder(keys)?;
         let lock = lock(keys)?;
         if metadata.join("timestamp.json").exists() {
-            return Err(PublishError::AlreadyInitialised { folder: repository.to_owned() });
+            return Err(PublishError::AlreadyInitialised {
+                folder: repository.to_owned(),
+            });
         }
         let mut make = |folder: &Path, count: usize| -> Result<Vec<SigningKey>, PublishError> {
             (0..count)
@@ -129,7 +136,11 @@ impl Publisher {
         };
         let public: Vec<PublicKey> = publisher.iter().map(|key| key.public().clone()).collect();
         let generation = Generation {
-            delegated: settings.roles().into_iter().map(|role| (role, BTreeMap::new())).collect(),
+            delegated: settings
+                .roles()
+                .into_iter()
+                .map(|role| (role, BTreeMap::new()))
+                .collect(),
             delegated_signers: publisher.iter().collect(),
             delegations: Some(settings.delegations(&public, 1)),
             targets_signers: targets.iter().collect(),
@@ -145,13 +156,16 @@ impl Publisher {
         let metadata = repository.join("metadata");
         let settings_path = keys.join("publisher.json");
         if !metadata.join("timestamp.json").exists() || !settings_path.exists() {
-            return Err(PublishError::NotInitialised { folder: repository.to_owned() });
+            return Err(PublishError::NotInitialised {
+                folder: repository.to_owned(),
+            });
         }
         let lock = lock(keys)?;
         durable::sweep(&metadata).map_err(io("tidy", &metadata))?;
-        let settings: Settings = serde_json::from_slice(&read(&settings_path)?).map_err(|error| {
-            PublishError::Settings { detail: format!("{} is damaged: {error}", settings_path.display()) }
-        })?;
+        let settings: Settings =
+            serde_json::from_slice(&read(&settings_path)?).map_err(|error| PublishError::Settings {
+                detail: format!("{} is damaged: {error}", settings_path.display()),
+            })?;
         settings.check()?;
         let set = load(&metadata, &read(&keys.join("root.json"))?)?;
         Ok(Self {
@@ -195,13 +209,20 @@ pub(super) fn take_online(metadata: &Path, set: &mut TrustedMetadataSet) -> Resu
     let refused = |role: &'static str| move |error| FeedError::refused(role, error, Timestamp::MIN);
     set.update_timestamp(&read(&metadata.join("timestamp.json"))?, Timestamp::MIN)
         .map_err(refused("timestamp"))?;
-    let version = set.timestamp().and_then(|timestamp| timestamp.snapshot_meta()).map_or(0, |pin| pin.version);
+    let version = set
+        .timestamp()
+        .and_then(|timestamp| timestamp.snapshot_meta())
+        .map_or(0, |pin| pin.version);
     let snapshot = read(&metadata.join(format!("{version}.snapshot.json")))?;
-    set.update_snapshot(&snapshot, Timestamp::MIN).map_err(refused("snapshot"))?;
-    let version =
-        set.snapshot().and_then(|snapshot| snapshot.meta.get("targets.json")).map_or(0, |pin| pin.version);
+    set.update_snapshot(&snapshot, Timestamp::MIN)
+        .map_err(refused("snapshot"))?;
+    let version = set
+        .snapshot()
+        .and_then(|snapshot| snapshot.meta.get("targets.json"))
+        .map_or(0, |pin| pin.version);
     let targets = read(&metadata.join(format!("{version}.targets.json")))?;
-    set.update_targets(&targets, Timestamp::MIN).map_err(refused("targets"))?;
+    set.update_targets(&targets, Timestamp::MIN)
+        .map_err(refused("targets"))?;
     Ok(())
 }
 
@@ -215,7 +236,11 @@ fn first_root(
     for (role, members, threshold) in roles {
         let mut ids: Vec<String> = members.iter().map(|key| key.public().key_id()).collect();
         ids.sort();
-        keys.extend(members.iter().map(|key| (key.public().key_id(), key.public().to_value())));
+        keys.extend(
+            members
+                .iter()
+                .map(|key| (key.public().key_id(), key.public().to_value())),
+        );
         by_role.insert((*role).to_owned(), json!({"keyids": ids, "threshold": threshold}));
     }
     let fields = Map::from_iter([

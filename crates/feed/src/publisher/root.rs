@@ -56,8 +56,15 @@ impl RootDraft {
         if file.signed["_type"] != "root" {
             return Err(refuse("it is not a root".to_owned()));
         }
-        let signatures = file.signatures.into_iter().map(|entry| (entry.keyid, entry.sig)).collect();
-        Ok(Self { signed: document::sorted(file.signed), signatures })
+        let signatures = file
+            .signatures
+            .into_iter()
+            .map(|entry| (entry.keyid, entry.sig))
+            .collect();
+        Ok(Self {
+            signed: document::sorted(file.signed),
+            signatures,
+        })
     }
 
     /// The draft as a file: root metadata with the signatures made so far.
@@ -72,7 +79,8 @@ impl RootDraft {
 
     /// Adds the signature of `key`.
     pub fn sign(&mut self, key: &SigningKey) {
-        self.signatures.insert(key.public().key_id(), key.sign(&self.message()));
+        self.signatures
+            .insert(key.public().key_id(), key.sign(&self.message()));
     }
 
     /// Adds a signature in hexadecimal that was made elsewhere.
@@ -96,12 +104,17 @@ impl Publisher {
         signed["expires"] = json!(document::time(document::after(now, self.settings.expiries.root)?));
 
         for id in &change.remove {
-            if !signed["roles"]["root"]["keyids"].as_array().is_some_and(|ids| ids.contains(&json!(id))) {
+            if !signed["roles"]["root"]["keyids"]
+                .as_array()
+                .is_some_and(|ids| ids.contains(&json!(id)))
+            {
                 return Err(refuse(format!("{id} is not a root key")));
             }
         }
-        let mut root_ids: Vec<String> =
-            current.role("root").map(|role| role.keyids.clone()).unwrap_or_default();
+        let mut root_ids: Vec<String> = current
+            .role("root")
+            .map(|role| role.keyids.clone())
+            .unwrap_or_default();
         root_ids.retain(|id| !change.remove.contains(id));
         root_ids.extend(change.add.iter().map(PublicKey::key_id));
         root_ids.sort();
@@ -111,7 +124,10 @@ impl Publisher {
         }
         let threshold = signed["roles"]["root"]["threshold"].as_u64().unwrap_or(0);
         if threshold == 0 || threshold > root_ids.len() as u64 {
-            return Err(refuse(format!("{threshold} of {} root keys could never sign", root_ids.len())));
+            return Err(refuse(format!(
+                "{threshold} of {} root keys could never sign",
+                root_ids.len()
+            )));
         }
         signed["roles"]["root"]["keyids"] = json!(root_ids);
         for key in &change.add {
@@ -119,7 +135,9 @@ impl Publisher {
         }
         for (role, keys) in &change.replace {
             if !["targets", "snapshot", "timestamp"].contains(&role.as_str()) || keys.is_empty() {
-                return Err(refuse(format!("the keys of {role} cannot be replaced by a root in this way")));
+                return Err(refuse(format!(
+                    "the keys of {role} cannot be replaced by a root in this way"
+                )));
             }
             let mut ids: Vec<String> = keys.iter().map(PublicKey::key_id).collect();
             ids.sort();
@@ -129,7 +147,10 @@ impl Publisher {
             }
         }
         drop_unused_keys(&mut signed);
-        Ok(RootDraft { signed: document::sorted(signed), signatures: BTreeMap::new() })
+        Ok(RootDraft {
+            signed: document::sorted(signed),
+            signatures: BTreeMap::new(),
+        })
     }
 
     /// Publishes a signed draft. Readers follow it from the moment its file is there.
@@ -139,10 +160,15 @@ impl Publisher {
         verify::root_threshold(&root, self.set.root(), "root")?;
         verify::root_threshold(&root, root.signed(), "root")?;
         let mut set = self.set.clone();
-        set.update_root(&bytes).map_err(|error| FeedError::refused("root", error, Timestamp::MIN))?;
+        set.update_root(&bytes)
+            .map_err(|error| FeedError::refused("root", error, Timestamp::MIN))?;
         let metadata = self.metadata_folder();
         open::take_online(&metadata, &mut set)?;
-        open::write(&metadata.join(format!("{}.root.json", root.signed().version)), &bytes, 0o644)?;
+        open::write(
+            &metadata.join(format!("{}.root.json", root.signed().version)),
+            &bytes,
+            0o644,
+        )?;
         open::write(&self.keys.join("root.json"), &bytes, 0o644)?;
         self.reload()
     }
@@ -157,14 +183,26 @@ pub(super) fn sign_with_folder(
     let keys = super::read_folder(folder)?;
     let next: Vec<String> = draft.signed["roles"]["root"]["keyids"]
         .as_array()
-        .map(|ids| ids.iter().filter_map(|id| id.as_str().map(str::to_owned)).collect())
+        .map(|ids| {
+            ids.iter()
+                .filter_map(|id| id.as_str().map(str::to_owned))
+                .collect()
+        })
         .unwrap_or_default();
-    let now: &[String] = current.role("root").map(|role| role.keyids.as_slice()).unwrap_or_default();
+    let now: &[String] = current
+        .role("root")
+        .map(|role| role.keyids.as_slice())
+        .unwrap_or_default();
     let threshold = current.role("root").map_or(1, |role| role.threshold);
     let found = now.iter().filter(|id| keys.contains_key(*id)).count();
     if found < threshold {
         let (role, folder) = ("root".to_owned(), folder.to_owned());
-        return Err(PublishError::MissingKeys { role, found, threshold, folder });
+        return Err(PublishError::MissingKeys {
+            role,
+            found,
+            threshold,
+            folder,
+        });
     }
     for (id, key) in &keys {
         if now.contains(id) || next.contains(id) {

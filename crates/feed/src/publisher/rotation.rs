@@ -98,14 +98,27 @@ impl Publisher {
             return self.rotate_publisher(rng, now);
         }
         let Some(root_keys) = root_keys else {
-            let detail = format!("the keys of {} can only be replaced with the root keys", role.folder());
+            let detail = format!(
+                "the keys of {} can only be replaced with the root keys",
+                role.folder()
+            );
             return Err(PublishError::Settings { detail });
         };
         let old = self.signers(role)?;
-        let authorised = self.set.root().role(role.folder()).map_or(1, |keys| keys.keyids.len());
+        let authorised = self
+            .set
+            .root()
+            .role(role.folder())
+            .map_or(1, |keys| keys.keyids.len());
         let new: Vec<SigningKey> = (0..authorised).map(|_| SigningKey::generate(rng)).collect();
         let replace = BTreeMap::from([(role.folder().to_owned(), publics(&new))]);
-        let mut draft = self.draft_root(&RootChange { replace, ..RootChange::default() }, now)?;
+        let mut draft = self.draft_root(
+            &RootChange {
+                replace,
+                ..RootChange::default()
+            },
+            now,
+        )?;
         // Before anything is published: are the root keys really here?
         root::sign_with_folder(&mut draft, self.set.root(), root_keys)?;
         let folder = self.keys_of(role.folder());
@@ -189,7 +202,10 @@ impl Publisher {
         let (authorised, threshold) = match role {
             OnlineRole::Publisher => {
                 let (keys, threshold) = self.publisher_keys()?;
-                (keys.iter().map(PublicKey::key_id).collect(), usize::try_from(threshold).unwrap_or(1))
+                (
+                    keys.iter().map(PublicKey::key_id).collect(),
+                    usize::try_from(threshold).unwrap_or(1),
+                )
             }
             _ => match self.set.root().role(role.folder()) {
                 Some(keys) => (keys.keyids.clone(), keys.threshold),
@@ -204,14 +220,21 @@ impl Publisher {
             .collect();
         if keys.len() < threshold {
             let (role, found) = (role.folder().to_owned(), keys.len());
-            return Err(PublishError::MissingKeys { role, found, threshold, folder });
+            return Err(PublishError::MissingKeys {
+                role,
+                found,
+                threshold,
+                folder,
+            });
         }
         Ok(keys)
     }
 
     /// The keys that the top-level targets authorise for the delegated roles, and their threshold.
     pub(super) fn publisher_keys(&self) -> Result<(Vec<PublicKey>, u64), PublishError> {
-        let no_role = || FeedError::NoSuchRole { role: super::CATALOGUE.to_owned() };
+        let no_role = || FeedError::NoSuchRole {
+            role: super::CATALOGUE.to_owned(),
+        };
         let delegations = self.top_targets()?.delegations.as_ref().ok_or_else(no_role)?;
         let role = delegations.roles.first().ok_or_else(no_role)?;
         let keys = role

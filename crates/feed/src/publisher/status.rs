@@ -60,29 +60,37 @@ impl Publisher {
         let expiries = self.settings.expiries;
         let mut rows = Vec::new();
         let authorised = |role: &str| root.role(role).map(|keys| (keys.keyids.clone(), keys.threshold));
-        let mut add = |role: &str, keys: (Vec<String>, usize), folder: Option<&Path>, version, expires, life| {
-            let present: BTreeSet<String> = match folder {
-                Some(folder) => keys::read_folder(folder)?.into_keys().collect(),
-                None => BTreeSet::new(),
+        let mut add =
+            |role: &str, keys: (Vec<String>, usize), folder: Option<&Path>, version, expires, life| {
+                let present: BTreeSet<String> = match folder {
+                    Some(folder) => keys::read_folder(folder)?.into_keys().collect(),
+                    None => BTreeSet::new(),
+                };
+                let all: BTreeSet<&String> = keys.0.iter().chain(&present).collect();
+                let keys_of_role = all
+                    .into_iter()
+                    .map(|id| KeyState {
+                        key_id: id.clone(),
+                        authorised: keys.0.contains(id),
+                        present: present.contains(id),
+                    })
+                    .collect();
+                let state = match () {
+                    () if expires <= now => RoleState::Expired,
+                    () if is_due(expires, life, now) => RoleState::RenewSoon,
+                    () => RoleState::Valid,
+                };
+                let (role, threshold) = (role.to_owned(), keys.1);
+                rows.push(RoleKeyStatus {
+                    role,
+                    threshold,
+                    keys: keys_of_role,
+                    version,
+                    expires,
+                    state,
+                });
+                Ok::<_, PublishError>(())
             };
-            let all: BTreeSet<&String> = keys.0.iter().chain(&present).collect();
-            let keys_of_role = all
-                .into_iter()
-                .map(|id| KeyState {
-                    key_id: id.clone(),
-                    authorised: keys.0.contains(id),
-                    present: present.contains(id),
-                })
-                .collect();
-            let state = match () {
-                () if expires <= now => RoleState::Expired,
-                () if is_due(expires, life, now) => RoleState::RenewSoon,
-                () => RoleState::Valid,
-            };
-            let (role, threshold) = (role.to_owned(), keys.1);
-            rows.push(RoleKeyStatus { role, threshold, keys: keys_of_role, version, expires, state });
-            Ok::<_, PublishError>(())
-        };
         let none = || (Vec::new(), 0);
         let keys = authorised("root").unwrap_or_else(none);
         add("root", keys, root_keys, root.version, root.expires, expiries.root)?;
@@ -90,7 +98,14 @@ impl Publisher {
         let targets = self.top_targets()?;
         let folder = self.keys_of(OnlineRole::Targets.folder());
         let keys = authorised("targets").unwrap_or_else(none);
-        add("targets", keys, Some(&folder), targets.version, targets.expires, expiries.targets)?;
+        add(
+            "targets",
+            keys,
+            Some(&folder),
+            targets.version,
+            targets.expires,
+            expiries.targets,
+        )?;
 
         let (publishers, threshold) = self.publisher_keys()?;
         let ids = publishers.iter().map(PublicKey::key_id).collect();
@@ -101,17 +116,38 @@ impl Publisher {
         let folder = self.keys_of(OnlineRole::Publisher.folder());
         let version = self.pinned_version(super::CATALOGUE).unwrap_or(0);
         let keys = (ids, usize::try_from(threshold).unwrap_or(1));
-        add("publisher", keys, Some(&folder), version, first_expiry, expiries.delegated)?;
+        add(
+            "publisher",
+            keys,
+            Some(&folder),
+            version,
+            first_expiry,
+            expiries.delegated,
+        )?;
 
         if let Some(snapshot) = self.set.snapshot() {
             let folder = self.keys_of(OnlineRole::Snapshot.folder());
             let keys = authorised("snapshot").unwrap_or_else(none);
-            add("snapshot", keys, Some(&folder), snapshot.version, snapshot.expires, expiries.snapshot)?;
+            add(
+                "snapshot",
+                keys,
+                Some(&folder),
+                snapshot.version,
+                snapshot.expires,
+                expiries.snapshot,
+            )?;
         }
         if let Some(timestamp) = self.set.timestamp() {
             let folder = self.keys_of(OnlineRole::Timestamp.folder());
             let keys = authorised("timestamp").unwrap_or_else(none);
-            add("timestamp", keys, Some(&folder), timestamp.version, timestamp.expires, expiries.timestamp)?;
+            add(
+                "timestamp",
+                keys,
+                Some(&folder),
+                timestamp.version,
+                timestamp.expires,
+                expiries.timestamp,
+            )?;
         }
         Ok(rows)
     }

@@ -28,7 +28,10 @@ pub struct FolderTransport {
 impl FolderTransport {
     /// A repository whose metadata files lie in `metadata` and whose targets lie below `targets`.
     pub fn new(metadata: impl Into<PathBuf>, targets: impl Into<PathBuf>) -> Self {
-        Self { metadata: metadata.into(), targets: targets.into() }
+        Self {
+            metadata: metadata.into(),
+            targets: targets.into(),
+        }
     }
 
     /// The files that may hold `path`, in the order to try them. A role name with odd characters may be stored as it
@@ -47,7 +50,9 @@ impl FolderTransport {
             Kind::Target => {
                 check_path(path)?;
                 if path.split('/').any(str::is_empty) {
-                    return Err(TransportError::InvalidPath { path: path.to_owned() });
+                    return Err(TransportError::InvalidPath {
+                        path: path.to_owned(),
+                    });
                 }
                 Ok(vec![self.targets.join(path)])
             }
@@ -80,7 +85,10 @@ async fn read(
     url: String,
     range: Option<Range<u64>>,
 ) -> Result<Response, TransportError> {
-    let io = |source| TransportError::Io { url: url.clone(), source };
+    let io = |source| TransportError::Io {
+        url: url.clone(),
+        source,
+    };
     let metadata = file.metadata().await.map_err(io)?;
     if !metadata.is_file() {
         return Err(TransportError::NotFound { url });
@@ -105,7 +113,10 @@ async fn read(
             let room = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES);
             let mut buffer = BytesMut::with_capacity(room);
             let read = (&mut file).take(left).read_buf(&mut buffer).await;
-            let read = read.map_err(|source| TransportError::Io { url: url.clone(), source })?;
+            let read = read.map_err(|source| TransportError::Io {
+                url: url.clone(),
+                source,
+            })?;
             if read == 0 {
                 // The file became shorter while it was read. The verifier sees a short body.
                 return Ok(None);
@@ -115,7 +126,10 @@ async fn read(
             Ok::<_, TransportError>(Some((chunk, (file, left))))
         }
     });
-    Ok(Response { length: Some(length), body: Box::pin(body) })
+    Ok(Response {
+        length: Some(length),
+        body: Box::pin(body),
+    })
 }
 
 impl Transport for FolderTransport {
@@ -158,21 +172,40 @@ mod tests {
         std::fs::write(folder.path().join("secret"), b"secret").unwrap();
         let transport = FolderTransport::new(&metadata, &targets);
 
-        assert_eq!(get(&transport, Kind::Target, "a/b", None).await.unwrap(), b"0123456789");
-        assert_eq!(get(&transport, Kind::Target, "a/b", Some(2..5)).await.unwrap(), b"234");
-        assert_eq!(get(&transport, Kind::Target, "a/b", Some(8..50)).await.unwrap(), b"89");
-        assert_eq!(get(&transport, Kind::Metadata, "1./x.json", None).await.unwrap(), b"odd");
+        assert_eq!(
+            get(&transport, Kind::Target, "a/b", None).await.unwrap(),
+            b"0123456789"
+        );
+        assert_eq!(
+            get(&transport, Kind::Target, "a/b", Some(2..5)).await.unwrap(),
+            b"234"
+        );
+        assert_eq!(
+            get(&transport, Kind::Target, "a/b", Some(8..50)).await.unwrap(),
+            b"89"
+        );
+        assert_eq!(
+            get(&transport, Kind::Metadata, "1./x.json", None).await.unwrap(),
+            b"odd"
+        );
         for (path, expected) in [("a", "NotFound"), ("a/b/c", "NotFound"), ("c", "NotFound")] {
             let error = get(&transport, Kind::Target, path, None).await.unwrap_err();
             assert!(format!("{error:?}").starts_with(expected), "{path}: {error:?}");
         }
         for path in ["../secret", "a/../../secret", "/a/b", "a//b", ""] {
             let error = get(&transport, Kind::Target, path, None).await.unwrap_err();
-            assert!(matches!(error, TransportError::InvalidPath { .. }), "{path}: {error:?}");
+            assert!(
+                matches!(error, TransportError::InvalidPath { .. }),
+                "{path}: {error:?}"
+            );
         }
-        let error = get(&transport, Kind::Target, "a/b", Some(10..12)).await.unwrap_err();
+        let error = get(&transport, Kind::Target, "a/b", Some(10..12))
+            .await
+            .unwrap_err();
         assert!(matches!(error, TransportError::RangeNotSatisfiable { .. }));
-        let error = get(&transport, Kind::Metadata, "../secret", None).await.unwrap_err();
+        let error = get(&transport, Kind::Metadata, "../secret", None)
+            .await
+            .unwrap_err();
         assert!(matches!(error, TransportError::NotFound { .. }));
     }
 }

@@ -38,7 +38,9 @@ pub struct Response {
 
 impl std::fmt::Debug for Response {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Response").field("length", &self.length).finish_non_exhaustive()
+        f.debug_struct("Response")
+            .field("length", &self.length)
+            .finish_non_exhaustive()
     }
 }
 

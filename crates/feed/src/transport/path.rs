@@ -5,7 +5,9 @@ use super::TransportError;
 /// Encodes one file name so that it stays one path segment: every byte outside `A-Z a-z 0-9 - _ . ~` is escaped,
 /// `/` included. This is also how a delegated role is named in the trust folder.
 pub fn encode_name(name: &str) -> String {
-    encode(name, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~'))
+    encode(name, |byte| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~')
+    })
 }
 
 /// Encodes a target path segment by segment. What RFC 3986 allows in a segment stays as it is, since servers exist
@@ -15,7 +17,10 @@ pub fn encode_path(path: &str) -> Result<String, TransportError> {
     Ok(encode(path, |byte| {
         byte.is_ascii_alphanumeric()
             || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'/')
-            || matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
+            || matches!(
+                byte,
+                b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+            )
             || matches!(byte, b':' | b'@')
     }))
 }
@@ -24,7 +29,9 @@ pub fn encode_path(path: &str) -> Result<String, TransportError> {
 pub(crate) fn check_path(path: &str) -> Result<(), TransportError> {
     let climbs = path.split('/').any(|segment| segment == "." || segment == "..");
     if path.is_empty() || climbs || path.contains('\0') {
-        return Err(TransportError::InvalidPath { path: path.to_owned() });
+        return Err(TransportError::InvalidPath {
+            path: path.to_owned(),
+        });
     }
     Ok(())
 }

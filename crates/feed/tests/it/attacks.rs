@@ -7,6 +7,9 @@ use sha2::{Digest, Sha256};
 
 use crate::repository::{Reader, Repository, key, now};
 
+/// A role and what is made wrong with it.
+type Spoiled = (&'static str, fn(&mut serde_json::Value));
+
 /// A reader that trusts version 2 of everything below root, the last snapshot listing targets version 2.
 async fn settled() -> (Repository, Reader) {
     let mut repository = Repository::new();
@@ -34,10 +37,21 @@ async fn a_first_refresh_asks_for_what_it_needs_and_stores_what_was_served() {
     let refreshed = reader.refresh().await.unwrap();
     assert!(refreshed.changed);
     assert_eq!(refreshed.after.targets.unwrap().version, 1);
-    assert_eq!(repository.requests(), ["2.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"]);
+    assert_eq!(
+        repository.requests(),
+        [
+            "2.root.json",
+            "timestamp.json",
+            "1.snapshot.json",
+            "1.targets.json"
+        ]
+    );
     assert_eq!(reader.stored("timestamp").unwrap(), odd);
     assert_eq!(reader.stored("root").unwrap(), repository.first_root);
-    assert_eq!(reader.stored("targets").unwrap(), repository.file("1.targets.json"));
+    assert_eq!(
+        reader.stored("targets").unwrap(),
+        repository.file("1.targets.json")
+    );
 }
 
 #[tokio::test]
@@ -57,7 +71,10 @@ async fn rollback_of_the_timestamp() {
     repository.timestamp["version"] = json!(1);
     repository.publish("timestamp");
     let text = refused(&reader, Reason::Rollback).await;
-    assert!(text.contains("timestamp version 1 was offered, version 2 is already trusted"), "{text}");
+    assert!(
+        text.contains("timestamp version 1 was offered, version 2 is already trusted"),
+        "{text}"
+    );
     assert_eq!(reader.versions(), [1, 2, 2, 2]);
     repository.timestamp["version"] = json!(3);
     repository.publish("timestamp");
@@ -117,7 +134,10 @@ async fn a_snapshot_may_not_drop_a_role() {
     repository.next_targets("targets");
     let reader = Reader::new(&repository);
     reader.refresh().await.unwrap();
-    repository.snapshot["meta"].as_object_mut().unwrap().remove("a.json");
+    repository.snapshot["meta"]
+        .as_object_mut()
+        .unwrap()
+        .remove("a.json");
     repository.bump("snapshot");
     repository.publish("snapshot");
     repository.next_timestamp();
@@ -177,15 +197,20 @@ async fn mix_and_match() {
 
 #[tokio::test]
 async fn wrong_signatures() {
-    for (role, expected) in
-        [("timestamp", [1, 0, 0, 0]), ("snapshot", [1, 1, 0, 0]), ("targets", [1, 1, 1, 0])]
-    {
+    for (role, expected) in [
+        ("timestamp", [1, 0, 0, 0]),
+        ("snapshot", [1, 1, 0, 0]),
+        ("targets", [1, 1, 1, 0]),
+    ] {
         let mut repository = Repository::new();
         let reader = Reader::new(&repository);
         let right = repository.signers.insert(role.to_owned(), vec![key(99)]).unwrap();
         repository.publish(role);
         let text = refused(&reader, Reason::Threshold).await;
-        assert!(text.starts_with(&format!("{role} refused: 0 valid signature(s)")), "{text}");
+        assert!(
+            text.starts_with(&format!("{role} refused: 0 valid signature(s)")),
+            "{text}"
+        );
         assert_eq!(reader.versions(), expected);
         repository.signers.insert(role.to_owned(), right);
         repository.publish(role);
@@ -208,11 +233,16 @@ async fn a_threshold_counts_distinct_keys() {
     repository.signers.get_mut("snapshot").unwrap().push(twin);
     repository.next_snapshot();
     let text = refused(&reader, Reason::Threshold).await;
-    assert!(text.contains("1 valid signature(s) by distinct authorised keys, 2 needed"), "{text}");
+    assert!(
+        text.contains("1 valid signature(s) by distinct authorised keys, 2 needed"),
+        "{text}"
+    );
     assert_eq!(reader.versions(), [2, 2, 1, 1]);
 
     // Twice the same key id.
-    repository.signers.insert("snapshot".to_owned(), vec![key(3), key(3)]);
+    repository
+        .signers
+        .insert("snapshot".to_owned(), vec![key(3), key(3)]);
     repository.next_snapshot();
     let text = refused(&reader, Reason::Threshold).await;
     assert!(text.contains("occurs more than once"), "{text}");
@@ -221,7 +251,9 @@ async fn a_threshold_counts_distinct_keys() {
     repository.root["keys"]["key-30"] = key(30).value();
     repository.root["roles"]["snapshot"] = json!({"keyids": ["key-3", "key-30"], "threshold": 2});
     repository.next_root();
-    repository.signers.insert("snapshot".to_owned(), vec![key(3), key(30), key(77)]);
+    repository
+        .signers
+        .insert("snapshot".to_owned(), vec![key(3), key(30), key(77)]);
     repository.next_snapshot();
     reader.refresh().await.unwrap();
 }
@@ -237,7 +269,11 @@ async fn oversized_metadata() {
         for hide_length in [false, true] {
             let repository = Repository::new();
             let reader = Reader::new(&repository);
-            let mut bytes = repository.file(if file == "2.root.json" { "1.root.json" } else { file });
+            let mut bytes = repository.file(if file == "2.root.json" {
+                "1.root.json"
+            } else {
+                file
+            });
             bytes.resize(17 << 20, b' ');
             repository.serve(&format!("metadata/{file}"), bytes);
             repository.faults(|faults| faults.hide_length = hide_length);
@@ -265,7 +301,7 @@ async fn metadata_longer_than_pinned_is_cut() {
 
 #[tokio::test]
 async fn malformed_metadata() {
-    let cases: [(&str, fn(&mut serde_json::Value)); 12] = [
+    let cases: [Spoiled; 12] = [
         ("timestamp", |t| t["_type"] = json!("snapshot")),
         ("timestamp", |t| t["spec_version"] = json!("2.0.0")),
         ("timestamp", |t| t["version"] = json!(0)),
@@ -274,8 +310,12 @@ async fn malformed_metadata() {
         ("timestamp", |t| t["meta"] = json!({})),
         ("timestamp", |t| t["meta"]["snapshot.json"]["version"] = json!(0)),
         ("snapshot", |s| s["meta"]["targets.json"]["hashes"] = json!({})),
-        ("targets", |t| t["targets"]["a"] = json!({"length": 1, "hashes": {}})),
-        ("targets", |t| t["targets"]["a"] = json!({"length": -1, "hashes": {"sha256": "00"}})),
+        ("targets", |t| {
+            t["targets"]["a"] = json!({"length": 1, "hashes": {}})
+        }),
+        ("targets", |t| {
+            t["targets"]["a"] = json!({"length": -1, "hashes": {"sha256": "00"}})
+        }),
         ("targets", |t| {
             t["delegations"] = json!({"keys": {}, "roles": [
                 {"name": "snapshot", "keyids": [], "threshold": 1, "terminating": false, "paths": ["*"]}
@@ -298,9 +338,20 @@ async fn malformed_metadata() {
         };
         repository.serve_role(role, "1", bytes);
         let text = refused(&reader, Reason::Malformed).await;
-        assert!(text.starts_with(&format!("{role} refused")), "case {number}: {text}");
+        assert!(
+            text.starts_with(&format!("{role} refused")),
+            "case {number}: {text}"
+        );
     }
-    for bytes in [&b""[..], b"{", b"[]", b"null", b"{\"signed\":{}}", b"\xff\xfe", b"<html></html>"] {
+    for bytes in [
+        &b""[..],
+        b"{",
+        b"[]",
+        b"null",
+        b"{\"signed\":{}}",
+        b"\xff\xfe",
+        b"<html></html>",
+    ] {
         let mut repository = Repository::new();
         repository.serve_role("timestamp", "1", bytes.to_vec());
         refused(&Reader::new(&repository), Reason::Malformed).await;

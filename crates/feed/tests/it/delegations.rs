@@ -9,6 +9,9 @@ use crate::repository::{Reader, Repository, key, now};
 /// A delegation: from, to, terminating, patterns.
 type Delegation = (&'static str, &'static str, bool, &'static str);
 
+/// What is made wrong with role A, and why it must be refused.
+type Spoiled = (&'static str, Reason, fn(&mut Repository));
+
 fn repository_of(delegations: &[Delegation]) -> Repository {
     let mut repository = Repository::new();
     for (number, (parent, name, terminating, pattern)) in (40..).zip(delegations) {
@@ -16,7 +19,12 @@ fn repository_of(delegations: &[Delegation]) -> Repository {
         let number = repository.signers.get(*name).map_or(number, |keys| {
             keys[0].id.trim_start_matches("key-").parse().unwrap()
         });
-        repository.delegate(parent, name, number, json!({"terminating": terminating, "paths": [pattern]}));
+        repository.delegate(
+            parent,
+            name,
+            number,
+            json!({"terminating": terminating, "paths": [pattern]}),
+        );
     }
     repository.next_targets("targets");
     repository
@@ -26,9 +34,16 @@ fn repository_of(delegations: &[Delegation]) -> Repository {
 async fn roles_are_visited_in_pre_order() {
     let cases: &[(&[Delegation], &[&str])] = &[
         (&[("targets", "A", false, "*")], &["A"]),
-        (&[("targets", "A", false, "*"), ("targets", "B", false, "*")], &["A", "B"]),
         (
-            &[("targets", "A", false, "*"), ("targets", "B", false, "*"), ("B", "C", false, "*")],
+            &[("targets", "A", false, "*"), ("targets", "B", false, "*")],
+            &["A", "B"],
+        ),
+        (
+            &[
+                ("targets", "A", false, "*"),
+                ("targets", "B", false, "*"),
+                ("B", "C", false, "*"),
+            ],
             &["A", "B", "C"],
         ),
         (
@@ -68,11 +83,18 @@ async fn roles_are_visited_in_pre_order() {
             &["A", "C", "D"],
         ),
         (
-            &[("targets", "A", false, "*.py"), ("targets", "B", false, "*"), ("A", "C", false, "*")],
+            &[
+                ("targets", "A", false, "*.py"),
+                ("targets", "B", false, "*"),
+                ("A", "C", false, "*"),
+            ],
             &["B"],
         ),
         // A terminating role that does not cover the target terminates nothing.
-        (&[("targets", "A", true, "*.py"), ("targets", "B", false, "*")], &["B"]),
+        (
+            &[("targets", "A", true, "*.py"), ("targets", "B", false, "*")],
+            &["B"],
+        ),
         (
             &[
                 ("targets", "A", false, "*"),
@@ -165,7 +187,14 @@ async fn odd_role_names_stay_inside_the_folder() {
         assert!(reader.folder.path().join(stored).is_file(), "{name}");
         let roles = std::fs::read_dir(reader.folder.path())
             .unwrap()
-            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".json"))
+            .filter(|entry| {
+                entry
+                    .as_ref()
+                    .unwrap()
+                    .file_name()
+                    .to_string_lossy()
+                    .ends_with(".json")
+            })
             .count();
         assert_eq!(roles, 5, "{name}");
     }
@@ -207,7 +236,7 @@ async fn a_role_is_checked_against_each_parent() {
 #[tokio::test]
 async fn a_bad_role_ends_the_search() {
     let delegations: [Delegation; 2] = [("targets", "A", false, "*"), ("targets", "B", false, "*")];
-    let spoil: [(&str, Reason, fn(&mut Repository)); 4] = [
+    let spoil: [Spoiled; 4] = [
         ("wrong key", Reason::Threshold, |r| {
             r.signers.insert("A".to_owned(), vec![key(99)]);
             r.publish("A");
@@ -278,23 +307,40 @@ async fn a_search_has_an_end() {
     let mut reader = Reader::new(&repository);
     reader.limits.delegations_max = 10;
     let error = reader.find("missing").await.unwrap_err();
-    assert!(matches!(error, FeedError::TooManyDelegations { limit: 10, .. }), "{error}");
+    assert!(
+        matches!(error, FeedError::TooManyDelegations { limit: 10, .. }),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn a_role_lists_only_what_it_may() {
     let mut repository = Repository::new();
-    repository.delegate("targets", "catalogue", 20, json!({"paths": ["catalogue/*"], "terminating": true}));
-    repository.delegate("targets", "rest", 21, json!({"path_hash_prefixes": ["0", "1", "2", "3", "4", "5", "6",
-        "7", "8", "9", "a", "b", "c", "d", "e", "f"]}));
+    repository.delegate(
+        "targets",
+        "catalogue",
+        20,
+        json!({"paths": ["catalogue/*"], "terminating": true}),
+    );
+    repository.delegate(
+        "targets",
+        "rest",
+        21,
+        json!({"path_hash_prefixes": ["0", "1", "2", "3", "4", "5", "6",
+        "7", "8", "9", "a", "b", "c", "d", "e", "f"]}),
+    );
     for path in ["catalogue/0", "catalogue/1", "elsewhere", "catalogue/a/b"] {
         repository.add_target("catalogue", path, path.as_bytes());
     }
-    repository.targets.get_mut("catalogue").unwrap()["targets"]["catalogue/0"]["custom"] = json!({"records": 3});
+    repository.targets.get_mut("catalogue").unwrap()["targets"]["catalogue/0"]["custom"] =
+        json!({"records": 3});
     repository.next_targets("targets");
     let reader = Reader::new(&repository);
     let mut client = reader.client();
-    assert!(matches!(client.delegated_targets("catalogue", now()).await, Err(FeedError::NotRefreshed)));
+    assert!(matches!(
+        client.delegated_targets("catalogue", now()).await,
+        Err(FeedError::NotRefreshed)
+    ));
     client.refresh(now()).await.unwrap();
     let listed = client.delegated_targets("catalogue", now()).await.unwrap();
     let paths: Vec<&str> = listed.iter().map(|target| target.path.as_str()).collect();

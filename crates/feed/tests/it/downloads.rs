@@ -27,13 +27,17 @@ async fn set_up() -> (Repository, Reader, FeedClient, TargetInfo) {
 
 async fn download(client: &FeedClient, target: &TargetInfo, to: &Path) -> Result<Vec<u64>, FeedError> {
     let mut seen = Vec::new();
-    client.download_target(target, to, &mut |bytes| seen.push(bytes)).await?;
+    client
+        .download_target(target, to, &mut |bytes| seen.push(bytes))
+        .await?;
     Ok(seen)
 }
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    entries
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 fn served(target: &TargetInfo) -> String {
@@ -73,7 +77,10 @@ async fn a_broken_download_goes_on() {
     let seen = download(&client, &target, &to).await.unwrap();
     assert_eq!(seen[0], 300_000);
     assert_eq!(std::fs::read(&to).unwrap(), content());
-    assert_eq!(repository.requests(), [served(&target), format!("{}[300000..700000]", served(&target))]);
+    assert_eq!(
+        repository.requests(),
+        [served(&target), format!("{}[300000..700000]", served(&target))]
+    );
     assert_eq!(names(folder.path()), ["file.bin"]);
 }
 
@@ -107,7 +114,10 @@ async fn damaged_partial_bytes_are_thrown_away_once() {
     repository.requests();
     download(&client, &target, &to).await.unwrap();
     assert_eq!(std::fs::read(&to).unwrap(), content());
-    assert_eq!(repository.requests(), [format!("{}[300000..700000]", served(&target)), served(&target)]);
+    assert_eq!(
+        repository.requests(),
+        [format!("{}[300000..700000]", served(&target)), served(&target)]
+    );
     // Longer than the target can be: not even tried.
     std::fs::remove_file(&to).unwrap();
     std::fs::write(&partial, vec![0; CONTENT_BYTES + 1]).unwrap();
@@ -155,7 +165,11 @@ async fn wrong_content_is_refused_and_leaves_nothing() {
             let folder = tempfile::tempdir().unwrap();
             let to = folder.path().join("file.bin");
             // Without a length nobody can tell a short file from a broken connection.
-            let expected = if hide_length && bytes.len() < 2_000 { Reason::Network } else { expected };
+            let expected = if hide_length && bytes.len() < 2_000 {
+                Reason::Network
+            } else {
+                expected
+            };
             let error = download(&client, &target, &to).await.unwrap_err();
             assert_eq!(error.reason(), expected, "{error}");
             assert!(!to.exists());
@@ -175,8 +189,13 @@ async fn endless_data_is_cut_at_the_signed_length() {
     let (repository, _reader, client, target) = set_up().await;
     repository.faults(|faults| faults.endless = true);
     let folder = tempfile::tempdir().unwrap();
-    let error = download(&client, &target, &folder.path().join("file.bin")).await.unwrap_err();
-    assert!(matches!(error, FeedError::TargetOversized { length: 700_000, .. }), "{error}");
+    let error = download(&client, &target, &folder.path().join("file.bin"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, FeedError::TargetOversized { length: 700_000, .. }),
+        "{error}"
+    );
     assert_eq!(names(folder.path()), [""; 0]);
     let error = client.fetch_target_bytes(&target, 1 << 20).await.unwrap_err();
     assert_eq!(error.reason(), Reason::Oversized);
@@ -185,8 +204,17 @@ async fn endless_data_is_cut_at_the_signed_length() {
 #[tokio::test]
 async fn small_targets_fit_into_memory() {
     let (_repository, _reader, client, target) = set_up().await;
-    assert_eq!(client.fetch_target_bytes(&target, CONTENT_BYTES as u64).await.unwrap(), content());
-    let error = client.fetch_target_bytes(&target, CONTENT_BYTES as u64 - 1).await.unwrap_err();
+    assert_eq!(
+        client
+            .fetch_target_bytes(&target, CONTENT_BYTES as u64)
+            .await
+            .unwrap(),
+        content()
+    );
+    let error = client
+        .fetch_target_bytes(&target, CONTENT_BYTES as u64 - 1)
+        .await
+        .unwrap_err();
     assert!(matches!(error, FeedError::TargetTooLarge { .. }));
 }
 
@@ -197,14 +225,16 @@ async fn hashes_of_all_kinds() {
     let hash = sha512(body);
     repository.document("targets")["targets"][path] =
         json!({"length": body.len(), "hashes": {"sha512": hash.to_uppercase(), "blake2b": "00"}});
-    repository.serve(&format!("targets/{}", prefixed(path, &hash.to_uppercase())), body.to_vec());
+    repository.serve(
+        &format!("targets/{}", prefixed(path, &hash.to_uppercase())),
+        body.to_vec(),
+    );
     // Both hashes, and the file kept only under the second.
     let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(body));
     repository.document("targets")["targets"]["both"] =
         json!({"length": body.len(), "hashes": {"sha256": sha256, "sha512": hash}});
     repository.serve(&format!("targets/{hash}.both"), body.to_vec());
-    repository.document("targets")["targets"]["unknown"] =
-        json!({"length": 1, "hashes": {"blake2b": "00"}});
+    repository.document("targets")["targets"]["unknown"] = json!({"length": 1, "hashes": {"blake2b": "00"}});
     repository.document("targets")["targets"]["climbing"] =
         json!({"length": 1, "hashes": {"sha256": "../../secret"}});
     repository.document("targets")["targets"]["one wrong"] =
@@ -221,7 +251,9 @@ async fn hashes_of_all_kinds() {
         let target = client.find_target(path, now()).await.unwrap();
         assert_eq!(client.fetch_target_bytes(&target, 100).await.unwrap(), body);
         let folder = tempfile::tempdir().unwrap();
-        download(&client, &target, &folder.path().join("x")).await.unwrap();
+        download(&client, &target, &folder.path().join("x"))
+            .await
+            .unwrap();
     }
     for path in ["unknown", "climbing"] {
         let error = client.find_target(path, now()).await.unwrap_err();
@@ -232,7 +264,9 @@ async fn hashes_of_all_kinds() {
     assert_eq!(error.reason(), Reason::Tampered);
     let target = client.find_target("nothing", now()).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    download(&client, &target, &folder.path().join("x")).await.unwrap();
+    download(&client, &target, &folder.path().join("x"))
+        .await
+        .unwrap();
     assert_eq!(std::fs::read(folder.path().join("x")).unwrap(), b"");
 }
 
@@ -253,6 +287,13 @@ async fn without_consistent_snapshots_names_are_plain() {
     client.fetch_target_bytes(&target, 10).await.unwrap();
     assert_eq!(
         repository.requests(),
-        ["2.root.json", "timestamp.json", "snapshot.json", "targets.json", "a.json", "dir/file"]
+        [
+            "2.root.json",
+            "timestamp.json",
+            "snapshot.json",
+            "targets.json",
+            "a.json",
+            "dir/file"
+        ]
     );
 }

@@ -27,15 +27,30 @@ async fn unknown_fields_and_roles_are_kept_in_what_is_signed() {
 async fn keys_of_unknown_kinds_do_no_harm_beside_known_ones() {
     let mut repository = Repository::new();
     for (id, value) in [
-        ("unknown-scheme", json!({"keytype": "x", "scheme": "x-1", "keyval": {"public": "x"}})),
-        ("broken", json!({"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": "zz"}})),
-        ("", json!({"keytype": "rsa", "scheme": "rsassa-pss-sha256", "keyval": {"public": "no pem"}})),
+        (
+            "unknown-scheme",
+            json!({"keytype": "x", "scheme": "x-1", "keyval": {"public": "x"}}),
+        ),
+        (
+            "broken",
+            json!({"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": "zz"}}),
+        ),
+        (
+            "",
+            json!({"keytype": "rsa", "scheme": "rsassa-pss-sha256", "keyval": {"public": "no pem"}}),
+        ),
     ] {
         repository.root["keys"][id] = value;
-        repository.root["roles"]["timestamp"]["keyids"].as_array_mut().unwrap().push(json!(id));
+        repository.root["roles"]["timestamp"]["keyids"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!(id));
     }
     // An id that names no key at all.
-    repository.root["roles"]["timestamp"]["keyids"].as_array_mut().unwrap().push(json!("nobody"));
+    repository.root["roles"]["timestamp"]["keyids"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!("nobody"));
     repository.next_root();
     let reader = Reader::new(&repository);
     reader.refresh().await.unwrap();
@@ -55,7 +70,11 @@ async fn other_signature_schemes() {
     let mut der = hex::decode("3059301306072a8648ce3d020106082a8648ce3d030107034200").unwrap();
     der.extend_from_slice(pair.public_key().as_ref());
     let base64 = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &der);
-    let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n{}\n-----END PUBLIC KEY-----\n", &base64[..64], &base64[64..]);
+    let pem = format!(
+        "-----BEGIN PUBLIC KEY-----\n{}\n{}\n-----END PUBLIC KEY-----\n",
+        &base64[..64],
+        &base64[64..]
+    );
     repository.root["keys"]["ec"] =
         json!({"keytype": "ecdsa", "scheme": "ecdsa-sha2-nistp256", "keyval": {"public": pem}});
     repository.root["roles"]["root"] = json!({"keyids": ["key-1", "ec"], "threshold": 2});
@@ -71,7 +90,11 @@ async fn other_signature_schemes() {
     let reader = Reader::new(&repository);
     for wrong in ["", "00", "not hexadecimal", &signature.replace("30", "31")] {
         serve(&mut repository, wrong);
-        assert_eq!(reader.refresh().await.unwrap_err().reason(), Reason::Threshold, "{wrong}");
+        assert_eq!(
+            reader.refresh().await.unwrap_err().reason(),
+            Reason::Threshold,
+            "{wrong}"
+        );
     }
     serve(&mut repository, &signature);
     reader.refresh().await.unwrap();
@@ -97,7 +120,10 @@ async fn roles_below_root_follow_new_keys() {
             }
             repository.root["roles"][role] = json!({"keyids": ids, "threshold": threshold});
             repository.next_root();
-            repository.signers.insert(role.to_owned(), signers.iter().map(|&number| key(number)).collect());
+            repository.signers.insert(
+                role.to_owned(),
+                signers.iter().map(|&number| key(number)).collect(),
+            );
             repository.next_targets("targets");
             match reader.refresh().await {
                 Ok(_) => assert!(accepted, "{role} {keys:?}"),

@@ -21,7 +21,11 @@ async fn each_expired_role_is_named() {
             _ => repository.publish(role),
         }
         let error = reader.refresh().await.unwrap_err();
-        assert_eq!((error.reason(), error.role()), (Reason::Expired, Some(role)), "{error}");
+        assert_eq!(
+            (error.reason(), error.role()),
+            (Reason::Expired, Some(role)),
+            "{error}"
+        );
         assert_eq!(reader.versions(), expected, "{role}");
         // Renewed, everything is well again.
         repository.document(role)["expires"] = json!("2031-01-01T00:00:00Z");
@@ -46,7 +50,10 @@ async fn the_second_of_expiry_is_too_late() {
     client.refresh(at("2030-06-01T11:59:59Z")).await.unwrap();
     let error = client.refresh(now()).await.unwrap_err();
     assert_eq!(error.reason(), Reason::Expired);
-    assert_eq!(client.find_target("a", now()).await.unwrap_err().reason(), Reason::Expired);
+    assert_eq!(
+        client.find_target("a", now()).await.unwrap_err().reason(),
+        Reason::Expired
+    );
 }
 
 #[tokio::test]
@@ -79,7 +86,10 @@ async fn a_clock_that_ran_ahead_leaves_no_trace() {
     let before = reader.versions();
     let error = reader.refresh_at(at("2060-01-01T00:00:00Z")).await.unwrap_err();
     assert_eq!(error.reason(), Reason::Expired);
-    assert!(error.to_string().contains("the clock of this machine is ahead"), "{error}");
+    assert!(
+        error.to_string().contains("the clock of this machine is ahead"),
+        "{error}"
+    );
     assert_eq!(reader.versions(), before);
     reader.find("a").await.unwrap();
     // And a clock that runs behind refuses nothing.

@@ -26,15 +26,32 @@ fn json() -> impl Strategy<Value = Value> {
         prop_oneof![Just("targets"), Just("2031-01-01T00:00:00Z"), Just("1.0.31")].prop_map(Value::from),
     ];
     let field = prop_oneof![
-        Just("signed"), Just("signatures"), Just("_type"), Just("spec_version"), Just("version"), Just("expires"),
-        Just("meta"), Just("snapshot.json"), Just("targets"), Just("delegations"), Just("keys"), Just("roles"),
-        Just("keyids"), Just("threshold"), Just("name"), Just("paths"), Just("hashes"), Just("length")
+        Just("signed"),
+        Just("signatures"),
+        Just("_type"),
+        Just("spec_version"),
+        Just("version"),
+        Just("expires"),
+        Just("meta"),
+        Just("snapshot.json"),
+        Just("targets"),
+        Just("delegations"),
+        Just("keys"),
+        Just("roles"),
+        Just("keyids"),
+        Just("threshold"),
+        Just("name"),
+        Just("paths"),
+        Just("hashes"),
+        Just("length")
     ];
     leaf.prop_recursive(6, 64, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec((field.clone(), inner), 0..6)
-                .prop_map(|fields| fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
+            prop::collection::vec((field.clone(), inner), 0..6).prop_map(|fields| fields
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect()),
         ]
     })
 }

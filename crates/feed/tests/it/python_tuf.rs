@@ -82,8 +82,19 @@ fn python() -> PathBuf {
             return python;
         }
     }
-    must(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder));
-    must(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", TUF]));
+    must(
+        Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&folder),
+    );
+    must(Command::new(&python).args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        TUF,
+    ]));
     python
 }
 
@@ -92,19 +103,33 @@ fn python_tuf_reads_what_we_publish() {
     let python = python();
     let (mut vendor, mut publisher) = Vendor::new(&InitSpec::default());
     let root = vendor.repository().join("metadata/1.root.json");
-    let targets = ["catalogue/0.jsonl.zst", "payloads/a/index", "packs/b.pack", "top.txt"];
+    let targets = [
+        "catalogue/0.jsonl.zst",
+        "payloads/a/index",
+        "packs/b.pack",
+        "top.txt",
+    ];
     for path in targets {
         publish(&mut publisher, path, path.as_bytes());
     }
     publisher.commit(now()).unwrap();
     let root_keys = vendor.root_keys();
     for role in OnlineRole::ALL {
-        publisher.rotate_key(role, Some(&root_keys), &mut vendor.rng, now()).unwrap();
+        publisher
+            .rotate_key(role, Some(&root_keys), &mut vendor.rng, now())
+            .unwrap();
     }
-    publisher.rotate_root(&root_keys, &Default::default(), &mut vendor.rng, now()).unwrap();
+    publisher
+        .rotate_root(&root_keys, &Default::default(), &mut vendor.rng, now())
+        .unwrap();
     let time = now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let output = must(
-        Command::new(&python).args(["-c", SCRIPT]).arg(vendor.repository()).arg(&root).arg(&time).args(targets),
+        Command::new(&python)
+            .args(["-c", SCRIPT])
+            .arg(vendor.repository())
+            .arg(&root)
+            .arg(&time)
+            .args(targets),
     );
     assert_eq!(output.trim(), "read 4");
 }

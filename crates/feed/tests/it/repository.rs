@@ -32,7 +32,10 @@ pub struct TestKey {
 
 pub fn key(number: u8) -> TestKey {
     let pair = Ed25519KeyPair::from_seed_unchecked(&[number; 32]).unwrap();
-    TestKey { pair, id: format!("key-{number}") }
+    TestKey {
+        pair,
+        id: format!("key-{number}"),
+    }
 }
 
 impl TestKey {
@@ -83,12 +86,7 @@ impl Transport for Server {
 }
 
 impl Server {
-    fn answer(
-        &self,
-        kind: Kind,
-        path: &str,
-        range: Option<Range<u64>>,
-    ) -> Result<Response, TransportError> {
+    fn answer(&self, kind: Kind, path: &str, range: Option<Range<u64>>) -> Result<Response, TransportError> {
         let mut served = self.0.lock().unwrap();
         let name = match kind {
             Kind::Metadata => format!("metadata/{path}"),
@@ -102,9 +100,15 @@ impl Server {
         if let Some((file, code)) = &faults.status
             && file == path
         {
-            return Err(TransportError::Status { url: name, code: *code, retry_after: None });
+            return Err(TransportError::Status {
+                url: name,
+                code: *code,
+                retry_after: None,
+            });
         }
-        let Some(bytes) = served.files.get(&name) else { return Err(TransportError::NotFound { url: name }) };
+        let Some(bytes) = served.files.get(&name) else {
+            return Err(TransportError::NotFound { url: name });
+        };
         let mut bytes = bytes.clone();
         if let Some(range) = range {
             if faults.ignore_ranges {
@@ -119,17 +123,25 @@ impl Server {
         let length = (!faults.hide_length && !faults.endless).then_some(bytes.len() as u64);
         if faults.endless {
             let body = stream::repeat_with(|| Ok(Bytes::from_static(&[0; 4096])));
-            return Ok(Response { length, body: Box::pin(body) });
+            return Ok(Response {
+                length,
+                body: Box::pin(body),
+            });
         }
         let mut chunks: Vec<Result<Bytes, TransportError>> = Vec::new();
-        let cut = faults.break_after.map_or(bytes.len(), |cut| bytes.len().min(cut as usize));
+        let cut = faults
+            .break_after
+            .map_or(bytes.len(), |cut| bytes.len().min(cut as usize));
         for chunk in bytes[..cut].chunks(1000) {
             chunks.push(Ok(Bytes::copy_from_slice(chunk)));
         }
         if cut < bytes.len() {
             chunks.push(Err(TransportError::Timeout { url: name }));
         }
-        Ok(Response { length, body: Box::pin(stream::iter(chunks)) })
+        Ok(Response {
+            length,
+            body: Box::pin(stream::iter(chunks)),
+        })
     }
 }
 
@@ -168,7 +180,8 @@ impl Repository {
             roles.insert(role.to_owned(), json!({"keyids": [key.id], "threshold": 1}));
             signers.insert(role.to_owned(), vec![key]);
         }
-        let header = |kind: &str| json!({"_type": kind, "spec_version": "1.0.31", "version": 1, "expires": EXPIRES});
+        let header =
+            |kind: &str| json!({"_type": kind, "spec_version": "1.0.31", "version": 1, "expires": EXPIRES});
         let mut root = header("root");
         root["consistent_snapshot"] = json!(true);
         root["keys"] = Value::Object(keys);
@@ -200,8 +213,13 @@ impl Repository {
     /// The signed file of a role as it is now.
     pub fn signed(&mut self, role: &str) -> Vec<u8> {
         let document = self.document(role).clone();
-        let signatures: Vec<Value> =
-            self.signers.get(role).into_iter().flatten().map(|key| key.signature(&document)).collect();
+        let signatures: Vec<Value> = self
+            .signers
+            .get(role)
+            .into_iter()
+            .flatten()
+            .map(|key| key.signature(&document))
+            .collect();
         serde_json::to_vec_pretty(&json!({"signatures": signatures, "signed": document})).unwrap()
     }
 
@@ -276,8 +294,7 @@ impl Repository {
 
     pub fn add_target(&mut self, role: &str, path: &str, content: &[u8]) {
         let sha256 = hex::encode(Sha256::digest(content));
-        self.document(role)["targets"][path] =
-            json!({"length": content.len(), "hashes": {"sha256": sha256}});
+        self.document(role)["targets"][path] = json!({"length": content.len(), "hashes": {"sha256": sha256}});
         self.serve(&format!("targets/{}", prefixed(path, &sha256)), content.to_vec());
     }
 
@@ -293,7 +310,10 @@ impl Repository {
             document["delegations"] = json!({"keys": {}, "roles": []});
         }
         document["delegations"]["keys"][key.id.clone()] = key.value();
-        document["delegations"]["roles"].as_array_mut().unwrap().push(role);
+        document["delegations"]["roles"]
+            .as_array_mut()
+            .unwrap()
+            .push(role);
         self.targets.entry(name.to_owned()).or_insert_with(empty_targets);
         self.signers.entry(name.to_owned()).or_insert_with(|| vec![key]);
     }
@@ -334,12 +354,21 @@ impl Reader {
     pub fn new(repository: &Repository) -> Self {
         let folder = tempfile::tempdir().unwrap();
         FolderTrust::init(folder.path(), &repository.first_root).unwrap();
-        Self { folder, server: Arc::clone(&repository.server), limits: Limits::default() }
+        Self {
+            folder,
+            server: Arc::clone(&repository.server),
+            limits: Limits::default(),
+        }
     }
 
     pub fn client(&self) -> FeedClient {
         let trust = FolderTrust::open(self.folder.path()).unwrap();
-        FeedClient::new(Arc::clone(&self.server) as Arc<dyn Transport>, trust, self.limits.clone()).unwrap()
+        FeedClient::new(
+            Arc::clone(&self.server) as Arc<dyn Transport>,
+            trust,
+            self.limits.clone(),
+        )
+        .unwrap()
     }
 
     /// One refresh in a fresh process.

@@ -6,7 +6,8 @@
 use feed::publisher::InitSpec;
 use futures_util::TryStreamExt;
 use tough::{
-    FilesystemTransport, RepositoryLoader, TargetName, Transport, TransportError, TransportStream, async_trait,
+    FilesystemTransport, RepositoryLoader, TargetName, Transport, TransportError, TransportStream,
+    async_trait,
 };
 use url::Url;
 
@@ -33,24 +34,35 @@ impl Transport for FolderNames {
 #[tokio::test]
 async fn tough_reads_what_we_publish() {
     // tough looks at the clock of the machine, so this feed starts when the machine says.
-    let (vendor, mut publisher) = Vendor::new(&InitSpec { bins: 16, ..InitSpec::default() });
+    let (vendor, mut publisher) = Vendor::new(&InitSpec {
+        bins: 16,
+        ..InitSpec::default()
+    });
     let targets = ["catalogue/0.jsonl.zst", "payloads/a/index", "top.txt"];
     for path in targets {
         publish(&mut publisher, path, path.as_bytes());
     }
     publisher.commit(now()).unwrap();
     publisher
-        .rotate_root(&vendor.root_keys(), &Default::default(), &mut vendor.rng.clone(), now())
+        .rotate_root(
+            &vendor.root_keys(),
+            &Default::default(),
+            &mut vendor.rng.clone(),
+            now(),
+        )
         .unwrap();
     let base = Url::from_directory_path(vendor.repository()).unwrap();
     let root = std::fs::read(vendor.repository().join("metadata/1.root.json")).unwrap();
-    let repository =
-        RepositoryLoader::new(&root, base.join("metadata/").unwrap(), base.join("targets/").unwrap())
-            .transport(FolderNames)
-            .expiration_enforcement(tough::ExpirationEnforcement::Safe)
-            .load()
-            .await
-            .unwrap();
+    let repository = RepositoryLoader::new(
+        &root,
+        base.join("metadata/").unwrap(),
+        base.join("targets/").unwrap(),
+    )
+    .transport(FolderNames)
+    .expiration_enforcement(tough::ExpirationEnforcement::Safe)
+    .load()
+    .await
+    .unwrap();
     assert_eq!(repository.root().signed.version.get(), 2);
     assert_eq!(repository.all_targets().count(), targets.len());
     for path in targets {

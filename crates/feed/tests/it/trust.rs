@@ -79,7 +79,16 @@ async fn leftovers_of_a_crash_do_not_matter() {
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    assert_eq!(names, ["root.json", "root.pinned", "snapshot.json", "targets.json", "timestamp.json"]);
+    assert_eq!(
+        names,
+        [
+            "root.json",
+            "root.pinned",
+            "snapshot.json",
+            "targets.json",
+            "timestamp.json"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -105,7 +114,11 @@ async fn a_read_only_folder_gives_one_clear_error() {
     let folder = reader.folder.path();
     // Root ignores permissions, so put a folder where the file must go instead.
     std::fs::create_dir(folder.join("timestamp.json")).unwrap();
-    std::fs::set_permissions(folder.join("timestamp.json"), std::fs::Permissions::from_mode(0o700)).unwrap();
+    std::fs::set_permissions(
+        folder.join("timestamp.json"),
+        std::fs::Permissions::from_mode(0o700),
+    )
+    .unwrap();
     let mut client = client;
     let error = client.refresh(now()).await.unwrap_err();
     assert_eq!(error.reason(), Reason::Storage, "{error}");

@@ -1,0 +1,82 @@
+//! Which ranges of which packs to fetch. Decided from the index and from what is durable here.
+
+use std::collections::BTreeSet;
+
+use crate::index::PayloadIndex;
+use crate::library::Library;
+
+/// Bytes that are fetched and thrown away rather than asking a second time.
+const GAP_BYTES_MAX: u64 = 64 * 1024;
+/// Longest range; a failure costs at most what of it was not yet taken.
+const RANGE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// What a download will fetch.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DownloadPlan {
+    /// Ranges, in order of packs and offsets.
+    pub ranges: Vec<PackRange>,
+    /// Bytes of these ranges.
+    pub bytes: u64,
+    /// Bytes that somebody with nothing would fetch.
+    pub total_bytes: u64,
+}
+
+/// A range of a pack and the blocks wanted from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackRange {
+    /// Number of the pack.
+    pub pack: u32,
+    /// First byte.
+    pub start: u64,
+    /// One past the last byte.
+    pub end: u64,
+    /// Blocks, in order of offset.
+    pub blocks: Vec<u32>,
+}
+
+/// Plans the fetch of everything of a payload that is not durable in the library.
+pub fn plan(index: &PayloadIndex, library: &Library) -> DownloadPlan {
+    let mut wanted: BTreeSet<(u32, u64, u32)> = BTreeSet::new();
+    for (object, _, extents) in index.objects() {
+        if library.has(&object) {
+            continue;
+        }
+        let done = if extents.len() > 1 {
+            library.extents_done(&object)
+        } else {
+            Default::default()
+        };
+        for (number, extent) in extents.iter().enumerate() {
+            if !done.contains(&number) {
+                let block = &index.blocks[extent.block as usize];
+                wanted.insert((block.pack, block.offset, extent.block));
+            }
+        }
+    }
+    let mut plan = DownloadPlan {
+        total_bytes: index.download_bytes(),
+        ..DownloadPlan::default()
+    };
+    for (pack, offset, number) in wanted {
+        let end = offset + u64::from(index.blocks[number as usize].length);
+        match plan.ranges.last_mut() {
+            Some(last)
+                if last.pack == pack
+                    && offset >= last.end
+                    && offset - last.end <= GAP_BYTES_MAX
+                    && end - last.start <= RANGE_BYTES_MAX =>
+            {
+                last.end = end;
+                last.blocks.push(number);
+            }
+            _ => plan.ranges.push(PackRange {
+                pack,
+                start: offset,
+                end,
+                blocks: vec![number],
+            }),
+        }
+    }
+    plan.bytes = plan.ranges.iter().map(|range| range.end - range.start).sum();
+    plan
+}

@@ -1,0 +1,216 @@
+//! Downloads from a folder of packs that fails in every way, and what stays afterwards.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use futures_util::FutureExt;
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use super::*;
+use crate::extract::{extract, verify_tree};
+use crate::publish::{PublishOptions, publish};
+
+/// Serves packs from the targets folder; may cut or change what it sends; counts what it sent.
+struct Folder {
+    targets: PathBuf,
+    /// Bytes it may still send before it breaks off.
+    budget: Mutex<u64>,
+    flip: bool,
+    sent: AtomicU64,
+}
+
+impl RangeSource for Folder {
+    fn fetch<'a>(
+        &'a self,
+        pack: &'a Pack,
+        range: Range<u64>,
+    ) -> BoxFuture<'a, Result<BoxStream<'static, Result<Bytes, SourceError>>, SourceError>> {
+        async move {
+            let path = self
+                .targets
+                .join(format!("packs/{}.{}.pack", pack.sha256, pack.sha256));
+            let mut bytes = std::fs::read(path).unwrap()[range.start as usize..range.end as usize].to_vec();
+            let mut budget = self.budget.lock().unwrap();
+            let allowed = (*budget).min(bytes.len() as u64);
+            *budget -= allowed;
+            bytes.truncate(allowed as usize);
+            if self.flip {
+                bytes[allowed as usize / 2] ^= 1;
+            }
+            self.sent.fetch_add(allowed, Ordering::Relaxed);
+            let chunks: Vec<Result<Bytes, SourceError>> = bytes
+                .chunks(1000)
+                .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
+                .collect();
+            Ok(stream::iter(chunks).boxed())
+        }
+        .boxed()
+    }
+}
+
+struct Desk {
+    folder: tempfile::TempDir,
+    index: Arc<PayloadIndex>,
+}
+
+impl Desk {
+    fn new(seed: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("tree");
+        std::fs::create_dir_all(tree.join("bin")).unwrap();
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        for name in ["bin/large", "bin/huge", "a", "b", "c"] {
+            let length = if name.len() > 1 { 30_000 } else { 500 };
+            let mut bytes = vec![0; length];
+            random.fill_bytes(&mut bytes);
+            std::fs::write(tree.join(name), bytes).unwrap();
+        }
+        std::fs::write(tree.join("zero"), "").unwrap();
+        let scratch = folder.path().join("scratch");
+        std::fs::create_dir(&scratch).unwrap();
+        let options = PublishOptions {
+            level: 1,
+            block_bytes: 4096,
+            ..PublishOptions::default()
+        };
+        let published = publish(
+            &tree,
+            &scratch,
+            &folder.path().join("targets"),
+            &[],
+            &options,
+            &mut |_| {},
+        )
+        .unwrap();
+        let index = Arc::new(PayloadIndex::read_file(&published.index_bytes_path).unwrap());
+        Desk { folder, index }
+    }
+
+    fn library(&self) -> Arc<Library> {
+        Arc::new(Library::open(&self.folder.path().join("content")).unwrap())
+    }
+
+    fn source(&self, budget: u64, flip: bool) -> Arc<Folder> {
+        let targets = self.folder.path().join("targets");
+        Arc::new(Folder {
+            targets,
+            budget: Mutex::new(budget),
+            flip,
+            sent: AtomicU64::new(0),
+        })
+    }
+
+    async fn download(&self, source: &Arc<Folder>) -> Result<(), DownloadError> {
+        let library = self.library();
+        let plan = plan(&self.index, &library);
+        execute(
+            self.index.clone(),
+            plan,
+            library,
+            source.clone(),
+            Arc::new(|_| {}),
+            &CancellationToken::new(),
+        )
+        .await
+    }
+}
+
+#[tokio::test]
+async fn downloads_and_extracts_what_was_published() {
+    let desk = Desk::new(1);
+    let source = desk.source(u64::MAX, false);
+    desk.download(&source).await.unwrap();
+    let library = desk.library();
+    assert!(library.missing(&desk.index).is_empty());
+    assert_eq!(plan(&desk.index, &library).bytes, 0);
+    let staging = desk.folder.path().join("staging");
+    extract(&desk.index, &library, &staging, &|| false).unwrap();
+    assert_eq!(verify_tree(&desk.index, &staging).unwrap(), []);
+    assert_eq!(
+        std::fs::read(staging.join("bin/huge")).unwrap(),
+        std::fs::read(desk.folder.path().join("tree/bin/huge")).unwrap()
+    );
+    // What was changed, added or put in the way is found and mended.
+    std::fs::write(staging.join("a"), "changed").unwrap();
+    std::fs::write(staging.join("added"), "x").unwrap();
+    std::fs::remove_dir_all(staging.join("bin")).unwrap();
+    std::os::unix::fs::symlink("/tmp", staging.join("bin")).unwrap();
+    let problems = verify_tree(&desk.index, &staging).unwrap();
+    assert!(problems.len() >= 3, "{problems:?}");
+    extract(&desk.index, &library, &staging, &|| false).unwrap();
+    assert_eq!(verify_tree(&desk.index, &staging).unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_download_cut_at_any_point_resumes_without_fetching_twice() {
+    for seed in 0..40 {
+        let desk = Desk::new(seed);
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut sent = 0;
+        let mut rounds = 0;
+        loop {
+            let source = desk.source(random.next_u64() % 20_000 + 5_000, false);
+            let result = desk.download(&source).await;
+            sent += source.sent.load(Ordering::Relaxed);
+            rounds += 1;
+            if result.is_ok() {
+                break;
+            }
+            assert!(rounds < 100, "seed {seed}");
+        }
+        // Each interruption loses at most the block under way of each of the ranges.
+        let lost = sent - desk.index.download_bytes();
+        assert!(
+            lost <= rounds * 4200 * RANGES_AT_ONCE as u64,
+            "seed {seed}: {lost} bytes fetched again in {rounds} rounds"
+        );
+        assert_eq!(
+            desk.library().verify(&mut |_| {}).unwrap().damaged,
+            [],
+            "seed {seed}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn tampered_content_is_refused_and_what_was_good_stays() {
+    let desk = Desk::new(7);
+    let error = desk.download(&desk.source(u64::MAX, true)).await.unwrap_err();
+    assert!(matches!(error, DownloadError::Content { .. }), "{error}");
+    desk.download(&desk.source(u64::MAX, false)).await.unwrap();
+    assert!(desk.library().missing(&desk.index).is_empty());
+}
+
+#[tokio::test]
+async fn garbage_collection_keeps_what_is_referred_to() {
+    let desk = Desk::new(9);
+    desk.download(&desk.source(u64::MAX, false)).await.unwrap();
+    let library = desk.library();
+    library
+        .add_reference("PKG", &desk.folder.path().join("scratch/index"))
+        .unwrap();
+    assert!(
+        library
+            .add_reference("../PKG", &desk.folder.path().join("scratch/index"))
+            .is_err()
+    );
+    assert_eq!(library.gc().unwrap().removed, 0);
+    let stats = library.stats().unwrap();
+    assert_eq!(
+        (stats.objects, stats.references, stats.stored_bytes),
+        (5, 1, desk.index.bytes)
+    );
+    let object = library.missing(&PayloadIndex::default());
+    assert!(object.is_empty());
+    // Damage is found, quarantined and counts as missing.
+    let (victim, ..) = desk.index.objects().next().unwrap();
+    let path = library.object_path(&victim);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "damage").unwrap();
+    assert_eq!(library.verify(&mut |_| {}).unwrap().damaged, [victim]);
+    assert_eq!(library.missing(&desk.index), [victim]);
+    desk.download(&desk.source(u64::MAX, false)).await.unwrap();
+    library.remove_reference("PKG").unwrap();
+    assert_eq!(library.gc().unwrap().removed, 5);
+}

@@ -1,0 +1,138 @@
+//! Scrubbing, garbage collection and figures.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+
+use super::{Library, LibraryError, disk};
+use crate::object::ObjectId;
+use crate::publish::hash_file;
+
+/// The result of a scrub.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Objects read.
+    pub checked: u64,
+    /// Objects that were damaged; they are in `quarantine/` now and count as missing.
+    pub damaged: Vec<ObjectId>,
+}
+
+/// The result of a garbage collection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GcReport {
+    /// Objects removed.
+    pub removed: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Figures of a library.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LibraryStats {
+    /// Objects stored.
+    pub objects: u64,
+    /// Their bytes.
+    pub stored_bytes: u64,
+    /// Bytes of all files of all packages.
+    pub logical_bytes: u64,
+    /// Packages with a reference.
+    pub references: u64,
+    /// Stored bytes that more than one package needs.
+    pub shared_bytes: u64,
+}
+
+impl Library {
+    /// Reads every object and compares it with its name. `progress` is told the number read so far.
+    pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport, LibraryError> {
+        let mut report = VerifyReport::default();
+        for object in self.objects()? {
+            let path = self.object_path(&object);
+            let found = match hash_file(&path) {
+                Ok((found, _)) => Some(found),
+                Err(failure) if failure.kind() == io::ErrorKind::NotFound => continue,
+                // An unreadable sector is damage like any other.
+                Err(_) => None,
+            };
+            if found != Some(object) {
+                let quarantine = self.root.join("quarantine").join(object.to_string());
+                std::fs::rename(&path, &quarantine).map_err(disk("quarantine", &path))?;
+                report.damaged.push(object);
+            }
+            report.checked += 1;
+            progress(report.checked);
+        }
+        Ok(report)
+    }
+
+    /// Removes objects that no reference needs.
+    pub fn gc(&self) -> Result<GcReport, LibraryError> {
+        let _changing = self.lock();
+        let mut needed = HashSet::new();
+        for name in self.references()? {
+            // An unreadable reference stops the collection: better too much than too little.
+            needed.extend(self.reference(&name)?.objects().map(|(object, ..)| object));
+        }
+        let mut report = GcReport::default();
+        for object in self.objects()? {
+            if needed.contains(&object) {
+                continue;
+            }
+            let path = self.object_path(&object);
+            let size = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+            std::fs::remove_file(&path).map_err(disk("remove", &path))?;
+            report.removed += 1;
+            report.bytes += size;
+        }
+        for folder in ["partial", "quarantine"] {
+            let folder = self.root.join(folder);
+            for entry in std::fs::read_dir(&folder).map_err(disk("list", &folder))? {
+                let path = entry.map_err(disk("list", &folder))?.path();
+                let object = path
+                    .file_stem()
+                    .and_then(|stem| stem.to_str())
+                    .and_then(|stem| stem.parse().ok());
+                if !object.is_some_and(|object: ObjectId| needed.contains(&object)) {
+                    std::fs::remove_file(&path).map_err(disk("remove", &path))?;
+                }
+            }
+        }
+        Ok(report)
+    }
+
+    /// Counts what is stored and shared.
+    pub fn stats(&self) -> Result<LibraryStats, LibraryError> {
+        let mut stats = LibraryStats::default();
+        let mut users: HashMap<ObjectId, u32> = HashMap::new();
+        for name in self.references()? {
+            let index = self.reference(&name)?;
+            stats.references += 1;
+            stats.logical_bytes += index.bytes;
+            for (object, ..) in index.objects() {
+                *users.entry(object).or_default() += 1;
+            }
+        }
+        for object in self.objects()? {
+            let size = std::fs::metadata(self.object_path(&object)).map_or(0, |metadata| metadata.len());
+            stats.objects += 1;
+            stats.stored_bytes += size;
+            if users.get(&object).is_some_and(|users| *users > 1) {
+                stats.shared_bytes += size;
+            }
+        }
+        Ok(stats)
+    }
+
+    /// Every object by name.
+    fn objects(&self) -> Result<Vec<ObjectId>, LibraryError> {
+        let top = self.root.join("objects");
+        let mut objects = Vec::new();
+        for folder in std::fs::read_dir(&top).map_err(disk("list", &top))? {
+            let folder = folder.map_err(disk("list", &top))?.path();
+            for entry in std::fs::read_dir(&folder).map_err(disk("list", &folder))? {
+                let name = entry.map_err(disk("list", &folder))?.file_name();
+                objects.extend(name.to_str().and_then(|name| name.parse::<ObjectId>().ok()));
+            }
+        }
+        objects.sort();
+        Ok(objects)
+    }
+}

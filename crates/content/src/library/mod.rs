@@ -1,0 +1,226 @@
+//! The content library: every object once, under its hash, with references per package.
+//!
+//! ```text
+//! objects/ab/<sha256>     whole, verified, read-only
+//! incoming/<sha256>       written, not durable yet; thrown away at start
+//! partial/<sha256>        a large object with holes; <sha256>.done lists the extents that are durable
+//! packages/<name>.ref     a copy of the payload index: this package needs these objects
+//! quarantine/<sha256>     found damaged
+//! ```
+//!
+//! An object appears in `objects/` by a rename after its bytes are durable and verified, so a crash at
+//! any instant leaves it whole or absent.
+
+mod maintenance;
+mod writer;
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::index::{IndexError, PayloadIndex};
+use crate::object::ObjectId;
+
+pub use maintenance::{GcReport, LibraryStats, VerifyReport};
+pub(crate) use writer::{BlockWriter, WriteError};
+
+/// A disk operation that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {act} {path}{}", advice(.source))]
+pub struct DiskError {
+    /// What was tried.
+    pub act: &'static str,
+    /// On what.
+    pub path: PathBuf,
+    /// Cause.
+    #[source]
+    pub source: io::Error,
+}
+
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free some space, work goes on by itself"
+        }
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            "; make it writable for the user of this process"
+        }
+        _ => "",
+    }
+}
+
+impl DiskError {
+    /// Whether there is no room left.
+    pub fn is_storage_full(&self) -> bool {
+        matches!(
+            self.source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+}
+
+pub(crate) fn disk(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DiskError {
+    let path = path.to_owned();
+    move |source| DiskError { act, path, source }
+}
+
+/// Why the library could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum LibraryError {
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A stored reference cannot be read.
+    #[error("the reference of package {name} cannot be read; download the package again")]
+    Reference {
+        /// Package.
+        name: String,
+        /// Cause.
+        #[source]
+        source: IndexError,
+    },
+    /// A name that could leave the library.
+    #[error("{name:?} cannot name a reference")]
+    Name {
+        /// The name.
+        name: String,
+    },
+}
+
+/// A content library. Writers of one process take turns; readers never wait.
+#[derive(Debug)]
+pub struct Library {
+    root: PathBuf,
+    /// Held while objects or references change, so that garbage collection never meets a download.
+    changing: Mutex<()>,
+}
+
+impl Library {
+    /// Opens or creates a library.
+    pub fn open(root: &Path) -> Result<Self, LibraryError> {
+        for folder in ["objects", "incoming", "partial", "packages", "quarantine"] {
+            let path = root.join(folder);
+            std::fs::create_dir_all(&path).map_err(disk("create", &path))?;
+        }
+        let library = Library {
+            root: root.to_owned(),
+            changing: Mutex::new(()),
+        };
+        library.clear_incoming()?;
+        Ok(library)
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clear_incoming(&self) -> Result<(), LibraryError> {
+        let folder = self.root.join("incoming");
+        for entry in std::fs::read_dir(&folder).map_err(disk("list", &folder))? {
+            let path = entry.map_err(disk("list", &folder))?.path();
+            std::fs::remove_file(&path).map_err(disk("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Where an object lies or would lie.
+    pub fn object_path(&self, object: &ObjectId) -> PathBuf {
+        let name = object.to_string();
+        self.root.join("objects").join(&name[..2]).join(name)
+    }
+
+    /// Whether an object is here, whole.
+    pub fn has(&self, object: &ObjectId) -> bool {
+        self.object_path(object).is_file()
+    }
+
+    /// Opens an object for reading.
+    pub fn open_object(&self, object: &ObjectId) -> Result<File, DiskError> {
+        let path = self.object_path(object);
+        File::open(&path).map_err(disk("open", &path))
+    }
+
+    /// The objects of a payload that are not here.
+    pub fn missing(&self, index: &PayloadIndex) -> Vec<ObjectId> {
+        index
+            .objects()
+            .map(|(object, ..)| object)
+            .filter(|object| !self.has(object))
+            .collect()
+    }
+
+    /// Extents of a large object that are durable already.
+    pub(crate) fn extents_done(&self, object: &ObjectId) -> HashSet<usize> {
+        let journal = self.root.join("partial").join(format!("{object}.done"));
+        let text = std::fs::read_to_string(journal).unwrap_or_default();
+        // A line cut off by a crash has no line end and does not count.
+        text.split_inclusive('\n')
+            .filter_map(|line| line.strip_suffix('\n')?.parse().ok())
+            .collect()
+    }
+
+    /// Records durably that a package needs the objects of this index file.
+    pub fn add_reference(&self, name: &str, index_file: &Path) -> Result<(), LibraryError> {
+        let path = self.reference_path(name)?;
+        let _changing = self.lock();
+        let temporary = path.with_extension("new");
+        std::fs::copy(index_file, &temporary).map_err(disk("write", &temporary))?;
+        File::open(&temporary)
+            .and_then(|file| file.sync_all())
+            .map_err(disk("write", &temporary))?;
+        std::fs::rename(&temporary, &path).map_err(disk("write", &path))?;
+        self.sync_folder("packages")
+    }
+
+    /// Forgets what a package needs; garbage collection removes what nobody else needs.
+    pub fn remove_reference(&self, name: &str) -> Result<(), LibraryError> {
+        let path = self.reference_path(name)?;
+        let _changing = self.lock();
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(disk("remove", &path)(source).into())
+            }
+            _ => self.sync_folder("packages"),
+        }
+    }
+
+    /// Names of all references.
+    pub fn references(&self) -> Result<Vec<String>, LibraryError> {
+        let folder = self.root.join("packages");
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&folder).map_err(disk("list", &folder))? {
+            let name = entry.map_err(disk("list", &folder))?.file_name();
+            if let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".ref")) {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn reference(&self, name: &str) -> Result<PayloadIndex, LibraryError> {
+        PayloadIndex::read_file(&self.reference_path(name)?).map_err(|source| LibraryError::Reference {
+            name: name.to_owned(),
+            source,
+        })
+    }
+
+    fn reference_path(&self, name: &str) -> Result<PathBuf, LibraryError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if name.is_empty() || name.len() > 128 || !name.chars().all(plain) {
+            return Err(LibraryError::Name {
+                name: name.chars().take(128).collect(),
+            });
+        }
+        Ok(self.root.join("packages").join(format!("{name}.ref")))
+    }
+
+    fn sync_folder(&self, name: &str) -> Result<(), LibraryError> {
+        let path = self.root.join(name);
+        Ok(File::open(&path)
+            .and_then(|folder| folder.sync_all())
+            .map_err(disk("sync", &path))?)
+    }
+}

@@ -1,0 +1,74 @@
+//! Why nothing was published.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::index::IndexError;
+use crate::tree::TreeError;
+
+/// Why nothing was published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The payload cannot be read, or the feed not written.
+    #[error("cannot {act} {path}")]
+    Io {
+        /// What was tried.
+        act: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Neither a folder nor an archive of a known kind.
+    #[error("{path} is neither a folder nor a .tar, .tar.gz, .tar.zst or .zip archive")]
+    UnknownKind {
+        /// The payload.
+        path: PathBuf,
+    },
+    /// The tree breaks a rule.
+    #[error("the payload {path} is refused")]
+    Tree {
+        /// The payload.
+        path: PathBuf,
+        /// Which entry and why.
+        #[source]
+        source: TreeError,
+    },
+    /// The payload is larger than allowed, or an archive unpacks to far more than its size.
+    #[error("the payload {path} is refused: {problem}")]
+    TooLarge {
+        /// The payload.
+        path: PathBuf,
+        /// What is too large.
+        problem: String,
+    },
+    /// A file changed between hashing and compressing.
+    #[error("{path} changed while it was being published; publish a tree that nobody writes to")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The index of an earlier payload cannot be read.
+    #[error("the earlier payload index {path} cannot be read")]
+    Older {
+        /// The index file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: IndexError,
+    },
+}
+
+impl PublishError {
+    /// Whether the disk was full.
+    pub fn is_storage_full(&self) -> bool {
+        let full = |kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        matches!(self, PublishError::Io { source, .. } if full(source.kind()))
+    }
+}
+
+pub(super) fn io_error(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError {
+    let path = path.to_owned();
+    move |source| PublishError::Io { act, path, source }
+}
