@@ -1,1 +1,23 @@
-//! (opening of this crate)
+//! The vendor's side: makes a feed, publishes packages into it, and serves it.
+//!
+//! This crate refuses to read the clock or the environment (`now` is an argument), and to sign anything it has not
+//! checked as a site would.
+
+mod error;
+mod files;
+mod fresh;
+pub mod package_toml;
+mod publish;
+pub mod sample;
+pub mod serve;
+mod service;
+mod settings;
+mod shards;
+mod tls;
+
+pub use error::CloudError;
+pub use files::ServiceDir;
+pub use fresh::keep_fresh;
+pub use publish::{LEVEL, PublishReport, PublishRequest, packages, publish, rollout, withdraw};
+pub use service::{InitOptions, InitReport, KeyRole, init, init_with, keys, renew, rotate_key};
+pub use settings::Settings;

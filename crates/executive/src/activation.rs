@@ -58,22 +58,17 @@ pub struct Waiting {
     pub action: String,
 }
 
-/// Why an activation failed. The executive tries again with back-off.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}")]
+/// Why an activation failed. The executive tries again with back-off. Every error converts into it.
+#[derive(Debug)]
 pub struct ComponentError {
-    what: String,
-    #[source]
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    what: Option<String>,
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl ComponentError {
     /// A failure without a cause below it.
     pub fn new(what: impl Into<String>) -> Self {
-        ComponentError {
-            what: what.into(),
-            source: None,
-        }
+        ComponentError { what: Some(what.into()), cause: None }
     }
 
     /// A failure with its cause.
@@ -81,10 +76,26 @@ impl ComponentError {
         what: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        ComponentError {
-            what: what.into(),
-            source: Some(source.into()),
+        ComponentError { what: Some(what.into()), cause: Some(source.into()) }
+    }
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for ComponentError {
+    fn from(cause: E) -> Self {
+        ComponentError { what: None, cause: Some(Box::new(cause)) }
+    }
+}
+
+impl std::fmt::Display for ComponentError {
+    /// The failure with everything that caused it, in one line.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut parts: Vec<String> = self.what.iter().cloned().collect();
+        let mut cause = self.cause.as_deref().map(|cause| cause as &(dyn std::error::Error + 'static));
+        while let Some(deeper) = cause {
+            parts.push(deeper.to_string());
+            cause = deeper.source();
         }
+        f.write_str(&parts.join(": "))
     }
 }
 

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use crate::activation::{Activation, Component, ComponentError, Next, Report, Waiting};
+use crate::activation::{Activation, Component, Next, Report, Waiting};
 use crate::clock::Clock;
 
 /// Events that may wait for the observer; more are dropped and counted in the log.
@@ -400,7 +400,7 @@ async fn activate(
     let now = clock.now();
     let outcome = match result {
         Ok(Ok(report)) => Outcome::Succeeded(report),
-        Ok(Err(failure)) => Outcome::Failed(whole_story(&failure)),
+        Ok(Err(failure)) => Outcome::Failed(failure.to_string()),
         Err(panic) => Outcome::Panicked(panic_text(panic.as_ref())),
     };
     let name = supervised.component.name();
@@ -483,17 +483,6 @@ impl Inner {
             tracing::warn!("an event of the executive had no room and was dropped: {event:?}");
         }
     }
-}
-
-fn whole_story(failure: &ComponentError) -> String {
-    let mut text = failure.to_string();
-    let mut cause = std::error::Error::source(failure);
-    while let Some(deeper) = cause {
-        text.push_str(": ");
-        text.push_str(&deeper.to_string());
-        cause = deeper.source();
-    }
-    text
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

@@ -54,7 +54,9 @@ impl SiteContext {
 
     /// Puts a status message together; [`Tx::record_status_message`] stores it.
     pub fn status_message(&self, id: StatusMessageId, strings: &[&str], now: Timestamp) -> NewStatusMessage {
-        let component = id.component().map_or(ComponentName::Executive, |component| component);
+        let component = id
+            .component()
+            .map_or(ComponentName::Executive, |component| component);
         self.status_message_of(component, id, strings, now)
     }
 
@@ -81,27 +83,45 @@ impl SiteContext {
     }
 
     /// Stores a status message in a transaction of its own.
-    pub async fn raise(&self, id: StatusMessageId, strings: &[&str], now: Timestamp) -> Result<(), StoreError> {
+    pub async fn raise(
+        &self,
+        id: StatusMessageId,
+        strings: &[&str],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let message = self.status_message(id, strings, now);
-        self.store.write(move |tx| tx.record_status_message(&message)).await
+        self.store
+            .write(move |tx| tx.record_status_message(&message))
+            .await
     }
 
     /// The host part of the feed's address, for progress lines.
     pub fn feed_host(&self) -> String {
-        let rest = self.settings.feed_url.split_once("://").map_or("", |(_, rest)| rest);
+        let rest = self
+            .settings
+            .feed_url
+            .split_once("://")
+            .map_or("", |(_, rest)| rest);
         rest.split('/').next().unwrap_or_default().to_owned()
     }
 }
 
 /// Opens what the components share. Blocks.
 pub fn open(directory: SiteDirectory, settings: Settings, now: Timestamp) -> Result<SiteContext, OpenError> {
-    directory.create_folders().map_err(|source| OpenError::Folder { path: directory.root().to_owned(), source })?;
-    let store = Store::open(&directory.database())?;
-    let identity = store.read_blocking(|tx| tx.site())?.ok_or_else(|| OpenError::NoSite {
+    directory.create_folders().map_err(|source| OpenError::Folder {
         path: directory.root().to_owned(),
+        source,
     })?;
-    let library = content::Library::open(&directory.content())
-        .map_err(|source| OpenError::Library { path: directory.content(), source: Box::new(source) })?;
+    let store = Store::open(&directory.database())?;
+    let identity = store
+        .read_blocking(|tx| tx.site())?
+        .ok_or_else(|| OpenError::NoSite {
+            path: directory.root().to_owned(),
+        })?;
+    let library = content::Library::open(&directory.content()).map_err(|source| OpenError::Library {
+        path: directory.content(),
+        source: Box::new(source),
+    })?;
     Ok(SiteContext {
         product: Product::new(directory.product()),
         directory,
@@ -156,7 +176,11 @@ pub fn state_message(
     detail: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    tracing::info!("state message {} {} for {guid} {detail}", message.number(), message.name());
+    tracing::info!(
+        "state message {} {} for {guid} {detail}",
+        message.number(),
+        message.name()
+    );
     tx.record_state_message(message.number(), guid, detail, now)
 }
 

@@ -93,6 +93,11 @@ impl SiteDirectory {
         self.root.join("secrets")
     }
 
+    /// Hashes of API tokens.
+    pub fn api_tokens(&self) -> PathBuf {
+        self.secrets().join("api-tokens")
+    }
+
     /// Sockets and locks of the running process; 0700.
     pub fn run(&self) -> PathBuf {
         self.root.join("run")

@@ -33,7 +33,9 @@ pub fn host_facts() -> HostFacts {
         os: field("ID").unwrap_or_else(|| std::env::consts::OS.to_owned()),
         os_version: field("VERSION_ID"),
         arch: std::env::consts::ARCH,
-        cores: std::thread::available_parallelism().ok().map(|cores| cores.get() as u64),
+        cores: std::thread::available_parallelism()
+            .ok()
+            .map(|cores| cores.get() as u64),
         memory_bytes: Some(memory.totalram as u64 * u64::from(memory.mem_unit)),
         pending_restart: Path::new("/run/reboot-required").exists(),
     }

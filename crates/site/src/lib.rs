@@ -1,6 +1,16 @@
 //! A site: its components, the service layer that command line, API and console share, and the
 //! process that runs them.
 
+pub mod api;
+pub mod components;
+pub mod context;
 pub mod directory;
+mod host;
+pub mod init;
 pub mod product;
+pub mod progress;
+pub mod run;
+pub mod service;
 pub mod settings;
+mod site_facts;
+mod way_out;

@@ -1,15 +1,22 @@
-//! The one way out to the feed: over HTTPS, or from a folder; and what its verdicts mean here.
+//! The one way out to the feed: over HTTPS or from a folder; and what its verdicts mean here.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use content::download::{RangeSource, SourceError};
+use content::index::Pack;
 use domain::status_message::StatusMessageId;
 use executive::ComponentError;
-use feed::{FolderTransport, Reason, Refreshed, Transport};
+use feed::{Kind, Reason, Refreshed, Transport, TransportError, TrustedRole};
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
 
 use crate::context::SiteContext;
 
-/// Versions and expiry of a trusted role, as stored with a good cycle.
+/// Version and expiry of a trusted role, as stored with a good cycle.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RoleVersion {
     /// `root`, `timestamp`, `snapshot` or `targets`.
@@ -23,36 +30,39 @@ pub struct RoleVersion {
 /// Opens the configured way to the feed.
 pub fn transport(context: &SiteContext) -> Result<Arc<dyn Transport>, ComponentError> {
     let url = &context.settings.feed_url;
-    if let Some(path) = url.strip_prefix("file://") {
-        let base = std::path::Path::new(path);
-        return Ok(Arc::new(FolderTransport::new(base.join("metadata"), base.join("targets"))));
-    }
-    let mut roots = Vec::new();
+    let mut options = cloud_client::HttpsOptions::default();
     if let Some(path) = &context.settings.feed_ca {
         let pem = std::fs::read(path).map_err(|source| {
-            ComponentError::with_source(
-                format!("cannot read the feed's certificates {}; correct feed.ca in tidegate.toml", path.display()),
-                source,
-            )
+            let what = format!(
+                "cannot read the feed's certificates {}; correct feed.ca in tidegate.toml",
+                path.display()
+            );
+            ComponentError::with_source(what, source)
         })?;
-        roots.push(pem);
+        options.extra_roots_pem.push(pem);
     }
-    let transport = cloud_client::HttpsTransport::new(cloud_client::HttpsSettings {
-        metadata_url: format!("{url}/metadata/"),
-        target_url: format!("{url}/targets/"),
-        extra_roots_pem: roots,
-        ..cloud_client::HttpsSettings::default()
-    })
-    .map_err(|source| ComponentError::with_source(format!("cannot prepare the connection to {url}"), source))?;
-    Ok(Arc::new(transport))
+    cloud_client::open(&format!("{url}/metadata/"), &format!("{url}/targets/"), &options)
+        .map_err(|source| ComponentError::with_source(format!("cannot prepare the way to {url}"), source))
 }
 
 /// The roles' versions after a refresh.
 pub fn role_versions(refreshed: &Refreshed) -> Vec<RoleVersion> {
-    refreshed
-        .after
-        .iter()
-        .map(|(role, state)| RoleVersion { role: role.to_owned(), version: state.version, expires: state.expires })
+    let states = &refreshed.after;
+    let roles: [(&str, Option<TrustedRole>); 4] = [
+        ("root", Some(states.root)),
+        ("timestamp", states.timestamp),
+        ("snapshot", states.snapshot),
+        ("targets", states.targets),
+    ];
+    roles
+        .into_iter()
+        .filter_map(|(role, state)| {
+            state.map(|state| RoleVersion {
+                role: role.to_owned(),
+                version: state.version,
+                expires: state.expires,
+            })
+        })
         .collect()
 }
 
@@ -70,5 +80,51 @@ pub fn status_of(reason: Reason) -> StatusMessageId {
         Reason::Network => StatusMessageId::FeedUnreachable,
         Reason::TrustStore => StatusMessageId::TrustUnusable,
         Reason::Storage => StatusMessageId::StorageUnusable,
+    }
+}
+
+/// Ranges of packs through a feed's transport. Blocks are checked against the signed index by whoever
+/// reads them, so that nothing is asked of the transport but bytes.
+pub struct FeedRanges {
+    transport: Arc<dyn Transport>,
+}
+
+impl FeedRanges {
+    /// Reads packs through this transport.
+    pub fn new(transport: Arc<dyn Transport>) -> Self {
+        FeedRanges { transport }
+    }
+}
+
+impl RangeSource for FeedRanges {
+    fn fetch<'a>(
+        &'a self,
+        pack: &'a Pack,
+        range: Range<u64>,
+    ) -> BoxFuture<'a, Result<BoxStream<'static, Result<Bytes, SourceError>>, SourceError>> {
+        async move {
+            // A pack's consistent-snapshot name: its hash before its file name.
+            let (folder, name) = pack.target.rsplit_once('/').unwrap_or(("", pack.target.as_str()));
+            let path = format!("{folder}/{}.{name}", pack.sha256);
+            let response = self
+                .transport
+                .fetch(Kind::Target, &path, Some(range))
+                .await
+                .map_err(source_error)?;
+            Ok(response.body.map(|chunk| chunk.map_err(source_error)).boxed())
+        }
+        .boxed()
+    }
+}
+
+fn source_error(failure: TransportError) -> SourceError {
+    let retry_after = failure.retry_after();
+    let message = failure.to_string();
+    // The transport's own text is the message; what lies below it stays the cause.
+    let cause = std::error::Error::source(&failure).map(|cause| cause.to_string().into());
+    SourceError {
+        message,
+        retry_after,
+        source: cause,
     }
 }

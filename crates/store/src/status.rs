@@ -194,17 +194,22 @@ impl Tx<'_> {
         Ok(counts)
     }
 
-    /// Removes status and state messages older than an instant, a bounded number at a time.
-    pub fn remove_messages_before(&self, before: Timestamp, limit: u32) -> Result<usize, StoreError> {
-        let status = self.execute(
-            "DELETE FROM status_message WHERE id IN (SELECT id FROM status_message WHERE recorded_at < $1 ORDER BY id LIMIT $2)",
+    /// Removes status messages older than an instant, a bounded number at a time; returns how many.
+    pub fn remove_status_messages(&self, before: Timestamp, limit: u32) -> Result<usize, StoreError> {
+        self.execute(
+            "DELETE FROM status_message WHERE id IN
+             (SELECT id FROM status_message WHERE recorded_at < $1 ORDER BY id LIMIT $2)",
             params![millis(before), limit],
-        )?;
-        let state = self.execute(
-            "DELETE FROM state_message WHERE id IN (SELECT id FROM state_message WHERE recorded_at < $1 ORDER BY id LIMIT $2)",
+        )
+    }
+
+    /// Removes state messages older than an instant, a bounded number at a time; returns how many.
+    pub fn remove_state_messages(&self, before: Timestamp, limit: u32) -> Result<usize, StoreError> {
+        self.execute(
+            "DELETE FROM state_message WHERE id IN
+             (SELECT id FROM state_message WHERE recorded_at < $1 ORDER BY id LIMIT $2)",
             params![millis(before), limit],
-        )?;
-        Ok(status + state)
+        )
     }
 
     /// Stores a state message.

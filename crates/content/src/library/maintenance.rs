@@ -1,6 +1,6 @@
 //! Scrubbing, garbage collection and figures.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 
 use super::{Library, LibraryError, disk};
@@ -12,6 +12,8 @@ use crate::publish::hash_file;
 pub struct VerifyReport {
     /// Objects read.
     pub checked: u64,
+    /// Bytes read.
+    pub bytes: u64,
     /// Objects that were damaged; they are in `quarantine/` now and count as missing.
     pub damaged: Vec<ObjectId>,
 }
@@ -36,8 +38,12 @@ pub struct LibraryStats {
     pub logical_bytes: u64,
     /// Packages with a reference.
     pub references: u64,
-    /// Stored bytes that more than one package needs.
+    /// Bytes saved because each content is stored once.
     pub shared_bytes: u64,
+    /// Stored bytes that no package needs.
+    pub unreferenced_bytes: u64,
+    /// Large objects on their way.
+    pub partial_objects: u64,
 }
 
 impl Library {
@@ -47,7 +53,10 @@ impl Library {
         for object in self.objects()? {
             let path = self.object_path(&object);
             let found = match hash_file(&path) {
-                Ok((found, _)) => Some(found),
+                Ok((found, length)) => {
+                    report.bytes += length;
+                    Some(found)
+                }
                 Err(failure) if failure.kind() == io::ErrorKind::NotFound => continue,
                 // An unreadable sector is damage like any other.
                 Err(_) => None,
@@ -101,24 +110,43 @@ impl Library {
     /// Counts what is stored and shared.
     pub fn stats(&self) -> Result<LibraryStats, LibraryError> {
         let mut stats = LibraryStats::default();
-        let mut users: HashMap<ObjectId, u32> = HashMap::new();
+        let mut users = HashSet::new();
         for name in self.references()? {
             let index = self.reference(&name)?;
             stats.references += 1;
             stats.logical_bytes += index.bytes;
             for (object, ..) in index.objects() {
-                *users.entry(object).or_default() += 1;
+                users.insert(object);
             }
         }
         for object in self.objects()? {
             let size = std::fs::metadata(self.object_path(&object)).map_or(0, |metadata| metadata.len());
             stats.objects += 1;
             stats.stored_bytes += size;
-            if users.get(&object).is_some_and(|users| *users > 1) {
-                stats.shared_bytes += size;
+            if !users.contains(&object) {
+                stats.unreferenced_bytes += size;
             }
         }
+        let needed = stats.stored_bytes - stats.unreferenced_bytes;
+        stats.shared_bytes = stats.logical_bytes.saturating_sub(needed);
+        let partial = self.root.join("partial");
+        for entry in std::fs::read_dir(&partial).map_err(disk("list", &partial))? {
+            let path = entry.map_err(disk("list", &partial))?.path();
+            stats.partial_objects += u64::from(path.extension().is_none());
+        }
         Ok(stats)
+    }
+
+    /// Packages that lack objects, with how many.
+    pub fn incomplete(&self) -> Result<BTreeMap<String, u64>, LibraryError> {
+        let mut incomplete = BTreeMap::new();
+        for name in self.references()? {
+            let missing = self.missing(&self.reference(&name)?).len() as u64;
+            if missing > 0 {
+                incomplete.insert(name, missing);
+            }
+        }
+        Ok(incomplete)
     }
 
     /// Every object by name.

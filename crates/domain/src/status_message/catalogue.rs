@@ -114,6 +114,10 @@ pub enum StatusMessageId {
     AdminLogLevel,
     /// 60210: %1 reset the counts of %2.
     AdminTally,
+    /// 60211: %1 had the content library verified.
+    AdminVerify,
+    /// 60212: %1 had unused content removed.
+    AdminCollect,
 }
 
 const fn declare(
@@ -135,7 +139,7 @@ const fn declare(
 }
 
 #[rustfmt::skip]
-const CATALOGUE: [Declaration; 47] = [
+const CATALOGUE: [Declaration; 49] = [
     declare(StatusMessageId::ComponentStarted, 500, Severity::Informational, MessageType::Milestone, None,
         "%1 started."),
     declare(StatusMessageId::ComponentStopped, 501, Severity::Informational, MessageType::Milestone, None,
@@ -230,6 +234,10 @@ const CATALOGUE: [Declaration; 47] = [
         "%1 set the log level of %2 to %3."),
     declare(StatusMessageId::AdminTally, 60210, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
         "%1 reset the counts of %2."),
+    declare(StatusMessageId::AdminVerify, 60211, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 had the content library verified."),
+    declare(StatusMessageId::AdminCollect, 60212, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 had unused content removed."),
 ];
 
 impl StatusMessageId {

@@ -206,7 +206,10 @@ pub(crate) fn root_threshold<T: Role>(
 /// Whether `role` had a key under `old` that it no longer has under `new`. Ids do not matter, only keys.
 pub(crate) fn lost_a_key(role: &str, old: &Root, new: &Root) -> bool {
     let keys = |root: &Root| -> BTreeSet<(String, String)> {
-        let ids = root.role(role).map(|role| role.keyids.as_slice()).unwrap_or_default();
+        let ids = root
+            .role(role)
+            .map(|role| role.keyids.as_slice())
+            .unwrap_or_default();
         ids.iter()
             .filter_map(|id| root.keys.get(id))
             .map(|key| (key.scheme.clone(), key.keyval.public.trim().to_owned()))

@@ -177,7 +177,10 @@ impl Publisher {
     /// Refuses to publish a target that readers could not fetch.
     fn check_files(&self) -> Result<(), PublishError> {
         for edit in self.edits.values() {
-            let new = edit.edited.iter().filter(|(path, value)| edit.published.get(*path) != Some(*value));
+            let new = edit
+                .edited
+                .iter()
+                .filter(|(path, value)| edit.published.get(*path) != Some(*value));
             for (path, record) in new.filter_map(|(path, value)| Some((path, record_of(value)?))) {
                 let file = self.target_file(path, &record.sha256);
                 let detail = match std::fs::metadata(&file) {
@@ -185,7 +188,10 @@ impl Publisher {
                     Ok(_) => format!("{} is not a file of {} bytes", file.display(), record.length),
                     Err(_) => format!("its file {} is not there", file.display()),
                 };
-                return Err(PublishError::Target { path: path.clone(), detail });
+                return Err(PublishError::Target {
+                    path: path.clone(),
+                    detail,
+                });
             }
         }
         Ok(())
@@ -222,7 +228,10 @@ impl Publisher {
         }
         self.publish_online(delegated, delegations, now)?;
         Ok(Renewed {
-            committed: Committed { changed: true, ..self.committed(renewed) },
+            committed: Committed {
+                changed: true,
+                ..self.committed(renewed)
+            },
             due,
         })
     }

@@ -155,13 +155,23 @@ fn only_what_changed_gets_a_new_version() {
 #[test]
 fn a_target_without_its_file_is_not_published() {
     let (_vendor, mut publisher) = Vendor::new(&small());
-    let record = TargetRecord { length: 3, sha256: hex::encode(Sha256::digest(b"abc")), custom: None };
+    let record = TargetRecord {
+        length: 3,
+        sha256: hex::encode(Sha256::digest(b"abc")),
+        custom: None,
+    };
     publisher.set_target("dir/a", &record).unwrap();
-    assert!(matches!(publisher.commit(now()), Err(PublishError::Target { .. })));
+    assert!(matches!(
+        publisher.commit(now()),
+        Err(PublishError::Target { .. })
+    ));
     let file = publisher.target_file("dir/a", &record.sha256);
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(&file, b"ab").unwrap();
-    assert!(matches!(publisher.commit(now()), Err(PublishError::Target { .. })));
+    assert!(matches!(
+        publisher.commit(now()),
+        Err(PublishError::Target { .. })
+    ));
     std::fs::write(&file, b"abc").unwrap();
     publisher.commit(now()).unwrap();
 }

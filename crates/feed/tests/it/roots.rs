@@ -275,7 +275,10 @@ async fn one_new_key_of_two_roles_lets_both_start_again() {
         assert_eq!(reader.versions(), [2, 100_001, 100_001, 1]);
 
         // A key that goes does, for both roles.
-        repository.root["roles"][role]["keyids"].as_array_mut().unwrap().remove(0);
+        repository.root["roles"][role]["keyids"]
+            .as_array_mut()
+            .unwrap()
+            .remove(0);
         repository.next_root();
         reader.refresh().await.unwrap();
         assert_eq!(reader.versions(), [3, 7, 7, 1], "{role}");

@@ -92,14 +92,40 @@ pub struct TrustedRoleInfo {
 /// `content stats`
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ContentStats {
+    /// Packages that need objects.
+    pub packages: u64,
     /// Objects stored.
     pub objects: u64,
-    /// Bytes stored.
-    pub stored_bytes: u64,
     /// Bytes of all files of all packages.
     pub logical_bytes: u64,
-    /// Bytes used by more than one package.
+    /// Bytes stored.
+    pub stored_bytes: u64,
+    /// Bytes saved because each content is stored once.
     pub shared_bytes: u64,
-    /// Packages that refer to content.
-    pub references: u64,
+    /// Bytes of objects that no package needs; `content gc` frees them.
+    pub unreferenced_bytes: u64,
+    /// Large objects on their way.
+    pub partial_objects: u64,
+}
+
+/// `content verify`
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ContentVerified {
+    /// Objects read.
+    pub objects: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Objects whose content was not what their name says; they are set aside.
+    pub damaged: Vec<String>,
+    /// Packages that lack objects now, with how many.
+    pub incomplete: std::collections::BTreeMap<String, u64>,
+}
+
+/// `content gc`
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ContentCollected {
+    /// Objects removed.
+    pub objects: u64,
+    /// Bytes that are free again.
+    pub bytes: u64,
 }

@@ -37,19 +37,26 @@ pub struct StatusMessageInfo {
 /// Which status messages to list.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct StatusMessageQuery {
     /// Only of this component.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
     /// Only `informational`, `warning` or `error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<String>,
     /// Only with this message id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u32>,
     /// Only at or after this time (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
     /// Only records before this key, for the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<i64>,
     /// Most messages, 1 to 1000; 100 unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }
 

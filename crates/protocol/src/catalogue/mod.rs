@@ -7,7 +7,7 @@
 mod record;
 mod shard;
 
-pub use record::{CatalogueRecord, parse_line, to_line};
+pub use record::{CatalogueRecord, fuzz_record, parse_line, to_line};
 pub use shard::{RECORDS_PER_SHARD_MAX, SHARD_BYTES_MAX, ShardReader, read_shard, shard_name, write_shard};
 
 /// Why a catalogue could not be read.

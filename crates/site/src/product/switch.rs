@@ -50,6 +50,22 @@ impl Product {
         }
     }
 
+    /// Every version that lies here.
+    pub fn versions(&self) -> Result<Vec<String>, ProductError> {
+        let folder = self.root.join("versions");
+        let failed = |source| ProductError {
+            act: "list",
+            path: folder.clone(),
+            source,
+        };
+        let mut versions = Vec::new();
+        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+            versions.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+        }
+        versions.sort();
+        Ok(versions)
+    }
+
     /// Moves a staged tree into place. Both are on the site's file system, so this is one rename.
     pub fn place(&self, staged: &Path, version: &str) -> Result<(), ProductError> {
         let target = self.version_directory(version);

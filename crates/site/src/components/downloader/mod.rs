@@ -31,12 +31,19 @@ pub struct Downloader {
 impl Downloader {
     /// Made once; activated for ever.
     pub fn new(context: Arc<SiteContext>) -> Self {
-        Downloader { context, started: AtomicBool::new(false) }
+        Downloader {
+            context,
+            started: AtomicBool::new(false),
+        }
     }
 
     async fn run(&self, cx: &mut Activation<'_>) -> Result<Report, ComponentError> {
         let just_started = !self.started.swap(true, Ordering::Relaxed);
-        let observed = self.context.store.read::<_, store::StoreError, _>(|tx| tx.sync()).await?;
+        let observed = self
+            .context
+            .store
+            .read::<_, store::StoreError, _>(|tx| tx.sync())
+            .await?;
         let due = observed.next_at.is_none_or(|next_at| next_at <= cx.now());
         let mut problem = None;
         if just_started || observed.requested || due {
@@ -44,9 +51,17 @@ impl Downloader {
         }
         loop {
             if cx.cancelled().is_cancelled() {
-                return Ok(Report { summary: "stopping".into(), next: Next::WhenWoken, waiting: None });
+                return Ok(Report {
+                    summary: "stopping".into(),
+                    next: Next::WhenWoken,
+                    waiting: None,
+                });
             }
-            let candidates = self.context.store.read::<_, store::StoreError, _>(|tx| tx.download_candidates()).await?;
+            let candidates = self
+                .context
+                .store
+                .read::<_, store::StoreError, _>(|tx| tx.download_candidates())
+                .await?;
             let plan = download::plan(&candidates.iter().map(candidate).collect::<Vec<_>>());
             let (fetch, blocked_by) = match plan {
                 DownloadPlan::Nothing => (Vec::new(), None),
@@ -75,17 +90,31 @@ impl Downloader {
         blocked_by: Option<domain::servicing::package::PackageGuid>,
         delayed: impl Iterator<Item = &'a PackageRow>,
     ) -> Result<Report, ComponentError> {
-        let sync = self.context.store.read::<_, store::StoreError, _>(|tx| tx.sync()).await?;
+        let sync = self
+            .context
+            .store
+            .read::<_, store::StoreError, _>(|tx| tx.sync())
+            .await?;
         let next_sync = sync.next_at.unwrap_or(cx.now());
-        let retry = delayed.filter_map(|row| row.next_attempt_at.map(|at| (at, row))).min_by_key(|(at, _)| *at);
+        let retry = delayed
+            .filter_map(|row| row.next_attempt_at.map(|at| (at, row)))
+            .min_by_key(|(at, _)| *at);
         if let Some((at, row)) = retry {
             let waiting = Waiting {
-                what: format!("the next attempt at {}: {}", row.name, row.failure.clone().unwrap_or_default()),
+                what: format!(
+                    "the next attempt at {}: {}",
+                    row.name,
+                    row.failure.clone().unwrap_or_default()
+                ),
                 since: row.changed_at,
                 next_try: Some(at),
                 action: "see Dmpdownloader.log; `tidegate updates download GUID` tries at once".into(),
             };
-            return Ok(Report { summary: "waiting".into(), next: Next::At(at.min(next_sync)), waiting: Some(waiting) });
+            return Ok(Report {
+                summary: "waiting".into(),
+                next: Next::At(at.min(next_sync)),
+                waiting: Some(waiting),
+            });
         }
         let waiting = match (problem.or(sync.failure), blocked_by) {
             (Some(failure), _) => Some(Waiting {
@@ -102,7 +131,11 @@ impl Downloader {
             }),
             (None, None) => None,
         };
-        Ok(Report { summary: "up to date with the feed".into(), next: Next::At(next_sync), waiting })
+        Ok(Report {
+            summary: "up to date with the feed".into(),
+            next: Next::At(next_sync),
+            waiting,
+        })
     }
 }
 

@@ -19,10 +19,15 @@ use crate::way_out;
 
 /// The delegated role whose targets are the shards of the catalogue.
 const CATALOGUE_ROLE: &str = "catalogue";
+/// No generation of the catalogue has this number.
+const NEVER: i64 = -1;
 
 /// Runs a cycle. A feed that cannot be reached or believed is no failure of this component: it is
 /// recorded with its reason, nothing else changes, and the reason is returned.
-pub async fn synchronise(context: &Arc<SiteContext>, cx: &mut Activation<'_>) -> Result<Option<String>, ComponentError> {
+pub async fn synchronise(
+    context: &Arc<SiteContext>,
+    cx: &mut Activation<'_>,
+) -> Result<Option<String>, ComponentError> {
     let now = cx.now();
     cx.progress("checking the feed for updates");
     context
@@ -43,7 +48,9 @@ pub async fn synchronise(context: &Arc<SiteContext>, cx: &mut Activation<'_>) ->
                     state_message(tx, M::ManifestDownloaded, WHOLE_SYNC, "", now)?;
                     // A new cycle is a new chance for what the last one gave up.
                     tx.clear_attempts(None)?;
-                    tx.record_sync_succeeded(now, next_at, &roles)
+                    tx.record_sync_succeeded(now, next_at, &roles)?;
+                    // Applicability is evaluated after every check, also when the catalogue is the same.
+                    tx.record_evaluated(NEVER)
                 })
                 .await?;
             context.wake(ComponentName::HierarchyManager);
@@ -52,9 +59,13 @@ pub async fn synchronise(context: &Arc<SiteContext>, cx: &mut Activation<'_>) ->
         Err(SyncFailure::Local(failure)) => Err(failure),
         Err(SyncFailure::Feed(failure)) => {
             let reason = failure.reason();
-            record_failure(context, cx, reason, whole_story(&failure)).await.map(Some)
+            record_failure(context, cx, reason, whole_story(&failure))
+                .await
+                .map(Some)
         }
-        Err(SyncFailure::Catalogue(problem)) => record_failure(context, cx, Reason::Malformed, problem).await.map(Some),
+        Err(SyncFailure::Catalogue(problem)) => record_failure(context, cx, Reason::Malformed, problem)
+            .await
+            .map(Some),
     }
 }
 
@@ -92,22 +103,38 @@ async fn take_over(context: &Arc<SiteContext>, cx: &mut Activation<'_>) -> Resul
         .await?;
     tracing::info!(
         "the feed is trusted: timestamp version {}, {}",
-        refreshed.after.timestamp_version(),
-        if refreshed.changed { "changed since the last check" } else { "unchanged" }
+        refreshed.after.timestamp.map_or(0, |role| role.version),
+        if refreshed.changed {
+            "changed since the last check"
+        } else {
+            "unchanged"
+        }
     );
     let roles = serde_json::to_string(&way_out::role_versions(&refreshed)).unwrap_or_default();
     let known = context.store.read::<_, StoreError, _>(|tx| tx.shards()).await?;
     if !refreshed.changed && !known.is_empty() {
         return Ok(roles);
     }
-    let listed = client.role_targets(CATALOGUE_ROLE, cx.now()).await?;
+    let listed = client.delegated_targets(CATALOGUE_ROLE, cx.now()).await?;
     let folder = context.directory.catalogue();
-    std::fs::create_dir_all(&folder)
-        .map_err(|source| SyncFailure::Local(ComponentError::new(format!("cannot create {}: {source}", folder.display()))))?;
+    std::fs::create_dir_all(&folder).map_err(|source| {
+        SyncFailure::Local(ComponentError::new(format!(
+            "cannot create {}: {source}",
+            folder.display()
+        )))
+    })?;
     let mut fresh: Vec<(String, String, PathBuf)> = Vec::new();
     for target in &listed {
-        let sha256 = target.sha256_hex();
-        if known.iter().any(|(name, hash)| *name == target.path && *hash == sha256) {
+        let Some(sha256) = target.sha256.clone() else {
+            return Err(SyncFailure::Catalogue(format!(
+                "{} is signed without a SHA-256",
+                target.path
+            )));
+        };
+        if known
+            .iter()
+            .any(|(name, hash)| *name == target.path && *hash == sha256)
+        {
             continue;
         }
         if target.length > catalogue::SHARD_BYTES_MAX {
@@ -122,8 +149,11 @@ async fn take_over(context: &Arc<SiteContext>, cx: &mut Activation<'_>) -> Resul
         client.download_target(target, &path, &mut |_| {}).await?;
         fresh.push((target.path.clone(), sha256, path));
     }
-    let gone: Vec<String> =
-        known.into_iter().map(|(name, _)| name).filter(|name| !listed.iter().any(|t| t.path == *name)).collect();
+    let gone: Vec<String> = known
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|name| !listed.iter().any(|t| t.path == *name))
+        .collect();
     let removable: Vec<PathBuf> = fresh.iter().map(|(_, _, path)| path.clone()).collect();
     let changed = fresh.len() + gone.len();
     context
@@ -190,8 +220,14 @@ async fn record_failure(
     text: String,
 ) -> Result<String, ComponentError> {
     let now = cx.now();
-    let failures = context.store.read::<_, StoreError, _>(|tx| tx.sync()).await?.failures_in_row;
-    let next_at = cx.backoff_next(failures + 1).min(cx.jittered_next(context.settings.check_interval));
+    let failures = context
+        .store
+        .read::<_, StoreError, _>(|tx| tx.sync())
+        .await?
+        .failures_in_row;
+    let next_at = cx
+        .backoff_next(failures + 1)
+        .min(cx.jittered_next(context.settings.check_interval));
     tracing::warn!("synchronisation with the feed failed ({reason}): {text}; next try at {next_at}");
     let message = context.status_message(way_out::status_of(reason), &[&text, &next_at.to_string()], now);
     let recorded = text.clone();

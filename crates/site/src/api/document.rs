@@ -1,0 +1,76 @@
+//! The OpenAPI description of the API. `docs/reference/openapi.json` is its copy, kept equal by a test.
+
+use axum::Json;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+
+use super::{components, site, status, updates};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tidegate site API",
+        version = "1",
+        description = "The operations of one site. On the local socket <dir>/run/api.sock the operating system \
+            says who asks; over HTTPS a bearer token does. Times are RFC 3339. Every refusal is an ApiProblem.",
+        license(name = "Apache-2.0"),
+    ),
+    paths(
+        site::show,
+        site::sync_status,
+        site::check_now,
+        site::content_stats,
+        site::content_verify,
+        site::content_gc,
+        components::list,
+        components::query,
+        components::act,
+        components::set_log_level,
+        updates::list,
+        updates::show,
+        updates::why,
+        updates::prereq_results,
+        updates::download,
+        updates::prereq,
+        updates::install,
+        updates::retry,
+        updates::ignore_warnings,
+        updates::reset,
+        updates::status,
+        updates::history,
+        updates::features,
+        updates::set_feature,
+        status::messages,
+        status::components,
+        status::reset_component,
+        status::thresholds,
+        status::state_messages,
+    ),
+    modifiers(&BearerToken),
+)]
+struct Document;
+
+struct BearerToken;
+
+impl utoipa::Modify for BearerToken {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        document
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("token", SecurityScheme::Http(scheme));
+        document.security = Some(vec![
+            utoipa::openapi::security::SecurityRequirement::default(),
+            utoipa::openapi::security::SecurityRequirement::new::<_, [&str; 0], &str>("token", []),
+        ]);
+    }
+}
+
+/// The description of the whole API.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+pub(super) async fn get_document() -> Json<utoipa::openapi::OpenApi> {
+    Json(openapi())
+}

@@ -1,0 +1,72 @@
+//! The status system: messages, component health, thresholds, state messages.
+
+use axum::extract::{Path, State};
+use axum::{Extension, Json};
+use http::StatusCode;
+use protocol::api::{
+    ApiProblem, ComponentStatusInfo, LimitQuery, StateMessageInfo, StatusMessageInfo, StatusMessageQuery, TallyQuery,
+    ThresholdInfo,
+};
+
+use super::Service;
+use super::problem::{Problem, Query};
+use crate::service::Actor;
+
+/// Status messages, newest first.
+#[utoipa::path(get, path = "/v1/status/messages", tag = "status", params(StatusMessageQuery), responses(
+    (status = 200, description = "Messages", body = Vec<StatusMessageInfo>),
+    (status = 400, description = "No such severity or component", body = ApiProblem),
+))]
+pub(super) async fn messages(
+    State(service): Service,
+    Query(query): Query<StatusMessageQuery>,
+) -> Result<Json<Vec<StatusMessageInfo>>, Problem> {
+    Ok(Json(service.status_messages(query).await?))
+}
+
+/// Health of each component by its messages in a tally interval.
+#[utoipa::path(get, path = "/v1/status/components", tag = "status", params(TallyQuery), responses(
+    (status = 200, description = "Health", body = Vec<ComponentStatusInfo>),
+    (status = 400, description = "No such tally interval", body = ApiProblem),
+))]
+pub(super) async fn components(
+    State(service): Service,
+    Query(query): Query<TallyQuery>,
+) -> Result<Json<Vec<ComponentStatusInfo>>, Problem> {
+    Ok(Json(service.component_status(query.tally.as_deref()).await?))
+}
+
+/// Sets the counts of a component to zero.
+#[utoipa::path(post, path = "/v1/status/components/{name}/reset", tag = "status",
+    params(("name" = String, Path, description = "Component")),
+    responses(
+        (status = 204, description = "Counts begin again now"),
+        (status = 404, description = "No such component", body = ApiProblem),
+    ))]
+pub(super) async fn reset_component(
+    State(service): Service,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    service.reset_component_status(&name, &actor).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The counts at which a component turns Warning or Critical.
+#[utoipa::path(get, path = "/v1/status/thresholds", tag = "status", responses(
+    (status = 200, description = "Thresholds", body = Vec<ThresholdInfo>),
+))]
+pub(super) async fn thresholds(State(service): Service) -> Result<Json<Vec<ThresholdInfo>>, Problem> {
+    Ok(Json(service.thresholds().await?))
+}
+
+/// State messages, newest first.
+#[utoipa::path(get, path = "/v1/status/state-messages", tag = "status", params(LimitQuery), responses(
+    (status = 200, description = "State messages", body = Vec<StateMessageInfo>),
+))]
+pub(super) async fn state_messages(
+    State(service): Service,
+    Query(query): Query<LimitQuery>,
+) -> Result<Json<Vec<StateMessageInfo>>, Problem> {
+    Ok(Json(service.state_messages(query.bounded()).await?))
+}

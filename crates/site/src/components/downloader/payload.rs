@@ -1,0 +1,508 @@
+//! Fetching one package: its signed index, what the content library lacks, its redistributables; then
+//! the complete list is verified and only then is it "Ready to install".
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use content::index::PayloadIndex;
+use domain::component::ComponentName;
+use domain::schedule::{Backoff, later};
+use domain::servicing::download::ATTEMPTS_MAX;
+use domain::servicing::install::{SubStage, SubStageState};
+use domain::servicing::package::{PackageRecord, Redistributable};
+use domain::servicing::state::PackageState;
+use domain::servicing::state_message::StateMessage as M;
+use domain::servicing::transition::PackageEvent;
+use domain::status_message::StatusMessageId;
+use executive::{Activation, ComponentError};
+use feed::{FeedClient, FeedError, FolderTrust, Limits, Reason};
+use protocol::catalogue;
+use store::{PackageRow, RedistRow, StoreError};
+
+use super::progress_is_due;
+use crate::context::{SiteContext, state_message, whole_story};
+use crate::host::free_bytes;
+use crate::way_out::{self, FeedRanges};
+
+/// Waits between the attempts of one cycle: six attempts span about half an hour, which outlasts the
+/// restart of a proxy.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_secs(30),
+    longest: Duration::from_secs(30 * 60),
+};
+
+/// Why an attempt failed.
+struct Failed {
+    text: String,
+    /// The disk has to change before an attempt makes sense; such attempts are not counted.
+    storage: bool,
+    retry_after: Option<Duration>,
+}
+
+impl Failed {
+    fn new(text: impl Into<String>) -> Self {
+        Failed {
+            text: text.into(),
+            storage: false,
+            retry_after: None,
+        }
+    }
+}
+
+impl From<FeedError> for Failed {
+    fn from(failure: FeedError) -> Self {
+        Failed {
+            storage: failure.reason() == Reason::Storage,
+            text: whole_story(&failure),
+            retry_after: None,
+        }
+    }
+}
+
+enum Ended {
+    Attempt(Failed),
+    Local(ComponentError),
+    Stopped,
+}
+
+impl From<Failed> for Ended {
+    fn from(failed: Failed) -> Self {
+        Ended::Attempt(failed)
+    }
+}
+
+impl From<FeedError> for Ended {
+    fn from(failure: FeedError) -> Self {
+        Ended::Attempt(failure.into())
+    }
+}
+
+impl From<StoreError> for Ended {
+    fn from(failure: StoreError) -> Self {
+        Ended::Local(failure.into())
+    }
+}
+
+/// One attempt at a package. A failed attempt is recorded with the time of the next one.
+pub(super) async fn fetch(
+    context: &Arc<SiteContext>,
+    cx: &mut Activation<'_>,
+    row: &PackageRow,
+) -> Result<(), ComponentError> {
+    let outcome = attempt(context, cx, row).await;
+    context.progress.end(row.guid);
+    match outcome {
+        Ok(()) => {
+            context.wake(ComponentName::HierarchyManager);
+            Ok(())
+        }
+        Err(Ended::Stopped) => Ok(()),
+        Err(Ended::Local(failure)) => Err(failure),
+        Err(Ended::Attempt(failed)) => record_failure(context, cx, row, failed).await,
+    }
+}
+
+async fn attempt(context: &Arc<SiteContext>, cx: &mut Activation<'_>, row: &PackageRow) -> Result<(), Ended> {
+    let guid = row.guid;
+    cx.progress(format!("downloading {} ({guid})", row.name));
+    let record = begin(context, cx, row).await?;
+    let room = free_bytes(context.directory.root()).unwrap_or(u64::MAX);
+    let reserve = context.settings.free_bytes_min;
+    if room < reserve {
+        let text = format!(
+            "only {room} bytes are free and {reserve} must remain free; make room on the file system of the site"
+        );
+        return Err(Failed {
+            text,
+            storage: true,
+            retry_after: None,
+        }
+        .into());
+    }
+    let transport = way_out::transport(context).map_err(Ended::Local)?;
+    let mut client = FeedClient::new(
+        transport.clone(),
+        FolderTrust::open(context.directory.trust())?,
+        Limits::default(),
+    )?;
+    if client.check_fresh(cx.now()).is_err() {
+        client.refresh(cx.now()).await?;
+    }
+    let index = fetch_index(context, cx, &mut client, &record).await?;
+    fetch_content(context, cx, row, &index, transport).await?;
+    verify_content(context, cx, row, &index).await?;
+    fetch_redistributables(context, cx, &mut client, &record).await?;
+    report(context, cx, row).await
+}
+
+/// State messages 6 and 8, state 262145.
+async fn begin(
+    context: &Arc<SiteContext>,
+    cx: &Activation<'_>,
+    row: &PackageRow,
+) -> Result<PackageRecord, Ended> {
+    let (guid, first, now) = (row.guid, row.state != PackageState::DownloadInProgress, cx.now());
+    let started = context.status_message(
+        StatusMessageId::DownloadStarted,
+        &[&row.name, &guid.to_string()],
+        now,
+    );
+    let line = context
+        .store
+        .write::<_, StoreError, _>(move |tx| {
+            state_message(tx, M::FoundNewPackage, guid, "", now)?;
+            state_message(tx, M::ProcessingPackage, guid, "", now)?;
+            tx.apply(guid, PackageEvent::DownloadStarted, "downloading", now)?;
+            tx.record_sub_stage(guid, SubStage::ProcessPackage, SubStageState::Success, "", now)?;
+            if first {
+                tx.record_status_message(&started)?;
+            }
+            tx.package_record(guid)
+        })
+        .await?;
+    catalogue::parse_line(&line).map_err(|failure| {
+        Failed::new(format!(
+            "its catalogue record cannot be read: {}",
+            whole_story(&failure)
+        ))
+        .into()
+    })
+}
+
+async fn fetch_index(
+    context: &Arc<SiteContext>,
+    cx: &Activation<'_>,
+    client: &mut FeedClient,
+    record: &PackageRecord,
+) -> Result<Arc<PayloadIndex>, Ended> {
+    let target = client.find_target(&record.payload.index_target, cx.now()).await?;
+    if target.sha256.as_deref() != Some(record.payload.index_sha256.as_str()) {
+        let text = format!(
+            "the catalogue names {} with SHA-256 {}, the feed signs it with {}; the next check for updates brings both in step",
+            target.path,
+            record.payload.index_sha256,
+            target.sha256.as_deref().unwrap_or("none")
+        );
+        return Err(Failed::new(text).into());
+    }
+    let path = context.directory.payload_index(record.guid);
+    let folder = context.directory.package_payload(record.guid);
+    std::fs::create_dir_all(&folder).map_err(|failure| Failed {
+        text: format!("cannot create {}: {failure}", folder.display()),
+        storage: true,
+        retry_after: None,
+    })?;
+    client.download_target(&target, &path, &mut |_| {}).await?;
+    let index = blocking(move || PayloadIndex::read_file(&path)).await?;
+    Ok(Arc::new(
+        index.map_err(|failure| Failed::new(whole_story(&failure)))?,
+    ))
+}
+
+/// State messages 9 and 10, unless everything is here already (acceptance fact 10).
+async fn fetch_content(
+    context: &Arc<SiteContext>,
+    cx: &Activation<'_>,
+    row: &PackageRow,
+    index: &Arc<PayloadIndex>,
+    transport: Arc<dyn feed::Transport>,
+) -> Result<(), Ended> {
+    let guid = row.guid;
+    let (library, planned_index) = (context.library.clone(), index.clone());
+    let plan = blocking(move || content::download::plan(&planned_index, &library)).await?;
+    let (bytes, total, now) = (plan.bytes, plan.total_bytes, cx.now());
+    tracing::info!(
+        "{} ({guid}) needs {bytes} of {total} bytes, in {} range(s); the rest is here",
+        row.name,
+        plan.ranges.len()
+    );
+    if bytes > 0 {
+        context
+            .store
+            .write::<_, StoreError, _>(move |tx| {
+                state_message(
+                    tx,
+                    M::PayloadDownloadStarted,
+                    guid,
+                    &format!("{bytes} bytes"),
+                    now,
+                )?;
+                tx.record_sub_stage(
+                    guid,
+                    SubStage::DownloadPayload,
+                    SubStageState::InProgress,
+                    "",
+                    now,
+                )
+            })
+            .await?;
+        context
+            .progress
+            .begin(guid, "payload", &context.feed_host(), 0, bytes, now);
+        let (board, clock) = (context.clone(), cx.clock().clone());
+        let last = std::sync::Mutex::new(now);
+        let progress = Arc::new(move |done: u64| {
+            let now = clock.now();
+            let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if done >= bytes || progress_is_due(*last, now) {
+                *last = now;
+                board.progress.advance(guid, done, now);
+            }
+        });
+        let ranges = Arc::new(FeedRanges::new(transport));
+        let result = content::download::execute(
+            index.clone(),
+            plan,
+            context.library.clone(),
+            ranges,
+            progress,
+            cx.cancelled(),
+        );
+        match result.await {
+            Ok(()) => {}
+            Err(content::download::DownloadError::Cancelled) => return Err(Ended::Stopped),
+            Err(failure) => {
+                let failed = Failed {
+                    storage: failure.is_storage_full(),
+                    retry_after: failure.retry_after(),
+                    text: whole_story(&failure),
+                };
+                return Err(failed.into());
+            }
+        }
+    }
+    let now = cx.now();
+    let detail = format!("{bytes} of {total} bytes fetched");
+    context
+        .store
+        .write::<_, StoreError, _>(move |tx| {
+            state_message(tx, M::PayloadDownloaded, guid, &detail, now)?;
+            tx.record_sub_stage(
+                guid,
+                SubStage::DownloadPayload,
+                SubStageState::Success,
+                &detail,
+                now,
+            )
+        })
+        .await?;
+    Ok(())
+}
+
+/// State message 25: every object of the index is in the library, each under its verified hash.
+async fn verify_content(
+    context: &Arc<SiteContext>,
+    cx: &Activation<'_>,
+    row: &PackageRow,
+    index: &Arc<PayloadIndex>,
+) -> Result<(), Ended> {
+    let (guid, library, listed) = (row.guid, context.library.clone(), index.clone());
+    let index_file = context.directory.payload_index(guid);
+    let outcome = blocking(move || {
+        let missing = library.missing(&listed).len();
+        if missing > 0 {
+            return Err(Failed::new(format!("{missing} file(s) are still missing")));
+        }
+        library
+            .add_reference(&guid.to_string(), &index_file)
+            .map_err(|failure| Failed {
+                storage: matches!(&failure, content::LibraryError::Disk(disk) if disk.is_storage_full()),
+                text: whole_story(&failure),
+                retry_after: None,
+            })
+    });
+    outcome.await??;
+    let (now, files) = (cx.now(), index.files);
+    context
+        .store
+        .write::<_, StoreError, _>(move |tx| {
+            state_message(tx, M::PayloadVerified, guid, &format!("{files} files"), now)?;
+            tx.record_sub_stage(
+                guid,
+                SubStage::VerifyPayload,
+                SubStageState::Success,
+                &format!("{files} files"),
+                now,
+            )
+        })
+        .await?;
+    Ok(())
+}
+
+/// State message 11: each redistributable has its own verdict; one bad file does not hide the others.
+async fn fetch_redistributables(
+    context: &Arc<SiteContext>,
+    cx: &Activation<'_>,
+    client: &mut FeedClient,
+    record: &PackageRecord,
+) -> Result<(), Ended> {
+    let guid = record.guid;
+    let folder = context.directory.redist(guid);
+    let mut first_failure = None;
+    for redist in &record.redistributables {
+        let outcome = fetch_redistributable(cx, client, redist, &folder.join(&redist.name)).await;
+        let now = cx.now();
+        let (verdict, detail) = match &outcome {
+            Ok(()) => ("verified", String::new()),
+            Err(failed) => ("failed", failed.text.clone()),
+        };
+        let verdict = RedistRow {
+            name: redist.name.clone(),
+            verdict: verdict.into(),
+            detail,
+            recorded_at: now,
+        };
+        let message = outcome.as_ref().err().map(|failed| {
+            tracing::warn!(
+                "redistributable {} of {guid} failed: {}",
+                redist.name,
+                failed.text
+            );
+            context.status_message(
+                StatusMessageId::RedistFailed,
+                &[&redist.name, &guid.to_string(), &failed.text],
+                now,
+            )
+        });
+        context
+            .store
+            .write::<_, StoreError, _>(move |tx| {
+                tx.record_redist(guid, &verdict)?;
+                message.map_or(Ok(()), |message| tx.record_status_message(&message))
+            })
+            .await?;
+        if let Err(failed) = outcome {
+            first_failure.get_or_insert(Failed {
+                text: format!("redistributable {}: {}", redist.name, failed.text),
+                ..failed
+            });
+        }
+    }
+    if let Some(failed) = first_failure {
+        return Err(failed.into());
+    }
+    let (now, count) = (cx.now(), record.redistributables.len());
+    context
+        .store
+        .write::<_, StoreError, _>(move |tx| {
+            state_message(tx, M::RedistDownloaded, guid, &format!("{count} file(s)"), now)?;
+            tx.record_sub_stage(
+                guid,
+                SubStage::DownloadRedist,
+                SubStageState::Success,
+                &format!("{count} file(s)"),
+                now,
+            )
+        })
+        .await?;
+    Ok(())
+}
+
+async fn fetch_redistributable(
+    cx: &Activation<'_>,
+    client: &mut FeedClient,
+    redist: &Redistributable,
+    path: &std::path::Path,
+) -> Result<(), Failed> {
+    let target = client.find_target(&redist.target, cx.now()).await?;
+    if target.sha256.as_deref() != Some(redist.sha256.as_str()) || target.length != redist.length {
+        let found = target.sha256.as_deref().unwrap_or("none");
+        let (expected, length) = (&redist.sha256, redist.length);
+        return Err(Failed::new(format!(
+            "expected SHA-256 {expected} and {length} bytes, the feed signs {found} and {} bytes",
+            target.length
+        )));
+    }
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|failure| Failed {
+            text: format!("cannot create {}: {failure}", folder.display()),
+            storage: true,
+            retry_after: None,
+        })?;
+    }
+    Ok(client.download_target(&target, path, &mut |_| {}).await?)
+}
+
+/// State messages 12 and 13, state 262146, the queue row gone: one transaction.
+async fn report(context: &Arc<SiteContext>, cx: &Activation<'_>, row: &PackageRow) -> Result<(), Ended> {
+    let (guid, now) = (row.guid, cx.now());
+    let message = context.status_message(
+        StatusMessageId::DownloadSucceeded,
+        &[&row.name, &guid.to_string()],
+        now,
+    );
+    context
+        .store
+        .write::<_, StoreError, _>(move |tx| {
+            state_message(tx, M::ReportStarted, guid, "", now)?;
+            tx.apply(
+                guid,
+                PackageEvent::DownloadSucceeded,
+                "every file is here and verified",
+                now,
+            )?;
+            tx.set_requested(guid, false)?;
+            tx.clear_attempts(Some(guid))?;
+            tx.record_sub_stage(guid, SubStage::ReportDownloaded, SubStageState::Success, "", now)?;
+            tx.record_status_message(&message)?;
+            state_message(tx, M::ReportFinished, guid, "", now)
+        })
+        .await?;
+    tracing::info!("{} ({guid}) is downloaded and verified", row.name);
+    Ok(())
+}
+
+async fn record_failure(
+    context: &Arc<SiteContext>,
+    cx: &mut Activation<'_>,
+    row: &PackageRow,
+    failed: Failed,
+) -> Result<(), ComponentError> {
+    let (guid, now) = (row.guid, cx.now());
+    let attempts = row.attempts + 1;
+    let text = failed.text;
+    let given_up = attempts >= ATTEMPTS_MAX && !failed.storage;
+    let wait = BACKOFF
+        .wait(attempts, cx.random())
+        .max(failed.retry_after.unwrap_or_default());
+    let next_at = later(now, wait);
+    let name_and_guid = [row.name.as_str(), &guid.to_string()].map(str::to_owned);
+    let [name, shown] = &name_and_guid;
+    let message = if given_up {
+        context.status_message(StatusMessageId::DownloadFailed, &[name, shown, &text], now)
+    } else {
+        context.status_message(
+            StatusMessageId::DownloadAttemptFailed,
+            &[name, shown, &text, &next_at.to_string()],
+            now,
+        )
+    };
+    tracing::warn!("attempt {attempts} at {name} ({guid}) failed: {text}");
+    context
+        .store
+        .write::<_, StoreError, _>(move |tx| {
+            state_message(tx, M::PackageFailed, guid, &text, now)?;
+            tx.record_status_message(&message)?;
+            tx.record_sub_stage(guid, SubStage::DownloadPayload, SubStageState::Failed, &text, now)?;
+            if given_up {
+                tx.set_requested(guid, false)?;
+                tx.record_attempt_failed(guid, &text, None)?;
+                return tx.apply(guid, PackageEvent::DownloadFailed, &text, now).map(drop);
+            }
+            tx.record_attempt_failed(guid, &text, Some(next_at))?;
+            tx.set_reason(
+                guid,
+                &format!("attempt {attempts} failed: {text}; next try at {next_at}"),
+            )
+        })
+        .await?;
+    Ok(())
+}
+
+/// Runs disk work on a blocking thread, with its log lines in the component's log.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Ended> {
+    let span = tracing::Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(work))
+        .await
+        .map_err(|failure| Ended::Local(ComponentError::with_source("a disk operation crashed", failure)))
+}

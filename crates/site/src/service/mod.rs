@@ -1,0 +1,370 @@
+//! The service layer: what an administrator can see and do. Command line, API and console all call
+//! these methods and nothing below them.
+//!
+//! An action is recorded in the store with who did it, in one transaction, and answered when that is
+//! durable. The work itself is done by the components, which are woken.
+
+mod actions;
+mod error;
+mod status;
+pub mod tokens;
+mod updates;
+
+use std::sync::Arc;
+
+use domain::component::{ComponentName, LogLevel};
+use domain::servicing::package::PackageGuid;
+use domain::status_message::StatusMessageId;
+use executive::logs::CmTraceLayer;
+use executive::{Clock, ComponentSnapshot, ExecutiveHandle, Waiting};
+use jiff::tz::TimeZone;
+use protocol::api::{
+    ComponentAction, ComponentInfo, ContentCollected, ContentStats, ContentVerified, SiteShow, SyncStatus, TrustedRoleInfo, WaitingInfo,
+};
+use store::StoreError;
+
+use crate::context::SiteContext;
+use crate::host::free_bytes;
+use crate::way_out::RoleVersion;
+
+pub use error::ServiceError;
+
+/// Who does something, for audit messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    name: String,
+}
+
+impl Actor {
+    /// A user of this machine, by user id.
+    pub fn local(user_id: u32) -> Self {
+        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let name = passwd.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)? == user_id.to_string()).then(|| name.to_owned())
+        });
+        Actor {
+            name: name.unwrap_or_else(|| format!("user {user_id}")),
+        }
+    }
+
+    /// Somebody with an API token of this name.
+    pub fn token(name: &str) -> Self {
+        Actor {
+            name: format!("token {name}"),
+        }
+    }
+
+    /// The name that audit messages show.
+    pub fn as_str(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The service layer of one site.
+pub struct SiteService {
+    context: Arc<SiteContext>,
+    clock: Clock,
+    zone: TimeZone,
+    logs: CmTraceLayer,
+}
+
+impl SiteService {
+    /// Over what the components share.
+    pub fn new(context: Arc<SiteContext>, clock: Clock, zone: TimeZone, logs: CmTraceLayer) -> Self {
+        SiteService {
+            context,
+            clock,
+            zone,
+            logs,
+        }
+    }
+
+    fn executive(&self) -> Result<&ExecutiveHandle, ServiceError> {
+        self.context
+            .executive
+            .get()
+            .ok_or_else(|| ServiceError::Unavailable {
+                message: "the site is still starting".into(),
+                hint: Some("try again in a moment".into()),
+            })
+    }
+
+    /// `site show`
+    pub async fn site_show(&self) -> Result<SiteShow, ServiceError> {
+        let context = &self.context;
+        let (version, packages) = context
+            .store
+            .read::<_, StoreError, _>(|tx| Ok((tx.site_version()?, tx.package_count()?)))
+            .await?;
+        Ok(SiteShow {
+            site_code: context.identity.code.to_string(),
+            name: context.identity.name.clone(),
+            site_type: context.identity.site_type.to_string(),
+            version: version.to_string(),
+            directory: context.directory.root().display().to_string(),
+            machine: context.machine.clone(),
+            tidegate_version: env!("CARGO_PKG_VERSION").to_owned(),
+            running_since: context.started_at,
+            feed_url: context.settings.feed_url.clone(),
+            mode_configured: "online".into(),
+            mode_effective: "online".into(),
+            rings: context.settings.rings.clone(),
+            packages,
+            free_bytes: free_bytes(context.directory.root()).unwrap_or(0),
+            sync: self.sync_status().await?,
+        })
+    }
+
+    /// How synchronisation with the feed stands.
+    pub async fn sync_status(&self) -> Result<SyncStatus, ServiceError> {
+        let row = self
+            .context
+            .store
+            .read::<_, StoreError, _>(|tx| tx.sync())
+            .await?;
+        let trusted: Vec<RoleVersion> = serde_json::from_str(&row.roles).unwrap_or_default();
+        let ended = row.succeeded_at.max(row.failed_at);
+        Ok(SyncStatus {
+            requested: row.requested,
+            running: row.started_at > ended,
+            started_at: row.started_at,
+            succeeded_at: row.succeeded_at,
+            failed_at: row.failed_at,
+            failure: row.failure,
+            failure_reason: row.failure_reason,
+            next_at: row.next_at,
+            trusted: trusted
+                .into_iter()
+                .map(|role| TrustedRoleInfo {
+                    role: role.role,
+                    version: role.version,
+                    expires: role.expires,
+                })
+                .collect(),
+        })
+    }
+
+    /// `component list`
+    pub async fn components(&self) -> Result<Vec<ComponentInfo>, ServiceError> {
+        let mut all = vec![self.executive_info()];
+        all.extend(
+            self.executive()?
+                .query_all()
+                .into_iter()
+                .map(|snapshot| self.component_info(snapshot)),
+        );
+        Ok(all)
+    }
+
+    /// `component query`
+    pub async fn component(&self, name: &str) -> Result<ComponentInfo, ServiceError> {
+        match component_name(name)? {
+            ComponentName::Executive => Ok(self.executive_info()),
+            name => Ok(self.component_info(self.executive()?.query(name)?)),
+        }
+    }
+
+    /// `component stop|start|restart`
+    pub async fn component_action(
+        &self,
+        name: &str,
+        action: ComponentAction,
+        actor: &Actor,
+    ) -> Result<(), ServiceError> {
+        let name = component_name(name)?;
+        let executive = self.executive()?;
+        if name == ComponentName::Executive {
+            return match action {
+                ComponentAction::Restart => self.restart_all(actor).await,
+                ComponentAction::Stop | ComponentAction::Start => Err(ServiceError::Refused {
+                    message: "SMS_EXECUTIVE is the process that answers you; it can be restarted here, but not stopped".into(),
+                    hint: Some("end `tidegate run` to stop the site".into()),
+                }),
+            };
+        }
+        executive.query(name)?;
+        let word = match action {
+            ComponentAction::Stop => "stop",
+            ComponentAction::Start => "start",
+            ComponentAction::Restart => "restart",
+        };
+        let now = self.clock.now();
+        let message = self.context.status_message(
+            StatusMessageId::AdminComponent,
+            &[actor.as_str(), name.as_str(), word],
+            now,
+        );
+        let stopped = action == ComponentAction::Stop;
+        self.context
+            .store
+            .write::<_, StoreError, _>(move |tx| {
+                let mut row = tx.component(name.as_str())?;
+                row.stopped = stopped;
+                tx.record_component(&row)?;
+                tx.record_status_message(&message)
+            })
+            .await?;
+        match action {
+            ComponentAction::Stop => executive.stop(name)?,
+            ComponentAction::Start => executive.start(name)?,
+            ComponentAction::Restart => executive.restart(name)?,
+        }
+        Ok(())
+    }
+
+    async fn restart_all(&self, actor: &Actor) -> Result<(), ServiceError> {
+        let executive = self.executive()?;
+        let strings = [actor.as_str(), ComponentName::Executive.as_str(), "restart"];
+        self.context
+            .raise(StatusMessageId::AdminComponent, &strings, self.clock.now())
+            .await?;
+        for snapshot in executive.query_all() {
+            let name = snapshot.name;
+            let row = self
+                .context
+                .store
+                .read::<_, StoreError, _>(move |tx| tx.component(name.as_str()))
+                .await?;
+            if !row.stopped {
+                executive.restart(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `component log-level`
+    pub async fn set_log_level(&self, name: &str, level: &str, actor: &Actor) -> Result<(), ServiceError> {
+        let name = component_name(name)?;
+        let level: LogLevel = level
+            .parse()
+            .map_err(|message| ServiceError::Invalid { message, hint: None })?;
+        let strings = [actor.as_str(), name.as_str(), level.as_str()];
+        let message = self
+            .context
+            .status_message(StatusMessageId::AdminLogLevel, &strings, self.clock.now());
+        self.context
+            .store
+            .write::<_, StoreError, _>(move |tx| {
+                let mut row = tx.component(name.as_str())?;
+                row.log_level = level.code();
+                tx.record_component(&row)?;
+                tx.record_status_message(&message)
+            })
+            .await?;
+        self.logs.set_level(name, level);
+        Ok(())
+    }
+
+    /// `content stats`
+    pub async fn content_stats(&self) -> Result<ContentStats, ServiceError> {
+        let library = self.context.library.clone();
+        let stats = tokio::task::spawn_blocking(move || library.stats()).await??;
+        Ok(ContentStats {
+            packages: stats.references,
+            objects: stats.objects,
+            logical_bytes: stats.logical_bytes,
+            stored_bytes: stats.stored_bytes,
+            shared_bytes: stats.shared_bytes,
+            unreferenced_bytes: stats.unreferenced_bytes,
+            partial_objects: stats.partial_objects,
+        })
+    }
+
+    /// `content verify`: reads everything; what is damaged is set aside and counts as missing.
+    pub async fn content_verify(&self, actor: &Actor) -> Result<ContentVerified, ServiceError> {
+        self.context.raise(StatusMessageId::AdminVerify, &[actor.as_str()], self.clock.now()).await?;
+        let library = self.context.library.clone();
+        let work = move || {
+            let report = library.verify(&mut |_| {})?;
+            Ok::<_, content::LibraryError>((report, library.incomplete()?))
+        };
+        let (report, incomplete) = tokio::task::spawn_blocking(work).await??;
+        let damaged: Vec<String> = report.damaged.iter().map(|object| object.to_string()).collect();
+        Ok(ContentVerified { objects: report.checked, bytes: report.bytes, damaged, incomplete })
+    }
+
+    /// `content gc`: removes what no package needs.
+    pub async fn content_gc(&self, actor: &Actor) -> Result<ContentCollected, ServiceError> {
+        self.context.raise(StatusMessageId::AdminCollect, &[actor.as_str()], self.clock.now()).await?;
+        let library = self.context.library.clone();
+        let report = tokio::task::spawn_blocking(move || library.gc()).await??;
+        Ok(ContentCollected { objects: report.removed, bytes: report.bytes })
+    }
+
+    /// The holder of an API token, if the token is one of `secrets/api-tokens`.
+    pub fn check_token(&self, token: &str) -> Option<Actor> {
+        tokens::holder(&self.context.directory.api_tokens(), token).map(|name| Actor::token(&name))
+    }
+
+    /// The supervisor itself, shown beside what it supervises.
+    fn executive_info(&self) -> ComponentInfo {
+        let name = ComponentName::Executive;
+        ComponentInfo {
+            name: name.to_string(),
+            description: name.description().to_owned(),
+            state: "started".into(),
+            state_code: 1,
+            active: true,
+            activity: "supervising".into(),
+            waiting: None,
+            last_started: Some(self.context.started_at),
+            last_finished: None,
+            last_result: String::new(),
+            next_activation: None,
+            failures_in_row: 0,
+            failures: 0,
+            panics: 0,
+            activations: 1,
+            log_file: name.log_file().to_owned(),
+            log_level: self.logs.level(name).as_str().to_owned(),
+        }
+    }
+
+    fn component_info(&self, snapshot: ComponentSnapshot) -> ComponentInfo {
+        let name = snapshot.name;
+        ComponentInfo {
+            name: name.to_string(),
+            description: name.description().to_owned(),
+            state: snapshot.state.as_str().to_owned(),
+            state_code: snapshot.state.code(),
+            active: snapshot.active,
+            activity: snapshot.activity,
+            waiting: snapshot.waiting.map(waiting_info),
+            last_started: snapshot.last_started,
+            last_finished: snapshot.last_finished,
+            last_result: snapshot.last_result,
+            next_activation: snapshot.next_activation,
+            failures_in_row: snapshot.failures_in_row,
+            failures: snapshot.failures,
+            panics: snapshot.panics,
+            activations: snapshot.activations,
+            log_file: name.log_file().to_owned(),
+            log_level: self.logs.level(name).as_str().to_owned(),
+        }
+    }
+}
+
+fn waiting_info(waiting: Waiting) -> WaitingInfo {
+    WaitingInfo {
+        what: waiting.what,
+        since: waiting.since,
+        next_try: waiting.next_try,
+        action: waiting.action,
+    }
+}
+
+fn component_name(text: &str) -> Result<ComponentName, ServiceError> {
+    text.parse().map_err(|message| ServiceError::NotFound {
+        message,
+        hint: Some("`tidegate component list` shows the components".into()),
+    })
+}
+
+fn package_guid(text: &str) -> Result<PackageGuid, ServiceError> {
+    text.parse().map_err(|message| ServiceError::Invalid {
+        message,
+        hint: Some("`tidegate updates list --all` shows the packages".into()),
+    })
+}

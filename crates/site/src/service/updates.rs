@@ -1,0 +1,349 @@
+//! Update packages as an administrator sees them.
+
+use domain::servicing::install::SubStageState;
+use domain::servicing::package::{PackageGuid, PackageRecord};
+use domain::servicing::state::PackageState;
+use protocol::api::{
+    ConditionInfo, FeatureInfo, HistoryEntry, LIMIT_MAX, PrereqResult, RedistInfo, SiteUpdateStatus,
+    StateInfo, SubStageInfo, TransferInfo, UpdateDetail, UpdateSummary, WhyReport,
+};
+use protocol::catalogue;
+use store::{PackageRow, PrereqRow, StoreError, SubStageRow, Tx};
+
+use super::{ServiceError, SiteService, package_guid};
+
+/// Most packages in a list; the newest come first.
+const PACKAGES_MAX: u32 = 20_000;
+/// History entries shown with a package.
+const HISTORY_OF_PACKAGE: u32 = 50;
+
+impl SiteService {
+    /// `updates list`: newest version first; installed ones only if they are the newest installed.
+    pub async fn updates(&self, all: bool) -> Result<Vec<UpdateSummary>, ServiceError> {
+        let (mut rows, busy) = self
+            .context
+            .store
+            .read::<_, StoreError, _>(move |tx| {
+                Ok((with_records(tx, tx.packages(all, PACKAGES_MAX)?)?, busy(tx)?))
+            })
+            .await?;
+        rows.sort_by_key(|(row, _)| std::cmp::Reverse((row.full_version, row.released_at)));
+        let mut installed_shown = false;
+        rows.retain(|(row, _)| {
+            let installed = row.state == PackageState::InstallSuccess;
+            let keep = all || !installed || !installed_shown;
+            installed_shown |= installed;
+            keep
+        });
+        Ok(rows
+            .iter()
+            .map(|(row, record)| self.summary(row, record.as_ref(), busy))
+            .collect())
+    }
+
+    /// `updates show`
+    pub async fn update(&self, guid: &str) -> Result<UpdateDetail, ServiceError> {
+        let guid = package_guid(guid)?;
+        let (row, line, redists, history, busy) = self
+            .context
+            .store
+            .read::<_, StoreError, _>(move |tx| {
+                Ok((
+                    tx.package(guid)?,
+                    tx.package_record(guid)?,
+                    tx.redists(guid)?,
+                    tx.history(Some(guid), HISTORY_OF_PACKAGE)?,
+                    busy(tx)?,
+                ))
+            })
+            .await?;
+        let turned_on = self.features().await?;
+        let record = catalogue::parse_line(&line).map_err(|failure| ServiceError::Internal {
+            source: Box::new(failure),
+        })?;
+        let text = record.texts.get("en").cloned().unwrap_or_default();
+        let redistributables = record
+            .redistributables
+            .iter()
+            .map(|redist| {
+                let verdict = redists.iter().find(|row| row.name == redist.name);
+                RedistInfo {
+                    name: redist.name.clone(),
+                    length: redist.length,
+                    sha256: redist.sha256.clone(),
+                    verdict: verdict
+                        .map_or("not fetched", |row| row.verdict.as_str())
+                        .to_owned(),
+                    detail: verdict.map(|row| row.detail.clone()).unwrap_or_default(),
+                }
+            })
+            .collect();
+        let installed = row.state == PackageState::InstallSuccess;
+        let features = record
+            .features
+            .iter()
+            .map(|feature| FeatureInfo {
+                guid: feature.guid.to_string(),
+                name: feature.name.clone(),
+                description: feature.description.clone(),
+                package: guid.to_string(),
+                pre_release: feature.pre_release,
+                turned_on: turned_on
+                    .iter()
+                    .any(|on| on.guid == feature.guid.to_string() && on.turned_on),
+                available: installed,
+            })
+            .collect();
+        Ok(UpdateDetail {
+            summary: self.summary(&row, Some(&record), busy),
+            description: text.description,
+            locales: record.texts.keys().cloned().collect(),
+            eula: text.eula,
+            client_version: record.client_version.clone(),
+            min_site_version: record.min_site_version.map(|version| version.to_string()),
+            max_site_version: record.max_site_version.map(|version| version.to_string()),
+            impact: record
+                .impact
+                .iter()
+                .map(|area| area.as_str().to_owned())
+                .collect(),
+            prerequisite: record.prerequisite.map(|guid| guid.to_string()),
+            supersedes: record.supersedes.iter().map(PackageGuid::to_string).collect(),
+            more_info: record.more_info.clone(),
+            rings: record.rings.clone(),
+            rollout_percent: record.rollout_percent,
+            withdrawn: record.withdrawn.clone(),
+            applicability: record.applicability.clone(),
+            files: record.payload.files,
+            redistributables,
+            features,
+            flag: row.flag.code(),
+            rolled_back: row.rolled_back,
+            history: history
+                .into_iter()
+                .map(|entry| history_entry(entry, &row.name))
+                .collect(),
+        })
+    }
+
+    /// `updates why`: for hidden packages too.
+    pub async fn why(&self, guid: &str) -> Result<WhyReport, ServiceError> {
+        let guid = package_guid(guid)?;
+        let (row, conditions) = self
+            .context
+            .store
+            .read::<_, StoreError, _>(move |tx| Ok((tx.package(guid)?, tx.conditions(guid)?)))
+            .await?;
+        Ok(WhyReport {
+            guid: guid.to_string(),
+            name: row.name.clone(),
+            state: state_info(row.state),
+            reason: row.reason.clone(),
+            conditions: conditions
+                .into_iter()
+                .map(|condition| ConditionInfo {
+                    condition: condition.text,
+                    expected: condition.expected,
+                    actual: condition.actual,
+                    outcome: condition.outcome,
+                })
+                .collect(),
+        })
+    }
+
+    /// `updates history`
+    pub async fn history(&self, limit: u32) -> Result<Vec<HistoryEntry>, ServiceError> {
+        let limit = limit.clamp(1, LIMIT_MAX);
+        let entries = self
+            .context
+            .store
+            .read::<_, StoreError, _>(move |tx| {
+                tx.history(None, limit)?
+                    .into_iter()
+                    .map(|entry| Ok((tx.package(entry.guid)?.name, entry)))
+                    .collect::<Result<Vec<_>, _>>()
+            })
+            .await?;
+        Ok(entries
+            .into_iter()
+            .map(|(name, entry)| history_entry(entry, &name))
+            .collect())
+    }
+
+    /// `updates status`: of one package, or of all that moved.
+    pub async fn update_status(&self, guid: Option<&str>) -> Result<Vec<SiteUpdateStatus>, ServiceError> {
+        let wanted = guid.map(package_guid).transpose()?;
+        let (found, busy) = self
+            .context
+            .store
+            .read::<_, StoreError, _>(move |tx| {
+                let rows = match wanted {
+                    Some(guid) => vec![tx.package(guid)?],
+                    None => tx.packages(false, PACKAGES_MAX)?,
+                };
+                let mut found = Vec::new();
+                for (row, record) in with_records(tx, rows)? {
+                    let stages = tx.sub_stages(row.guid)?;
+                    if wanted.is_some() || !stages.is_empty() {
+                        let prereqs = tx.prereqs(row.guid)?;
+                        found.push((row, record, stages, prereqs));
+                    }
+                }
+                Ok((found, busy(tx)?))
+            })
+            .await?;
+        Ok(found
+            .into_iter()
+            .map(|(row, record, stages, prereqs)| SiteUpdateStatus {
+                site_code: self.context.identity.code.to_string(),
+                reason: row.reason.clone(),
+                update: self.summary(&row, record.as_ref(), busy),
+                sub_stages: stages.into_iter().map(sub_stage_info).collect(),
+                prerequisites: prereqs.into_iter().map(prereq_result).collect(),
+            })
+            .collect())
+    }
+
+    /// Results of the last prerequisite check.
+    pub async fn prereq_results(&self, guid: &str) -> Result<Vec<PrereqResult>, ServiceError> {
+        let guid = package_guid(guid)?;
+        let rows = self
+            .context
+            .store
+            .read::<_, StoreError, _>(move |tx| {
+                tx.package(guid)?;
+                tx.prereqs(guid)
+            })
+            .await?;
+        Ok(rows.into_iter().map(prereq_result).collect())
+    }
+
+    /// `updates features`: of everything installed.
+    pub async fn features(&self) -> Result<Vec<FeatureInfo>, ServiceError> {
+        let rows = self
+            .context
+            .store
+            .read::<_, StoreError, _>(|tx| tx.features())
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| FeatureInfo {
+                guid: row.guid.to_string(),
+                name: row.name,
+                description: row.description,
+                package: row.package.to_string(),
+                pre_release: row.pre_release,
+                turned_on: row.turned_on,
+                available: true,
+            })
+            .collect())
+    }
+
+    fn summary(
+        &self,
+        row: &PackageRow,
+        record: Option<&PackageRecord>,
+        busy: Option<PackageGuid>,
+    ) -> UpdateSummary {
+        let waits = matches!(
+            row.state,
+            PackageState::ApplicabilitySuccess | PackageState::DownloadInProgress
+        ) && (row.requested || row.newest || row.state == PackageState::DownloadInProgress);
+        let transfer = self.context.progress.of(row.guid).map(|transfer| TransferInfo {
+            rate: transfer.rate(),
+            what: transfer.what,
+            host: transfer.host,
+            done: transfer.done,
+            total: transfer.total,
+        });
+        UpdateSummary {
+            guid: row.guid.to_string(),
+            name: row.name.clone(),
+            full_version: row.full_version.to_string(),
+            update_type: record
+                .map_or("unknown", |record| record.update_type.as_str())
+                .to_owned(),
+            state: state_info(row.state),
+            since: row.changed_at,
+            released: row.released_at,
+            download_bytes: record.map_or(0, |record| record.payload.download_bytes),
+            bytes: record.map_or(0, |record| record.payload.bytes),
+            newest: row.newest,
+            reason: row.reason.clone(),
+            failure: row.failure.clone(),
+            next_attempt_at: row.next_attempt_at,
+            blocked_by: busy
+                .filter(|busy| waits && *busy != row.guid)
+                .map(|busy| busy.to_string()),
+            transfer,
+        }
+    }
+}
+
+/// The package in motion, which others wait for.
+fn busy(tx: &Tx<'_>) -> Result<Option<PackageGuid>, StoreError> {
+    let states: Vec<PackageState> = PackageState::ALL
+        .into_iter()
+        .filter(|state| state.is_busy())
+        .collect();
+    Ok(tx.packages_in(&states)?.first().map(|row| row.guid))
+}
+
+type WithRecord = (PackageRow, Option<PackageRecord>);
+
+fn with_records(tx: &Tx<'_>, rows: Vec<PackageRow>) -> Result<Vec<WithRecord>, StoreError> {
+    rows.into_iter()
+        .map(|row| {
+            let record = catalogue::parse_line(&tx.package_record(row.guid)?).ok();
+            Ok((row, record))
+        })
+        .collect()
+}
+
+pub(super) fn state_info(state: PackageState) -> StateInfo {
+    StateInfo {
+        code: state.code(),
+        name: state.name().to_owned(),
+        label: state.label().to_owned(),
+    }
+}
+
+fn history_entry(entry: store::HistoryRow, name: &str) -> HistoryEntry {
+    HistoryEntry {
+        guid: entry.guid.to_string(),
+        name: name.to_owned(),
+        state: state_info(entry.state),
+        time: entry.recorded_at,
+        reason: entry.reason,
+    }
+}
+
+fn sub_stage_info(row: SubStageRow) -> SubStageInfo {
+    let state = match row.state {
+        SubStageState::InProgress => "in progress",
+        SubStageState::Success => "success",
+        SubStageState::SuccessWithWarning => "success with warning",
+        SubStageState::Failed => "failed",
+    };
+    SubStageInfo {
+        phase: row.stage.phase().label().to_owned(),
+        id: row.stage.id(),
+        name: row.stage.label().to_owned(),
+        state: state.to_owned(),
+        progress: row.progress,
+        detail: row.detail,
+        time: row.recorded_at,
+    }
+}
+
+fn prereq_result(row: PrereqRow) -> PrereqResult {
+    PrereqResult {
+        name: row.name,
+        category: row.category,
+        role: row.role,
+        result: row.result,
+        detail: row.detail,
+        link: row.link,
+        time: row.recorded_at,
+    }
+}
