@@ -14,3 +14,5 @@ pub mod service;
 pub mod settings;
 mod site_facts;
 mod way_out;
+
+pub use run::{RunOptions, run};

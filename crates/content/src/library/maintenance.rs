@@ -47,7 +47,7 @@ pub struct LibraryStats {
 }
 
 impl Library {
-    /// Reads every object and compares it with its name. `progress` is told the number read so far.
+    /// Reads every object and compares it with its name. `progress` is told the bytes read so far.
     pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport, LibraryError> {
         let mut report = VerifyReport::default();
         for object in self.objects()? {
@@ -67,7 +67,7 @@ impl Library {
                 report.damaged.push(object);
             }
             report.checked += 1;
-            progress(report.checked);
+            progress(report.bytes);
         }
         Ok(report)
     }

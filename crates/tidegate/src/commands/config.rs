@@ -1,0 +1,114 @@
+//! `tidegate config check`: the settings in force and where each comes from.
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use site::directory::SiteDirectory;
+use site::settings::Settings;
+
+use super::Context;
+use crate::failure::Failure;
+use crate::output::Style;
+use crate::table::{Cell, Table};
+use crate::words;
+
+/// The configuration of a site, tidegate.toml.
+#[derive(Debug, Args)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct ConfigArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Validate tidegate.toml and show the settings in force.
+    ///
+    /// A running site has the settings it was started with.
+    Check,
+}
+
+/// `config check --json`
+#[derive(Debug, Serialize)]
+struct Checked {
+    file: String,
+    settings: Vec<Setting>,
+}
+
+/// A setting in force.
+#[derive(Debug, Serialize)]
+struct Setting {
+    key: &'static str,
+    value: serde_json::Value,
+    /// `file` or `default`.
+    source: &'static str,
+}
+
+/// Runs the command.
+pub fn run(arguments: &ConfigArgs, cx: &Context) -> Result<(), Failure> {
+    match arguments.verb {
+        Verb::Check => check(cx),
+    }
+}
+
+fn check(cx: &Context) -> Result<(), Failure> {
+    let path = SiteDirectory::new(&cx.directory).configuration();
+    let settings = Settings::load(&path)?;
+    // Loading has validated the file and bounded its size.
+    let written: toml::Table = toml::from_str(&std::fs::read_to_string(&path)?)?;
+    let checked = Checked { file: path.display().to_string(), settings: in_force(&settings, &written) };
+    if cx.output.json {
+        return cx.output.json(&checked);
+    }
+    let mut table = Table::new(&["SETTING", "VALUE", "FROM"]);
+    for setting in &checked.settings {
+        let value = match &setting.value {
+            serde_json::Value::String(text) => text.clone(),
+            serde_json::Value::Null => "-".to_owned(),
+            other => other.to_string(),
+        };
+        let style = if setting.source == "default" { Style::Faint } else { Style::Plain };
+        table.row([setting.key.into(), value.into(), Cell::styled(style, setting.source)]);
+    }
+    table.print(&cx.output)?;
+    cx.output.note(format_args!("{} is valid", checked.file));
+    Ok(())
+}
+
+fn in_force(settings: &Settings, written: &toml::Table) -> Vec<Setting> {
+    let setting = |key: &'static str, value: serde_json::Value| {
+        let in_file = key
+            .split_once('.')
+            .and_then(|(table, key)| written.get(table)?.as_table()?.get(key))
+            .is_some();
+        Setting { key, value, source: if in_file { "file" } else { "default" } }
+    };
+    vec![
+        setting("feed.url", settings.feed_url.clone().into()),
+        setting("feed.ca", settings.feed_ca.as_ref().map(|ca| ca.display().to_string()).into()),
+        setting("feed.check_interval", words::span(settings.check_interval.as_secs()).into()),
+        setting("feed.rings", settings.rings.clone().into()),
+        setting("log.max_bytes", settings.log_bytes_max.into()),
+        setting("log.history", settings.log_history.into()),
+        setting("site.message_days", settings.message_days.into()),
+        setting("site.free_bytes_min", settings.free_bytes_min.into()),
+        setting("api.listen", settings.api_listen.map(|address| address.to_string()).into()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_says_where_it_comes_from() {
+        let text = "[feed]\nurl = \"https://feed.example\"\n[log]\nhistory = false\n";
+        let settings = Settings::parse(text, std::path::Path::new("tidegate.toml")).unwrap();
+        let found = in_force(&settings, &toml::from_str(text).unwrap());
+        let of = |key| found.iter().find(|setting| setting.key == key).unwrap();
+        assert_eq!((of("feed.url").source, of("feed.rings").source), ("file", "default"));
+        assert_eq!((of("log.history").source, &of("log.history").value), ("file", &false.into()));
+        assert_eq!(of("feed.check_interval").value, "1 d");
+        // A key that the configuration knows and this list forgot would be missed here.
+        assert_eq!(found.len(), 9);
+    }
+}

@@ -1,0 +1,104 @@
+//! The commands, one file each. A command reads its arguments, calls the site's API or a library, and
+//! prints; it decides nothing that the site decides.
+
+pub mod cloud;
+pub mod component;
+pub mod config;
+pub mod content;
+pub mod logs;
+pub mod run;
+pub mod site;
+pub mod status;
+pub mod tuf;
+pub mod up;
+pub mod updates;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// What every command is given.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Directory of the site or service.
+    pub directory: PathBuf,
+    /// Where to print.
+    pub output: Output,
+}
+
+impl Context {
+    /// A client of the running site.
+    pub fn client(&self) -> Result<Client, Failure> {
+        Client::open(&self.directory)
+    }
+
+    /// ` --dir DIR` for commands that are suggested, where it is needed to find this directory again.
+    pub fn dir_option(&self) -> String {
+        format!(" --dir {}", self.directory.display())
+    }
+}
+
+/// A point in time as people give it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// This instant.
+    At(Timestamp),
+    /// So long ago.
+    Ago(Duration),
+}
+
+impl Since {
+    /// The instant meant.
+    pub fn resolve(self, now: Timestamp) -> Timestamp {
+        match self {
+            Since::At(at) => at,
+            Since::Ago(age) => SignedDuration::try_from(age)
+                .ok()
+                .and_then(|age| now.checked_sub(age).ok())
+                .unwrap_or(Timestamp::MIN),
+        }
+    }
+}
+
+/// Reads RFC 3339 or an age such as `90m`.
+pub fn since(text: &str) -> Result<Since, String> {
+    if let Ok(at) = text.parse() {
+        return Ok(Since::At(at));
+    }
+    let wrong = || format!("{text:?} is no time; write 2026-11-21T14:00:00Z, or an age such as 90s, 15m, 24h, 7d");
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().ok().filter(|number| *number <= 1_000_000).ok_or_else(wrong)?;
+    Ok(Since::Ago(Duration::from_secs(number * seconds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_as_people_give_them() {
+        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        let check = |text: &str, expected: Option<&str>| {
+            let read = since(text).ok().map(|since| since.resolve(now).to_string());
+            assert_eq!(read.as_deref(), expected, "{text}");
+        };
+        check("2026-11-20T00:00:00Z", Some("2026-11-20T00:00:00Z"));
+        check("90m", Some("2026-11-21T10:30:00Z"));
+        check("7d", Some("2026-11-14T12:00:00Z"));
+        for wrong in ["", "h", "5", "-5m", "5 m", "yesterday", "99999999999d", "ä"] {
+            check(wrong, None);
+        }
+    }
+}
