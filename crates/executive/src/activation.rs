@@ -68,7 +68,10 @@ pub struct ComponentError {
 impl ComponentError {
     /// A failure without a cause below it.
     pub fn new(what: impl Into<String>) -> Self {
-        ComponentError { what: Some(what.into()), cause: None }
+        ComponentError {
+            what: Some(what.into()),
+            cause: None,
+        }
     }
 
     /// A failure with its cause.
@@ -76,13 +79,19 @@ impl ComponentError {
         what: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        ComponentError { what: Some(what.into()), cause: Some(source.into()) }
+        ComponentError {
+            what: Some(what.into()),
+            cause: Some(source.into()),
+        }
     }
 }
 
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for ComponentError {
     fn from(cause: E) -> Self {
-        ComponentError { what: None, cause: Some(Box::new(cause)) }
+        ComponentError {
+            what: None,
+            cause: Some(Box::new(cause)),
+        }
     }
 }
 
@@ -90,7 +99,10 @@ impl std::fmt::Display for ComponentError {
     /// The failure with everything that caused it, in one line.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut parts: Vec<String> = self.what.iter().cloned().collect();
-        let mut cause = self.cause.as_deref().map(|cause| cause as &(dyn std::error::Error + 'static));
+        let mut cause = self
+            .cause
+            .as_deref()
+            .map(|cause| cause as &(dyn std::error::Error + 'static));
         while let Some(deeper) = cause {
             parts.push(deeper.to_string());
             cause = deeper.source();

@@ -76,10 +76,7 @@ pub fn log_layer(dir: &Path, settings: &Settings, clock: Clock, zone: TimeZone) 
 }
 
 /// Runs a site until `shutdown`.
-pub async fn run(
-    options: RunOptions,
-    shutdown: CancellationToken,
-) -> Result<(), RunError> {
+pub async fn run(options: RunOptions, shutdown: CancellationToken) -> Result<(), RunError> {
     let directory = SiteDirectory::new(&options.dir);
     let settings = Settings::load(&directory.configuration())?;
     let file = |path: PathBuf| move |source| RunError::File { path, source };

@@ -34,7 +34,13 @@ pub struct Cli {
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Directory of the site or service; the platform's state directory unless given.
-    #[arg(long, global = true, env = "TIDEGATE_DIR", hide_env_values = true, value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "TIDEGATE_DIR",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
     pub dir: Option<PathBuf>,
     /// Print results as JSON, for programs; see docs/reference/api.md.
     #[arg(long, global = true)]

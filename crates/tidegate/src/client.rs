@@ -38,14 +38,22 @@ impl Client {
             .tls_certs_only([])
             .timeout(ANSWER_TIME_MAX)
             .build()?;
-        Ok(Client { http, directory: directory.to_owned() })
+        Ok(Client {
+            http,
+            directory: directory.to_owned(),
+        })
     }
 
     /// The same where a site that does not run is no failure: the work can be done without it.
     pub fn open_if_running(directory: &Path) -> Result<Option<Client>, Failure> {
         let socket = SiteDirectory::new(directory).api_socket();
         match UnixStream::connect(&socket) {
-            Err(failure) if matches!(failure.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            Err(failure)
+                if matches!(
+                    failure.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
                 Ok(None)
             }
             _ => Client::open(directory).map(Some),
@@ -58,7 +66,11 @@ impl Client {
     }
 
     /// Reads with query parameters.
-    pub async fn get_with<T: DeserializeOwned>(&self, path: &str, query: &impl Serialize) -> Result<T, Failure> {
+    pub async fn get_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &impl Serialize,
+    ) -> Result<T, Failure> {
         let request = self.request(Method::GET, path).query(query);
         Self::understood(path, &self.answer(request).await?)
     }
@@ -72,7 +84,9 @@ impl Client {
 
     /// Asks for something to be done.
     pub async fn post(&self, path: &str, body: &impl Serialize) -> Result<(), Failure> {
-        self.answer(self.request(Method::POST, path).json(body)).await.map(drop)
+        self.answer(self.request(Method::POST, path).json(body))
+            .await
+            .map(drop)
     }
 
     /// Asks for work and waits for its result as long as it takes.
@@ -83,7 +97,9 @@ impl Client {
 
     /// Sets something.
     pub async fn put(&self, path: &str, body: &impl Serialize) -> Result<(), Failure> {
-        self.answer(self.request(Method::PUT, path).json(body)).await.map(drop)
+        self.answer(self.request(Method::PUT, path).json(body))
+            .await
+            .map(drop)
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
@@ -95,7 +111,9 @@ impl Client {
         let mut body = Vec::new();
         while let Some(part) = response.chunk().await.map_err(|failure| self.broken(&failure))? {
             if body.len() + part.len() > ANSWER_BYTES_MAX {
-                return Err(Failure::new(format!("the site's answer is larger than {ANSWER_BYTES_MAX} bytes")));
+                return Err(Failure::new(format!(
+                    "the site's answer is larger than {ANSWER_BYTES_MAX} bytes"
+                )));
             }
             body.extend_from_slice(&part);
         }
@@ -108,21 +126,30 @@ impl Client {
     fn broken(&self, failure: &reqwest::Error) -> Failure {
         let directory = self.directory.display();
         if failure.is_timeout() {
-            Failure::new(format!("the site in {directory} did not answer within {ANSWER_TIME_MAX:?}"))
-                .hint(format!("see what it is doing: tidegate logs SMS_EXECUTIVE --dir {directory}"))
+            Failure::new(format!(
+                "the site in {directory} did not answer within {ANSWER_TIME_MAX:?}"
+            ))
+            .hint(format!(
+                "see what it is doing: tidegate logs SMS_EXECUTIVE --dir {directory}"
+            ))
         } else {
             Failure::new(format!(
                 "the site in {directory} stopped answering: {}",
                 crate::failure::with_causes(failure)
             ))
-            .hint(format!("if it has ended, start it again: tidegate run --dir {directory}"))
+            .hint(format!(
+                "if it has ended, start it again: tidegate run --dir {directory}"
+            ))
         }
     }
 }
 
 fn refusal(status: StatusCode, body: &[u8]) -> Failure {
     match serde_json::from_slice::<ApiProblem>(body) {
-        Ok(ApiProblem { error, hint: Some(hint) }) => Failure::new(error).hint(hint),
+        Ok(ApiProblem {
+            error,
+            hint: Some(hint),
+        }) => Failure::new(error).hint(hint),
         Ok(ApiProblem { error, hint: None }) => Failure::new(error),
         Err(_) => Failure::new(format!("the site answered with HTTP status {status}")),
     }
@@ -130,7 +157,10 @@ fn refusal(status: StatusCode, body: &[u8]) -> Failure {
 
 fn why_no_connection(directory: &Path, socket: &Path, failure: &io::Error) -> Failure {
     let shown = directory.display();
-    let has_site = SiteDirectory::new(directory).configuration().try_exists().unwrap_or(true);
+    let has_site = SiteDirectory::new(directory)
+        .configuration()
+        .try_exists()
+        .unwrap_or(true);
     match failure.kind() {
         io::ErrorKind::PermissionDenied => {
             Failure::new(format!("you may not use the site in {shown}: it runs as another user"))
@@ -151,7 +181,9 @@ fn why_no_connection(directory: &Path, socket: &Path, failure: &io::Error) -> Fa
 pub fn segment(name: &str) -> String {
     name.bytes()
         .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
             other => format!("%{other:02X}"),
         })
         .collect()
@@ -170,9 +202,16 @@ mod tests {
     #[test]
     fn refusals_keep_the_sites_words() {
         let body = br#"{"error":"blocked by package Y","hint":"wait"}"#;
-        let Failure::Failed { what, hint } = refusal(StatusCode::CONFLICT, body) else { panic!("other kind") };
-        assert_eq!((what.as_str(), hint.as_deref()), ("blocked by package Y", Some("wait")));
-        let Failure::Failed { what, .. } = refusal(StatusCode::BAD_GATEWAY, b"<html>") else { panic!("other kind") };
+        let Failure::Failed { what, hint } = refusal(StatusCode::CONFLICT, body) else {
+            panic!("other kind")
+        };
+        assert_eq!(
+            (what.as_str(), hint.as_deref()),
+            ("blocked by package Y", Some("wait"))
+        );
+        let Failure::Failed { what, .. } = refusal(StatusCode::BAD_GATEWAY, b"<html>") else {
+            panic!("other kind")
+        };
         assert!(what.contains("502"));
     }
 }

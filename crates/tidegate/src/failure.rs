@@ -29,12 +29,18 @@ pub enum Failure {
 impl Failure {
     /// A failure with its sentence.
     pub fn new(what: impl Into<String>) -> Self {
-        Failure::Failed { what: what.into(), hint: None }
+        Failure::Failed {
+            what: what.into(),
+            hint: None,
+        }
     }
 
     /// Wrong usage that the parser cannot see.
     pub fn usage(what: impl Into<String>) -> Self {
-        Failure::Usage { what: what.into(), hint: None }
+        Failure::Usage {
+            what: what.into(),
+            hint: None,
+        }
     }
 
     /// A failure told by an error and everything that caused it.
@@ -99,6 +105,9 @@ mod tests {
         let Failure::Failed { what, hint } = Failure::from(failure).hint("put it out") else {
             panic!("another kind of failure");
         };
-        assert_eq!((what.as_str(), hint.as_deref()), ("cannot read site.db: disk on fire", Some("put it out")));
+        assert_eq!(
+            (what.as_str(), hint.as_deref()),
+            ("cannot read site.db: disk on fire", Some("put it out"))
+        );
     }
 }

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use domain::servicing::state::PackageState;
-use protocol::api::{SiteUpdateStatus, SubStageInfo, SyncStatus, UpdateStatusQuery, UpdateSummary, UpdatesQuery};
+use protocol::api::{
+    SiteUpdateStatus, SubStageInfo, SyncStatus, UpdateStatusQuery, UpdateSummary, UpdatesQuery,
+};
 
 use crate::client::Client;
 use crate::failure::Failure;
@@ -46,7 +48,9 @@ fn verdict(goal: Goal, state: PackageState) -> Verdict {
         }
         (_, S::Unknown | S::ApplicabilityChecking | S::ApplicabilityFailed | S::ApplicabilitySuccess)
         | (_, S::DownloadInProgress) => Verdict::Waiting,
-        (_, S::DownloadFailed) => Verdict::Missed("try again with `tidegate updates download` for this package"),
+        (_, S::DownloadFailed) => {
+            Verdict::Missed("try again with `tidegate updates download` for this package")
+        }
         (Goal::Downloaded, _) => Verdict::Reached,
         (_, S::DownloadSuccess | S::Enabled | S::ContentReplicating | S::ContentReplicationSuccess)
         | (_, S::PrereqInProgress) => Verdict::Waiting,
@@ -70,7 +74,9 @@ fn verdict(goal: Goal, state: PackageState) -> Verdict {
 
 /// A package's state on this site.
 pub async fn status_of(client: &Client, guid: &str) -> Result<SiteUpdateStatus, Failure> {
-    let query = UpdateStatusQuery { guid: Some(guid.to_owned()) };
+    let query = UpdateStatusQuery {
+        guid: Some(guid.to_owned()),
+    };
     let statuses: Vec<SiteUpdateStatus> = client.get_with("/update-status", &query).await?;
     statuses
         .into_iter()
@@ -102,9 +108,16 @@ pub async fn package(
             }
             Verdict::Missed(hint) if moved => {
                 progress.end();
-                let reason = update.failure.as_deref().filter(|text| !text.is_empty()).unwrap_or(&status.reason);
-                return Err(Failure::new(format!("{} is in state \"{}\": {reason}", update.name, update.state.label))
-                    .hint(hint));
+                let reason = update
+                    .failure
+                    .as_deref()
+                    .filter(|text| !text.is_empty())
+                    .unwrap_or(&status.reason);
+                return Err(Failure::new(format!(
+                    "{} is in state \"{}\": {reason}",
+                    update.name, update.state.label
+                ))
+                .hint(hint));
             }
             _ => progress.show(now_doing(&status), bytes_of(update)),
         }
@@ -116,10 +129,19 @@ pub async fn package(
 fn now_doing(status: &SiteUpdateStatus) -> String {
     let update = &status.update;
     if let Some(transfer) = &update.transfer {
-        let from = if transfer.host.is_empty() { String::new() } else { format!(" from {}", transfer.host) };
+        let from = if transfer.host.is_empty() {
+            String::new()
+        } else {
+            format!(" from {}", transfer.host)
+        };
         return format!("{}{from}", transfer.what);
     }
-    match status.sub_stages.iter().rev().find(|stage| stage.state == "in progress") {
+    match status
+        .sub_stages
+        .iter()
+        .rev()
+        .find(|stage| stage.state == "in progress")
+    {
         Some(stage) => format!("{}: {}", stage.phase, stage.name),
         None if status.reason.is_empty() => update.state.label.clone(),
         None => format!("{}: {}", update.state.label, status.reason),
@@ -145,8 +167,16 @@ fn tell_sub_stages(progress: &mut Progress, told: &mut HashMap<u32, String>, sta
         };
         let mark = format!("{} {}", stage.state, stage.time);
         if told.insert(stage.id, mark.clone()).as_ref() != Some(&mark) {
-            let detail = if stage.detail.is_empty() { String::new() } else { format!(": {}", stage.detail) };
-            progress.step(style, outcome, format_args!("{}: {}{detail}", stage.phase, stage.name));
+            let detail = if stage.detail.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", stage.detail)
+            };
+            progress.step(
+                style,
+                outcome,
+                format_args!("{}: {}{detail}", stage.phase, stage.name),
+            );
         }
     }
 }
@@ -160,16 +190,25 @@ pub async fn check(client: &Client, output: &Output, before: &SyncStatus) -> Res
         if ended && !sync.requested && !sync.running {
             break sync;
         }
-        let doing = if sync.running { "synchronising with the feed" } else { "waiting for SMS_DMP_DOWNLOADER" };
+        let doing = if sync.running {
+            "synchronising with the feed"
+        } else {
+            "waiting for SMS_DMP_DOWNLOADER"
+        };
         progress.show(doing, None);
         tokio::time::sleep(LOOK_AGAIN).await;
     };
     if let (Some(failure), true) = (&sync.failure, sync.failed_at > sync.succeeded_at) {
         progress.end();
-        return Err(Failure::new(format!("the check for updates failed: {failure}")).hint(match sync.next_at {
-            Some(at) => format!("the site tries again {}; details: tidegate logs SMS_DMP_DOWNLOADER", output.when(at)),
-            None => "details: tidegate logs SMS_DMP_DOWNLOADER".to_owned(),
-        }));
+        return Err(
+            Failure::new(format!("the check for updates failed: {failure}")).hint(match sync.next_at {
+                Some(at) => format!(
+                    "the site tries again {}; details: tidegate logs SMS_DMP_DOWNLOADER",
+                    output.when(at)
+                ),
+                None => "details: tidegate logs SMS_DMP_DOWNLOADER".to_owned(),
+            }),
+        );
     }
     progress.step(Style::Good, "done", "the feed is verified and up to date");
     evaluated(client, &mut progress).await?;
@@ -188,7 +227,10 @@ async fn evaluated(client: &Client, progress: &mut Progress) -> Result<(), Failu
         if checking == 0 {
             return Ok(());
         }
-        progress.show(format_args!("evaluating {checking} of {} packages", updates.len()), None);
+        progress.show(
+            format_args!("evaluating {checking} of {} packages", updates.len()),
+            None,
+        );
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
@@ -207,12 +249,24 @@ mod tests {
                 Verdict::Missed(_) => "missed",
             };
             assert_eq!(
-                [Goal::Downloaded, Goal::Checked, Goal::Installed, Goal::InstalledDespiteWarnings].map(word),
+                [
+                    Goal::Downloaded,
+                    Goal::Checked,
+                    Goal::Installed,
+                    Goal::InstalledDespiteWarnings
+                ]
+                .map(word),
                 [downloaded, checked, installed, despite],
                 "{state:?}"
             );
         };
-        check(S::ApplicabilitySuccess, "waiting", "waiting", "waiting", "waiting");
+        check(
+            S::ApplicabilitySuccess,
+            "waiting",
+            "waiting",
+            "waiting",
+            "waiting",
+        );
         check(S::DownloadInProgress, "waiting", "waiting", "waiting", "waiting");
         check(S::DownloadFailed, "missed", "missed", "missed", "missed");
         check(S::DownloadSuccess, "reached", "waiting", "waiting", "waiting");

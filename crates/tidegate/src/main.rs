@@ -36,7 +36,11 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(refusal) => return not_understood(&refusal, &arguments),
     };
-    let output = Output::new(&cli.global, environment("NO_COLOR").is_some(), environment("TERM").is_none_or(|term| term == "dumb"));
+    let output = Output::new(
+        &cli.global,
+        environment("NO_COLOR").is_some(),
+        environment("TERM").is_none_or(|term| term == "dumb"),
+    );
     match execute(cli, &output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -58,7 +62,10 @@ fn not_understood(refusal: &clap::Error, arguments: &[OsString]) -> ExitCode {
 }
 
 fn execute(cli: Cli, output: &Output) -> Result<(), Failure> {
-    let cx = Context { directory: directory(&cli.global)?, output: output.clone() };
+    let cx = Context {
+        directory: directory(&cli.global)?,
+        output: output.clone(),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -81,7 +88,9 @@ async fn dispatch(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Tuf(mut arguments) => {
             arguments.json = cx.output.json;
             arguments.quiet = cx.output.quiet;
-            commands::tuf::run(arguments).await.map_err(|failure| Failure::of(failure.as_ref()))
+            commands::tuf::run(arguments)
+                .await
+                .map_err(|failure| Failure::of(failure.as_ref()))
         }
     }
 }
@@ -92,7 +101,8 @@ fn directory(global: &Global) -> Result<PathBuf, Failure> {
     let chosen = match &global.dir {
         Some(directory) => directory.clone(),
         None => state_directory().ok_or_else(|| {
-            Failure::usage("there is no home directory to keep state in").hint("name a directory with --dir or TIDEGATE_DIR")
+            Failure::usage("there is no home directory to keep state in")
+                .hint("name a directory with --dir or TIDEGATE_DIR")
         })?,
     };
     std::path::absolute(&chosen)

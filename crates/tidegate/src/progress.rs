@@ -39,7 +39,13 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        Progress { output: output.clone(), bar, silent, last: String::new(), last_tenth: u64::MAX }
+        Progress {
+            output: output.clone(),
+            bar,
+            silent,
+            last: String::new(),
+            last_tenth: u64::MAX,
+        }
     }
 
     /// Shows what is being done at this moment.
@@ -128,9 +134,15 @@ mod tests {
 
     #[test]
     fn amounts_in_words() {
-        let check = |done, total, rate, expected: &str| assert_eq!(amounts(Bytes { done, total, rate }), expected);
+        let check =
+            |done, total, rate, expected: &str| assert_eq!(amounts(Bytes { done, total, rate }), expected);
         check(0, 1000, None, "0 B of 1.00 kB");
-        check(5_000_000, 20_000_000, Some(3_000_000), "5.00 MB of 20.0 MB, 3.00 MB/s, 5 s left");
+        check(
+            5_000_000,
+            20_000_000,
+            Some(3_000_000),
+            "5.00 MB of 20.0 MB, 3.00 MB/s, 5 s left",
+        );
         check(20, 10, Some(0), "20 B of 10 B");
     }
 }

@@ -20,14 +20,22 @@ fn page() -> String {
 
 fn describe(command: &Command, above: &str, text: &mut String) {
     let name = format!("{above}{}", command.get_name());
-    let help = command.clone().bin_name(&name).term_width(100).render_long_help().to_string();
+    let help = command
+        .clone()
+        .bin_name(&name)
+        .term_width(100)
+        .render_long_help()
+        .to_string();
     text.push_str(&format!("\n## {name}\n\n```text\n"));
     for line in without_global_options(&help, above.is_empty()).lines() {
         text.push_str(line.trim_end());
         text.push('\n');
     }
     text.push_str("```\n");
-    for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+    for below in command
+        .get_subcommands()
+        .filter(|below| below.get_name() != "help")
+    {
         describe(below, &format!("{name} "), text);
     }
 }
@@ -35,20 +43,27 @@ fn describe(command: &Command, above: &str, text: &mut String) {
 /// The options of every command are shown once, at the top.
 fn without_global_options(help: &str, keep: bool) -> String {
     const HEADING: &str = "Options of every command:";
-    let (Some(start), false) = (help.find(HEADING), keep) else { return help.to_owned() };
+    let (Some(start), false) = (help.find(HEADING), keep) else {
+        return help.to_owned();
+    };
     let rest = &help[start..];
     // What follows the block begins at the edge again: another heading, or examples.
     let end = rest
         .lines()
         .skip(1)
-        .scan(rest.find('\n').map_or(rest.len(), |end| end + 1), |offset, line| {
-            let here = *offset;
-            *offset += line.len() + 1;
-            Some((here, line))
-        })
+        .scan(
+            rest.find('\n').map_or(rest.len(), |end| end + 1),
+            |offset, line| {
+                let here = *offset;
+                *offset += line.len() + 1;
+                Some((here, line))
+            },
+        )
         .find(|(_, line)| !line.is_empty() && !line.starts_with(' '))
         .map_or(rest.len(), |(offset, _)| offset);
-    format!("{}{}", &help[..start], &rest[end.min(rest.len())..]).trim_end().to_owned()
+    format!("{}{}", &help[..start], &rest[end.min(rest.len())..])
+        .trim_end()
+        .to_owned()
 }
 
 #[test]
@@ -59,7 +74,10 @@ fn the_reference_is_the_help() {
         std::fs::write(path, &text).unwrap();
     }
     let written = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(written == text, "{path} is out of date; run this test once with UPDATE_REFERENCE=1");
+    assert!(
+        written == text,
+        "{path} is out of date; run this test once with UPDATE_REFERENCE=1"
+    );
 }
 
 #[test]

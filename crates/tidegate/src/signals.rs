@@ -8,7 +8,10 @@ use crate::output::Output;
 
 /// Runs `work` with a token that is cancelled by the first signal, and gives up waiting at the second.
 /// Giving up is safe at any moment: what was acknowledged is durable.
-pub async fn until_stopped<F, T>(output: &Output, work: impl FnOnce(CancellationToken) -> F) -> Result<T, Failure>
+pub async fn until_stopped<F, T>(
+    output: &Output,
+    work: impl FnOnce(CancellationToken) -> F,
+) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, Failure>>,
 {

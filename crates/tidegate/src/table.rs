@@ -60,7 +60,11 @@ impl Table {
     pub fn new(headings: &[&str]) -> Self {
         let mut layout = Layout::new();
         layout.load_style(comfy_table::presets::NOTHING);
-        layout.set_header(headings.iter().map(|heading| Cell::styled(Style::Bold, heading).0));
+        layout.set_header(
+            headings
+                .iter()
+                .map(|heading| Cell::styled(Style::Bold, heading).0),
+        );
         Table { layout }
     }
 
@@ -96,7 +100,9 @@ impl Table {
     /// The lines for a terminal of this width; no width means no wrapping.
     fn render(mut self, width: Option<u16>, colour: bool) -> String {
         if let Some(width) = width {
-            self.layout.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+            self.layout
+                .set_content_arrangement(ContentArrangement::Dynamic)
+                .set_width(width);
             // Identifiers must stay copyable; the text at the end gives way.
             let columns = self.layout.column_count();
             for (index, column) in self.layout.column_iter_mut().enumerate() {
@@ -160,7 +166,11 @@ mod tests {
     fn sample() -> Table {
         let mut table = Table::new(&["NAME", "STATE", "BYTES"]);
         table.row(["one".into(), Cell::styled(Style::Good, "ready"), 5_u64.into()]);
-        table.row(["second\u{1b}[31m".into(), Cell::styled(Style::Bad, "failed"), 12345_u64.into()]);
+        table.row([
+            "second\u{1b}[31m".into(),
+            Cell::styled(Style::Bad, "failed"),
+            12345_u64.into(),
+        ]);
         table.right(2);
         table
     }
@@ -173,7 +183,10 @@ mod tests {
             "NAME         STATE   BYTES\none          ready       5\nsecond\u{fffd}[31m  failed  12345"
         );
         let coloured = sample().render(None, true);
-        assert!(coloured.contains("\u{1b}[32mready\u{1b}[0m       5"), "{coloured:?}");
+        assert!(
+            coloured.contains("\u{1b}[32mready\u{1b}[0m       5"),
+            "{coloured:?}"
+        );
         let stripped = coloured
             .replace("\u{1b}[1m", "")
             .replace("\u{1b}[31m", "")
@@ -185,7 +198,10 @@ mod tests {
     #[test]
     fn a_narrow_terminal_wraps_the_text() {
         let mut table = Table::new(&["ID", "TEXT"]);
-        table.row(["17".into(), "a long sentence that does not fit into one line".into()]);
+        table.row([
+            "17".into(),
+            "a long sentence that does not fit into one line".into(),
+        ]);
         let text = table.render(Some(30), false);
         assert!(text.lines().count() > 2, "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 30), "{text}");

@@ -56,7 +56,11 @@ pub fn relative(at: Timestamp, now: Timestamp) -> String {
 pub fn local(at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
     let there = at.to_zoned(zone.clone());
     let today = now.to_zoned(zone.clone()).date();
-    let form = if there.date() == today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
+    let form = if there.date() == today {
+        "%H:%M:%S"
+    } else {
+        "%Y-%m-%d %H:%M:%S"
+    };
     there.strftime(form).to_string()
 }
 

@@ -8,7 +8,9 @@ mod updates;
 
 pub use components::{ActionRequest, ComponentAction, ComponentInfo, LogLevelRequest, WaitingInfo};
 pub use queries::{LIMIT_DEFAULT, LIMIT_MAX, LimitQuery, TallyQuery, UpdateStatusQuery, UpdatesQuery};
-pub use site::{ApiProblem, ContentCollected, ContentStats, ContentVerified, SiteShow, SyncStatus, TrustedRoleInfo};
+pub use site::{
+    ApiProblem, ContentCollected, ContentStats, ContentVerified, SiteShow, SyncStatus, TrustedRoleInfo,
+};
 pub use status::{
     ComponentStatusInfo, StateMessageInfo, StatusMessageInfo, StatusMessageQuery, ThresholdInfo,
 };

@@ -45,9 +45,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Another process answers on the socket.
-    #[error(
-        "another process already runs the site of {path}; stop it first, or leave it running and use it"
-    )]
+    #[error("another process already runs the site of {path}; stop it first, or leave it running and use it")]
     InUse {
         /// Socket.
         path: PathBuf,
@@ -86,7 +84,9 @@ pub async fn serve_unix(router: Router, path: &Path, shutdown: CancellationToken
     let own_user = rustix::process::geteuid().as_raw();
     let gate = Gate::new(router);
     loop {
-        let Some(permit) = gate.next_place(&shutdown).await else { break };
+        let Some(permit) = gate.next_place(&shutdown).await else {
+            break;
+        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shutdown.cancelled() => break,
@@ -118,7 +118,9 @@ pub async fn serve_https(
     let acceptor = tokio_rustls::TlsAcceptor::from(tls);
     let gate = Gate::new(router);
     loop {
-        let Some(permit) = gate.next_place(&shutdown).await else { break };
+        let Some(permit) = gate.next_place(&shutdown).await else {
+            break;
+        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shutdown.cancelled() => break,
@@ -136,7 +138,9 @@ pub async fn serve_https(
 
 /// Binds the address of the HTTPS listener.
 pub async fn bind_https(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address).await.map_err(|source| ListenError::Address { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ListenError::Address { address, source })
 }
 
 /// Puts the demand for a token before every route.
@@ -145,7 +149,10 @@ pub fn with_token(router: Router, service: Arc<SiteService>) -> Router {
 }
 
 async fn check_token(State(service): State<Arc<SiteService>>, mut request: Request, next: Next) -> Response {
-    let token = request.headers().get(header::AUTHORIZATION).and_then(bearer_token);
+    let token = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(bearer_token);
     match token.and_then(|token| service.check_token(token)) {
         Some(actor) => {
             request.extensions_mut().insert::<Actor>(actor);
@@ -173,16 +180,30 @@ fn bearer_token(value: &HeaderValue) -> Option<&str> {
 fn bind_unix(path: &Path) -> Result<UnixListener, ListenError> {
     // `sun_path` has 108 bytes with its end mark, and the temporary name is three longer.
     if path.as_os_str().len() > 104 {
-        return Err(ListenError::PathTooLong { path: path.to_owned() });
+        return Err(ListenError::PathTooLong {
+            path: path.to_owned(),
+        });
     }
     match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => return Err(ListenError::InUse { path: path.to_owned() }),
+        Ok(_) => {
+            return Err(ListenError::InUse {
+                path: path.to_owned(),
+            });
+        }
         Err(failure) => match failure.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {}
-            _ => return Err(ListenError::Socket { path: path.to_owned(), source: failure }),
+            _ => {
+                return Err(ListenError::Socket {
+                    path: path.to_owned(),
+                    source: failure,
+                });
+            }
         },
     }
-    let socket = |source| ListenError::Socket { path: path.to_owned(), source };
+    let socket = |source| ListenError::Socket {
+        path: path.to_owned(),
+        source,
+    };
     let temporary = path.with_extension("new");
     match std::fs::remove_file(&temporary) {
         Err(failure) if failure.kind() != io::ErrorKind::NotFound => return Err(socket(failure)),
@@ -219,7 +240,10 @@ type Permit = tokio::sync::OwnedSemaphorePermit;
 impl Gate {
     fn new(router: Router) -> Self {
         let mut server = auto::Builder::new(TokioExecutor::new());
-        server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
+        server
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIME_MAX);
         server.http2().timer(TokioTimer::new()).max_concurrent_streams(64);
         Gate {
             router,
@@ -242,7 +266,13 @@ impl Gate {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let connection = answer(self.server.clone(), self.graceful.watcher(), self.router.clone(), stream, actor);
+        let connection = answer(
+            self.server.clone(),
+            self.graceful.watcher(),
+            self.router.clone(),
+            stream,
+            actor,
+        );
         self.connections().spawn(async move {
             connection.await;
             drop(permit);
@@ -268,7 +298,9 @@ impl Gate {
     }
 
     fn connections(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
-        self.connections.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.connections
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Forgets connections that have ended.
@@ -279,7 +311,10 @@ impl Gate {
 
     /// Lets open requests end, then cuts what is left.
     async fn drain(self) {
-        if tokio::time::timeout(DRAIN_TIME_MAX, self.graceful.shutdown()).await.is_err() {
+        if tokio::time::timeout(DRAIN_TIME_MAX, self.graceful.shutdown())
+            .await
+            .is_err()
+        {
             tracing::warn!("API requests that were still open after {DRAIN_TIME_MAX:?} are cut off");
         }
     }
@@ -301,9 +336,18 @@ async fn answer<S>(
             request.extensions_mut().insert::<Actor>(actor.clone());
         }
         let router = router.clone();
-        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+        async move {
+            Ok::<_, Infallible>(
+                router
+                    .oneshot(request)
+                    .await
+                    .unwrap_or_else(|never| match never {}),
+            )
+        }
     });
-    let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
+    let connection = server
+        .serve_connection(TokioIo::new(stream), service)
+        .into_owned();
     if let Err(failure) = watcher.watch(connection).await {
         tracing::debug!("an API connection ended: {failure}");
     }
@@ -316,7 +360,11 @@ mod tests {
     #[test]
     fn tokens_in_headers() {
         let check = |header: &str, expected: Option<&str>| {
-            assert_eq!(bearer_token(&HeaderValue::from_str(header).unwrap()), expected, "{header}");
+            assert_eq!(
+                bearer_token(&HeaderValue::from_str(header).unwrap()),
+                expected,
+                "{header}"
+            );
         };
         check("Bearer abc", Some("abc"));
         check("bearer  abc ", Some("abc"));

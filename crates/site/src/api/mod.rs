@@ -43,8 +43,10 @@ type Service = axum::extract::State<Arc<SiteService>>;
 
 /// Every route of the API.
 pub fn router(service: Arc<SiteService>) -> Router {
-    let answered_soon = add(Router::new(), quick_routes())
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER_TIME_MAX));
+    let answered_soon = add(Router::new(), quick_routes()).layer(TimeoutLayer::with_status_code(
+        StatusCode::SERVICE_UNAVAILABLE,
+        ANSWER_TIME_MAX,
+    ));
     Router::new()
         .nest("/v1", add(answered_soon, long_routes()).with_state(service))
         .fallback(no_such_route)
@@ -56,7 +58,9 @@ pub fn router(service: Arc<SiteService>) -> Router {
 type Route = (&'static str, MethodRouter<Arc<SiteService>>);
 
 fn add(router: Router<Arc<SiteService>>, routes: Vec<Route>) -> Router<Arc<SiteService>> {
-    routes.into_iter().fold(router, |router, (path, methods)| router.route(path, methods))
+    routes
+        .into_iter()
+        .fold(router, |router, (path, methods)| router.route(path, methods))
 }
 
 /// Routes that only look or start something.
@@ -94,7 +98,10 @@ fn quick_routes() -> Vec<Route> {
 
 /// Routes that answer when the work is done, which takes as long as the content library is large.
 fn long_routes() -> Vec<Route> {
-    vec![("/content/verify", post(site::content_verify)), ("/content/gc", post(site::content_gc))]
+    vec![
+        ("/content/verify", post(site::content_verify)),
+        ("/content/gc", post(site::content_gc)),
+    ]
 }
 
 async fn no_such_route(uri: http::Uri) -> Response {

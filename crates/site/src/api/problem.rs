@@ -19,7 +19,10 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn invalid(error: String) -> Self {
-        Problem { status: StatusCode::BAD_REQUEST, body: ApiProblem { error, hint: None } }
+        Problem {
+            status: StatusCode::BAD_REQUEST,
+            body: ApiProblem { error, hint: None },
+        }
     }
 }
 
@@ -33,7 +36,13 @@ impl From<ServiceError> for Problem {
             ServiceError::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let hint = failure.hint().map(str::to_owned);
-        Problem { status, body: ApiProblem { error: crate::context::whole_story(&failure), hint } }
+        Problem {
+            status,
+            body: ApiProblem {
+                error: crate::context::whole_story(&failure),
+                hint,
+            },
+        }
     }
 }
 
@@ -51,10 +60,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = bytes::Bytes::from_request(request, state).await.map_err(|refusal| Problem {
-            status: refusal.status(),
-            body: ApiProblem { error: format!("the request body cannot be read: {refusal}"), hint: None },
-        })?;
+        let bytes = bytes::Bytes::from_request(request, state)
+            .await
+            .map_err(|refusal| Problem {
+                status: refusal.status(),
+                body: ApiProblem {
+                    error: format!("the request body cannot be read: {refusal}"),
+                    hint: None,
+                },
+            })?;
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         serde_json::from_slice(text)
             .map(Body)

@@ -4,8 +4,8 @@ use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use http::StatusCode;
 use protocol::api::{
-    ApiProblem, ComponentStatusInfo, LimitQuery, StateMessageInfo, StatusMessageInfo, StatusMessageQuery, TallyQuery,
-    ThresholdInfo,
+    ApiProblem, ComponentStatusInfo, LimitQuery, StateMessageInfo, StatusMessageInfo, StatusMessageQuery,
+    TallyQuery, ThresholdInfo,
 };
 
 use super::Service;

@@ -34,7 +34,10 @@ fn the_reference_is_the_description() {
         std::fs::write(page, &text).unwrap();
     }
     let written = std::fs::read_to_string(page).unwrap_or_default();
-    assert!(written == text, "{page} is out of date; run this test once with UPDATE_REFERENCE=1");
+    assert!(
+        written == text,
+        "{page} is out of date; run this test once with UPDATE_REFERENCE=1"
+    );
 }
 
 #[test]
@@ -45,7 +48,9 @@ fn every_answer_is_described_in_words() {
             assert!(operation["summary"].is_string(), "{method} {path} has no summary");
             for (status, response) in operation["responses"].as_object().unwrap() {
                 assert!(
-                    response["description"].as_str().is_some_and(|text| !text.is_empty()),
+                    response["description"]
+                        .as_str()
+                        .is_some_and(|text| !text.is_empty()),
                     "{method} {path} {status} has no description"
                 );
             }
@@ -69,7 +74,9 @@ impl Listening {
             served: tokio::task::JoinSet::new(),
         };
         let (path, shutdown) = (listening.socket(), listening.shutdown.clone());
-        listening.served.spawn(async move { serve_unix(router, &path, shutdown).await });
+        listening
+            .served
+            .spawn(async move { serve_unix(router, &path, shutdown).await });
         listening
     }
 
@@ -94,10 +101,15 @@ async fn connect(path: &Path) -> UnixStream {
 }
 
 async fn ask(stream: UnixStream, path: &str) -> String {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(connection);
-    let request = http::Request::get(path).header("host", "site").body(String::new()).unwrap();
+    let request = http::Request::get(path)
+        .header("host", "site")
+        .body(String::new())
+        .unwrap();
     let response = sender.send_request(request).await.unwrap();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     String::from_utf8(body.to_vec()).unwrap()
@@ -108,12 +120,19 @@ async fn a_local_request_has_an_actor_and_the_socket_is_private() {
     let router = Router::new().route(
         "/who",
         get(async |request: axum::extract::Request| {
-            request.extensions().get::<crate::service::Actor>().is_some().to_string()
+            request
+                .extensions()
+                .get::<crate::service::Actor>()
+                .is_some()
+                .to_string()
         }),
     );
     let mut listening = Listening::start(router).await;
     assert_eq!(ask(connect(&listening.socket()).await, "/who").await, "true");
-    let mode = std::fs::metadata(listening.socket()).unwrap().permissions().mode();
+    let mode = std::fs::metadata(listening.socket())
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
     listening.end().await;
     assert!(!listening.socket().exists());
@@ -133,7 +152,9 @@ async fn a_second_listener_is_refused_and_a_dead_socket_is_replaced() {
     let (path, shutdown) = (listening.socket(), CancellationToken::new());
     let again = Router::new().route("/", get(async || "again"));
     let stop = shutdown.clone();
-    listening.served.spawn(async move { serve_unix(again, &path, stop).await });
+    listening
+        .served
+        .spawn(async move { serve_unix(again, &path, stop).await });
     listening.shutdown = shutdown;
     assert_eq!(ask(connect(&listening.socket()).await, "/").await, "again");
     listening.end().await;

@@ -4,8 +4,8 @@ use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use http::StatusCode;
 use protocol::api::{
-    ApiProblem, FeatureInfo, FeatureRequest, HistoryEntry, InstallRequest, LimitQuery, PrereqResult, ResetRequest,
-    SiteUpdateStatus, UpdateDetail, UpdateSummary, UpdatesQuery, UpdateStatusQuery, WhyReport,
+    ApiProblem, FeatureInfo, FeatureRequest, HistoryEntry, InstallRequest, LimitQuery, PrereqResult,
+    ResetRequest, SiteUpdateStatus, UpdateDetail, UpdateStatusQuery, UpdateSummary, UpdatesQuery, WhyReport,
 };
 
 use super::Service;

@@ -310,6 +310,10 @@ fn evaluate_one(
         }
     };
     tx.record_conditions(row.guid, &conditions)?;
+    // What is installed last stays "Installed"; only older installations become history.
+    if row.state == S::InstallSuccess && row.full_version >= site_version {
+        return Ok(verdict);
+    }
     let keeps_reason = matches!(
         row.state.next(PackageEvent::Listed).and_then(|state| state.next(PackageEvent::Evaluated(verdict))),
         Ok(next) if next == row.state && !matches!(next, S::ApplicabilitySuccess | S::ApplicabilityHide | S::ApplicabilityNa | S::ApplicabilityFailed)

@@ -19,7 +19,8 @@ use executive::logs::CmTraceLayer;
 use executive::{Clock, ComponentSnapshot, ExecutiveHandle, Waiting};
 use jiff::tz::TimeZone;
 use protocol::api::{
-    ComponentAction, ComponentInfo, ContentCollected, ContentStats, ContentVerified, SiteShow, SyncStatus, TrustedRoleInfo, WaitingInfo,
+    ComponentAction, ComponentInfo, ContentCollected, ContentStats, ContentVerified, SiteShow, SyncStatus,
+    TrustedRoleInfo, WaitingInfo,
 };
 use store::StoreError;
 
@@ -274,7 +275,9 @@ impl SiteService {
 
     /// `content verify`: reads everything; what is damaged is set aside and counts as missing.
     pub async fn content_verify(&self, actor: &Actor) -> Result<ContentVerified, ServiceError> {
-        self.context.raise(StatusMessageId::AdminVerify, &[actor.as_str()], self.clock.now()).await?;
+        self.context
+            .raise(StatusMessageId::AdminVerify, &[actor.as_str()], self.clock.now())
+            .await?;
         let library = self.context.library.clone();
         let work = move || {
             let report = library.verify(&mut |_| {})?;
@@ -282,15 +285,25 @@ impl SiteService {
         };
         let (report, incomplete) = tokio::task::spawn_blocking(work).await??;
         let damaged: Vec<String> = report.damaged.iter().map(|object| object.to_string()).collect();
-        Ok(ContentVerified { objects: report.checked, bytes: report.bytes, damaged, incomplete })
+        Ok(ContentVerified {
+            objects: report.checked,
+            bytes: report.bytes,
+            damaged,
+            incomplete,
+        })
     }
 
     /// `content gc`: removes what no package needs.
     pub async fn content_gc(&self, actor: &Actor) -> Result<ContentCollected, ServiceError> {
-        self.context.raise(StatusMessageId::AdminCollect, &[actor.as_str()], self.clock.now()).await?;
+        self.context
+            .raise(StatusMessageId::AdminCollect, &[actor.as_str()], self.clock.now())
+            .await?;
         let library = self.context.library.clone();
         let report = tokio::task::spawn_blocking(move || library.gc()).await??;
-        Ok(ContentCollected { objects: report.removed, bytes: report.bytes })
+        Ok(ContentCollected {
+            objects: report.removed,
+            bytes: report.bytes,
+        })
     }
 
     /// The holder of an API token, if the token is one of `secrets/api-tokens`.

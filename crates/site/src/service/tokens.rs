@@ -42,12 +42,19 @@ pub fn add(file: &Path, name: &str, random: [u8; 32]) -> Result<String, TokenErr
     }
     let mut text = std::fs::read_to_string(file).unwrap_or_default();
     if text.lines().any(|line| line.split(' ').next() == Some(name)) {
-        return Err(TokenError::Exists { name: name.to_owned() });
+        return Err(TokenError::Exists {
+            name: name.to_owned(),
+        });
     }
     let token = hex::encode(random);
-    text.push_str(&format!("{name} {}\n", hex::encode(Sha256::digest(token.as_bytes()))));
-    write_durably(file, text.as_bytes(), 0o600)
-        .map_err(|source| TokenError::File { path: file.to_owned(), source })?;
+    text.push_str(&format!(
+        "{name} {}\n",
+        hex::encode(Sha256::digest(token.as_bytes()))
+    ));
+    write_durably(file, text.as_bytes(), 0o600).map_err(|source| TokenError::File {
+        path: file.to_owned(),
+        source,
+    })?;
     Ok(token)
 }
 
@@ -80,7 +87,10 @@ mod tests {
         assert!(!stored.contains(&token));
         assert_eq!(holder(&file, stored.split(' ').nth(1).unwrap().trim()), None);
         assert_eq!(holder(&file, ""), None);
-        assert!(matches!(add(&file, "monitoring", [8; 32]), Err(TokenError::Exists { .. })));
+        assert!(matches!(
+            add(&file, "monitoring", [8; 32]),
+            Err(TokenError::Exists { .. })
+        ));
         assert!(matches!(add(&file, "a b", [8; 32]), Err(TokenError::Name)));
     }
 }

@@ -65,7 +65,9 @@ enum Verb {
         reason: String,
     },
     /// Offer a package to a share of hierarchies; without arguments, list packages with their shares.
-    #[command(after_help = "Example:\n  tidegate cloud rollout --dir service 8576527E-DDE7-4E3C-A0E1-6FB0F0A3B1C4 25")]
+    #[command(
+        after_help = "Example:\n  tidegate cloud rollout --dir service 8576527E-DDE7-4E3C-A0E1-6FB0F0A3B1C4 25"
+    )]
     Rollout {
         /// Package.
         #[arg(value_name = "GUID", value_parser = package_guid, requires = "percent")]
@@ -166,23 +168,51 @@ fn carry_out(verb: Verb, cx: &Context) -> Result<(), Failure> {
     let (directory, output, now) = (cx.directory.as_path(), &cx.output, cx.output.now());
     match verb {
         Verb::Init(arguments) => init(arguments, cx, now),
-        Verb::Publish { package, payload, level } => {
-            publish(PublishRequest { dir: directory.to_owned(), package_toml: package, payload, level }, output, now)
-        }
+        Verb::Publish {
+            package,
+            payload,
+            level,
+        } => publish(
+            PublishRequest {
+                dir: directory.to_owned(),
+                package_toml: package,
+                payload,
+                level,
+            },
+            output,
+            now,
+        ),
         Verb::Withdraw { guid, reason } => {
             let changed = cloud::withdraw(directory, guid, &reason, now)?;
-            done(output, guid, changed, "withdrawn; sites stop offering it at their next check for updates")
+            done(
+                output,
+                guid,
+                changed,
+                "withdrawn; sites stop offering it at their next check for updates",
+            )
         }
-        Verb::Rollout { guid: Some(guid), percent: Some(percent) } => {
+        Verb::Rollout {
+            guid: Some(guid),
+            percent: Some(percent),
+        } => {
             let changed = cloud::rollout(directory, guid, percent, now)?;
-            done(output, guid, changed, &format!("offered to {percent} % of hierarchies"))
+            done(
+                output,
+                guid,
+                changed,
+                &format!("offered to {percent} % of hierarchies"),
+            )
         }
         Verb::Rollout { .. } => packages(output, &cloud::packages(directory)?),
-        Verb::Keys { verb: None | Some(KeysVerb::List) } => keys(output, &cloud::keys(directory, now)?),
-        Verb::Keys { verb: Some(KeysVerb::Rotate { role, root_keys }) } => {
-            rotate(directory, output, role, root_keys.as_deref(), now)
-        }
-        Verb::Keys { verb: Some(KeysVerb::Renew) } => renew(directory, output, now),
+        Verb::Keys {
+            verb: None | Some(KeysVerb::List),
+        } => keys(output, &cloud::keys(directory, now)?),
+        Verb::Keys {
+            verb: Some(KeysVerb::Rotate { role, root_keys }),
+        } => rotate(directory, output, role, root_keys.as_deref(), now),
+        Verb::Keys {
+            verb: Some(KeysVerb::Renew),
+        } => renew(directory, output, now),
         Verb::Serve(_) => Ok(()),
     }
 }
@@ -222,7 +252,10 @@ fn init(arguments: Init, cx: &Context, now: Timestamp) -> Result<(), Failure> {
     table.value("Root keys", report.root_keys.display().to_string());
     table.print(output)?;
     if let Some(advice) = &report.advice {
-        output.note(format_args!("{} {advice}", output.styled_note(Style::Warning, "warning:")));
+        output.note(format_args!(
+            "{} {advice}",
+            output.styled_note(Style::Warning, "warning:")
+        ));
     }
     let dir = cx.dir_option();
     output.note(format_args!(
@@ -254,7 +287,14 @@ fn publish(request: PublishRequest, output: &Output, now: Timestamp) -> Result<(
             progress.show(format_args!("reading the payload, {}", words::bytes(bytes)), None);
         }
         Step::Compressing { done, total } => {
-            progress.show("compressing", Some(Bytes { done, total, rate: None }));
+            progress.show(
+                "compressing",
+                Some(Bytes {
+                    done,
+                    total,
+                    rate: None,
+                }),
+            );
         }
     });
     progress.end();
@@ -275,7 +315,11 @@ fn publish(request: PublishRequest, output: &Output, now: Timestamp) -> Result<(
         return output.json(&published);
     }
     if published.already_published {
-        return output.line(format_args!("{} {} was published already", published.guid, words::harmless(&published.name)));
+        return output.line(format_args!(
+            "{} {} was published already",
+            published.guid,
+            words::harmless(&published.name)
+        ));
     }
     let mut table = Table::of_values();
     table.value("Published", Cell::styled(Style::Bold, &published.name));
@@ -283,7 +327,11 @@ fn publish(request: PublishRequest, output: &Output, now: Timestamp) -> Result<(
     table.value("Version", published.full_version.as_str());
     table.value(
         "Payload",
-        format!("{} in {}", words::bytes(published.bytes), words::counted(published.files, "file", "files")),
+        format!(
+            "{} in {}",
+            words::bytes(published.bytes),
+            words::counted(published.files, "file", "files")
+        ),
     );
     table.value("Cold download", words::bytes(published.download_bytes));
     table.value("Added to the feed", words::bytes(published.new_bytes));
@@ -299,7 +347,10 @@ struct Changed {
 
 fn done(output: &Output, guid: PackageGuid, changed: bool, what: &str) -> Result<(), Failure> {
     if output.json {
-        return output.json(&Changed { guid: guid.to_string(), changed });
+        return output.json(&Changed {
+            guid: guid.to_string(),
+            changed,
+        });
     }
     let already = if changed { "" } else { " (it was already)" };
     output.line(format_args!("{guid} {what}{already}"))
@@ -339,7 +390,11 @@ fn packages(output: &Output, records: &[PackageRecord]) -> Result<(), Failure> {
     }
     let mut table = Table::new(&["GUID", "NAME", "VERSION", "SHARE", "RINGS", "WITHDRAWN"]);
     for package in &listed {
-        let rings = if package.rings.is_empty() { "all".to_owned() } else { package.rings.join(", ") };
+        let rings = if package.rings.is_empty() {
+            "all".to_owned()
+        } else {
+            package.rings.join(", ")
+        };
         table.row([
             package.guid.as_str().into(),
             package.name.as_str().into(),
@@ -387,7 +442,11 @@ fn keys(output: &Output, roles: &[RoleKeyStatus]) -> Result<(), Failure> {
             keys: role
                 .keys
                 .iter()
-                .map(|key| Key { key_id: key.key_id.clone(), authorised: key.authorised, present: key.present })
+                .map(|key| Key {
+                    key_id: key.key_id.clone(),
+                    authorised: key.authorised,
+                    present: key.present,
+                })
                 .collect(),
         })
         .collect();
@@ -412,8 +471,16 @@ fn keys(output: &Output, roles: &[RoleKeyStatus]) -> Result<(), Failure> {
                 first(role.role.clone()),
                 first(role.version.to_string()),
                 first(words::relative(role.expires, output.now())),
-                if index == 0 { Cell::styled(style, role.state) } else { Cell::from("") },
-                first(format!("{} of {}", role.threshold, role.keys.iter().filter(|key| key.authorised).count())),
+                if index == 0 {
+                    Cell::styled(style, role.state)
+                } else {
+                    Cell::from("")
+                },
+                first(format!(
+                    "{} of {}",
+                    role.threshold,
+                    role.keys.iter().filter(|key| key.authorised).count()
+                )),
                 key.key_id.get(..16).unwrap_or(&key.key_id).into(),
                 here,
             ]);
@@ -447,7 +514,10 @@ fn rotate(
     if output.json {
         return output.json(&Rotated { role: name, new_keys });
     }
-    output.line(format_args!("{name} is signed by {} from now on", new_keys.join(", ")))
+    output.line(format_args!(
+        "{name} is signed by {} from now on",
+        new_keys.join(", ")
+    ))
 }
 
 /// `cloud keys renew --json`
@@ -474,12 +544,19 @@ fn renew(directory: &Path, output: &Output, now: Timestamp) -> Result<(), Failur
         roles: renewed.committed.roles,
         snapshot: renewed.committed.snapshot,
         timestamp: renewed.committed.timestamp,
-        due: renewed.due.into_iter().map(|(role, expires)| Due { role, expires }).collect(),
+        due: renewed
+            .due
+            .into_iter()
+            .map(|(role, expires)| Due { role, expires })
+            .collect(),
     };
     if output.json {
         return output.json(&renewed);
     }
-    output.line(format_args!("timestamp {} and snapshot {} are published", renewed.timestamp, renewed.snapshot))?;
+    output.line(format_args!(
+        "timestamp {} and snapshot {} are published",
+        renewed.timestamp, renewed.snapshot
+    ))?;
     if !renewed.roles.is_empty() {
         output.line(format_args!("also renewed: {}", renewed.roles.join(", ")))?;
     }
@@ -504,7 +581,11 @@ async fn serve(arguments: Serve, cx: &Context) -> Result<(), Failure> {
         (false, ..) => Some(own_certificate(&service)),
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let options = ServeOptions { repository: service.repository(), listen: arguments.listen, tls };
+    let options = ServeOptions {
+        repository: service.repository(),
+        listen: arguments.listen,
+        tls,
+    };
     let output = &cx.output;
     until_stopped(output, async |shutdown: CancellationToken| {
         let (bound, address) = tokio::sync::oneshot::channel();
@@ -535,5 +616,8 @@ async fn serve(arguments: Serve, cx: &Context) -> Result<(), Failure> {
 
 /// The certificate that `cloud init` made.
 pub fn own_certificate(service: &ServiceDir) -> TlsFiles {
-    TlsFiles { certificate: service.tls().join("server.pem"), key: service.tls().join("server.key") }
+    TlsFiles {
+        certificate: service.tls().join("server.pem"),
+        key: service.tls().join("server.key"),
+    }
 }

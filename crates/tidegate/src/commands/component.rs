@@ -34,8 +34,10 @@ enum Verb {
     /// Start a component that was stopped.
     Start(Name),
     /// Stop and start a component; it looks at everything again at once.
-    #[command(after_help = "Example, to check for updates and try failed downloads again:\n  \
-        tidegate component restart SMS_DMP_DOWNLOADER")]
+    #[command(
+        after_help = "Example, to check for updates and try failed downloads again:\n  \
+        tidegate component restart SMS_DMP_DOWNLOADER"
+    )]
     Restart(Name),
     /// Set how much a component logs.
     #[command(after_help = "Example:\n  tidegate component log-level SMS_HIERARCHY_MANAGER verbose")]
@@ -60,7 +62,8 @@ fn component_name(text: &str) -> Result<ComponentName, String> {
 }
 
 fn log_level(text: &str) -> Result<String, String> {
-    text.parse::<domain::component::LogLevel>().map(|level| level.as_str().to_owned())
+    text.parse::<domain::component::LogLevel>()
+        .map(|level| level.as_str().to_owned())
 }
 
 /// Runs the command.
@@ -72,8 +75,16 @@ pub async fn run(arguments: ComponentArgs, cx: &Context) -> Result<(), Failure> 
         Verb::Stop(Name { name }) => act(&client, &cx.output, name, ComponentAction::Stop).await,
         Verb::Start(Name { name }) => act(&client, &cx.output, name, ComponentAction::Start).await,
         Verb::Restart(Name { name }) => act(&client, &cx.output, name, ComponentAction::Restart).await,
-        Verb::LogLevel { name: Name { name }, level } => {
-            client.put(&format!("/components/{}/log-level", path(name)), &LogLevelRequest { level }).await?;
+        Verb::LogLevel {
+            name: Name { name },
+            level,
+        } => {
+            client
+                .put(
+                    &format!("/components/{}/log-level", path(name)),
+                    &LogLevelRequest { level },
+                )
+                .await?;
             query(&client, &cx.output, name).await
         }
     }
@@ -88,13 +99,20 @@ async fn list(client: &Client, output: &Output) -> Result<(), Failure> {
     if output.json {
         return output.json(&components);
     }
-    let mut table = Table::new(&["COMPONENT", "STATE", "LAST ACTIVITY", "NEXT", "DOING, OR LAST RESULT"]);
+    let mut table = Table::new(&[
+        "COMPONENT",
+        "STATE",
+        "LAST ACTIVITY",
+        "NEXT",
+        "DOING, OR LAST RESULT",
+    ]);
     for component in &components {
         let last = component.last_finished.or(component.last_started);
         table.row([
             component.name.as_str().into(),
             state(component),
-            last.map_or_else(|| "-".to_owned(), |at| crate::words::relative(at, output.now())).into(),
+            last.map_or_else(|| "-".to_owned(), |at| crate::words::relative(at, output.now()))
+                .into(),
             next(component, output).into(),
             doing(component).into(),
         ]);
@@ -109,7 +127,11 @@ fn state(component: &ComponentInfo) -> Cell {
         (1, _) | (0, _) => Style::Warning,
         (_, _) => Style::Bad,
     };
-    let text = if component.active { format!("{}, working", component.state) } else { component.state.clone() };
+    let text = if component.active {
+        format!("{}, working", component.state)
+    } else {
+        component.state.clone()
+    };
     Cell::styled(style, text)
 }
 
@@ -143,14 +165,22 @@ async fn query(client: &Client, output: &Output, name: ComponentName) -> Result<
         table.value("Doing", component.activity.as_str());
     }
     if let Some(waiting) = &component.waiting {
-        table.value("Waiting for", format!("{}, since {}", waiting.what, output.when(waiting.since)));
+        table.value(
+            "Waiting for",
+            format!("{}, since {}", waiting.what, output.when(waiting.since)),
+        );
         table.value("Next try", output.when_if(waiting.next_try));
         table.value("What to do", waiting.action.as_str());
     }
     table.value("Last started", output.when_if(component.last_started));
     table.value("Last finished", output.when_if(component.last_finished));
     table.value("Last result", component.last_result.as_str());
-    table.value("Next activation", component.next_activation.map_or("when woken".to_owned(), |at| output.when(at)));
+    table.value(
+        "Next activation",
+        component
+            .next_activation
+            .map_or("when woken".to_owned(), |at| output.when(at)),
+    );
     table.value(
         "Activations",
         format!(
@@ -158,12 +188,25 @@ async fn query(client: &Client, output: &Output, name: ComponentName) -> Result<
             component.activations, component.failures, component.failures_in_row, component.panics
         ),
     );
-    table.value("Log", format!("{} at level {}", component.log_file, component.log_level));
+    table.value(
+        "Log",
+        format!("{} at level {}", component.log_file, component.log_level),
+    );
     table.print(output)
 }
 
-async fn act(client: &Client, output: &Output, name: ComponentName, action: ComponentAction) -> Result<(), Failure> {
-    client.post(&format!("/components/{}/action", path(name)), &ActionRequest { action }).await?;
+async fn act(
+    client: &Client,
+    output: &Output,
+    name: ComponentName,
+    action: ComponentAction,
+) -> Result<(), Failure> {
+    client
+        .post(
+            &format!("/components/{}/action", path(name)),
+            &ActionRequest { action },
+        )
+        .await?;
     // The state shown is that of a query after the action, as the service manager does it.
     query(client, output, name).await
 }

@@ -55,7 +55,10 @@ fn check(cx: &Context) -> Result<(), Failure> {
     let settings = Settings::load(&path)?;
     // Loading has validated the file and bounded its size.
     let written: toml::Table = toml::from_str(&std::fs::read_to_string(&path)?)?;
-    let checked = Checked { file: path.display().to_string(), settings: in_force(&settings, &written) };
+    let checked = Checked {
+        file: path.display().to_string(),
+        settings: in_force(&settings, &written),
+    };
     if cx.output.json {
         return cx.output.json(&checked);
     }
@@ -66,8 +69,16 @@ fn check(cx: &Context) -> Result<(), Failure> {
             serde_json::Value::Null => "-".to_owned(),
             other => other.to_string(),
         };
-        let style = if setting.source == "default" { Style::Faint } else { Style::Plain };
-        table.row([setting.key.into(), value.into(), Cell::styled(style, setting.source)]);
+        let style = if setting.source == "default" {
+            Style::Faint
+        } else {
+            Style::Plain
+        };
+        table.row([
+            setting.key.into(),
+            value.into(),
+            Cell::styled(style, setting.source),
+        ]);
     }
     table.print(&cx.output)?;
     cx.output.note(format_args!("{} is valid", checked.file));
@@ -80,18 +91,35 @@ fn in_force(settings: &Settings, written: &toml::Table) -> Vec<Setting> {
             .split_once('.')
             .and_then(|(table, key)| written.get(table)?.as_table()?.get(key))
             .is_some();
-        Setting { key, value, source: if in_file { "file" } else { "default" } }
+        Setting {
+            key,
+            value,
+            source: if in_file { "file" } else { "default" },
+        }
     };
     vec![
         setting("feed.url", settings.feed_url.clone().into()),
-        setting("feed.ca", settings.feed_ca.as_ref().map(|ca| ca.display().to_string()).into()),
-        setting("feed.check_interval", words::span(settings.check_interval.as_secs()).into()),
+        setting(
+            "feed.ca",
+            settings
+                .feed_ca
+                .as_ref()
+                .map(|ca| ca.display().to_string())
+                .into(),
+        ),
+        setting(
+            "feed.check_interval",
+            words::span(settings.check_interval.as_secs()).into(),
+        ),
         setting("feed.rings", settings.rings.clone().into()),
         setting("log.max_bytes", settings.log_bytes_max.into()),
         setting("log.history", settings.log_history.into()),
         setting("site.message_days", settings.message_days.into()),
         setting("site.free_bytes_min", settings.free_bytes_min.into()),
-        setting("api.listen", settings.api_listen.map(|address| address.to_string()).into()),
+        setting(
+            "api.listen",
+            settings.api_listen.map(|address| address.to_string()).into(),
+        ),
     ]
 }
 
@@ -105,8 +133,14 @@ mod tests {
         let settings = Settings::parse(text, std::path::Path::new("tidegate.toml")).unwrap();
         let found = in_force(&settings, &toml::from_str(text).unwrap());
         let of = |key| found.iter().find(|setting| setting.key == key).unwrap();
-        assert_eq!((of("feed.url").source, of("feed.rings").source), ("file", "default"));
-        assert_eq!((of("log.history").source, &of("log.history").value), ("file", &false.into()));
+        assert_eq!(
+            (of("feed.url").source, of("feed.rings").source),
+            ("file", "default")
+        );
+        assert_eq!(
+            (of("log.history").source, &of("log.history").value),
+            ("file", &false.into())
+        );
         assert_eq!(of("feed.check_interval").value, "1 d");
         // A key that the configuration knows and this list forgot would be missed here.
         assert_eq!(found.len(), 9);

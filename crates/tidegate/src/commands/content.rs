@@ -99,7 +99,14 @@ fn verify(library: &Library, output: &Output) -> Result<ContentVerified, Failure
     let total = library.stats()?.stored_bytes;
     let mut progress = Progress::new(output);
     let result = library.verify(&mut |bytes| {
-        progress.show("reading objects", Some(Bytes { done: bytes, total, rate: None }));
+        progress.show(
+            "reading objects",
+            Some(Bytes {
+                done: bytes,
+                total,
+                rate: None,
+            }),
+        );
     });
     progress.end();
     let report = result?;
@@ -113,7 +120,10 @@ fn verify(library: &Library, output: &Output) -> Result<ContentVerified, Failure
 
 fn collect(library: &Library) -> Result<ContentCollected, Failure> {
     let report = library.gc()?;
-    Ok(ContentCollected { objects: report.removed, bytes: report.bytes })
+    Ok(ContentCollected {
+        objects: report.removed,
+        bytes: report.bytes,
+    })
 }
 
 fn show_stats(output: &Output, stats: &ContentStats) -> Result<(), Failure> {
@@ -157,7 +167,10 @@ fn show_verified(cx: &Context, verified: &ContentVerified) -> Result<(), Failure
         output.note(format_args!(
             "package {package} lacks {}; fetch them: {}",
             words::counted(*lacking, "object", "objects"),
-            output.command(format_args!("tidegate updates download {package}{}", cx.dir_option()))
+            output.command(format_args!(
+                "tidegate updates download {package}{}",
+                cx.dir_option()
+            ))
         ));
     }
     Err(Failure::Told)

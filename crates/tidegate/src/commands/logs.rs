@@ -107,11 +107,20 @@ pub async fn run(arguments: LogsArgs, cx: &Context) -> Result<(), Failure> {
         let mut lines = lines_of(&old);
         lines.extend(log.read_on()?);
         dated(&mut lines);
-        found.extend(lines.into_iter().filter(|line| shown(line)).map(|line| (log.name.clone(), line)));
+        found.extend(
+            lines
+                .into_iter()
+                .filter(|line| shown(line))
+                .map(|line| (log.name.clone(), line)),
+        );
     }
     // The sort is stable: entries of one log and one time stay in their order.
     found.sort_by_key(|(_, line)| line.at);
-    let skip = if arguments.lines == 0 { 0 } else { found.len().saturating_sub(arguments.lines) };
+    let skip = if arguments.lines == 0 {
+        0
+    } else {
+        found.len().saturating_sub(arguments.lines)
+    };
     for (log, line) in &found[skip..] {
         print(&cx.output, log, line)?;
     }
@@ -124,7 +133,12 @@ pub async fn run(arguments: LogsArgs, cx: &Context) -> Result<(), Failure> {
         for log in &mut logs {
             let mut lines = log.read_on()?;
             dated(&mut lines);
-            news.extend(lines.into_iter().filter(|line| shown(line)).map(|line| (log.name.clone(), line)));
+            news.extend(
+                lines
+                    .into_iter()
+                    .filter(|line| shown(line))
+                    .map(|line| (log.name.clone(), line)),
+            );
         }
         news.sort_by_key(|(_, line)| line.at);
         for (log, line) in &news {
@@ -146,7 +160,9 @@ fn choose(names: &[String], directory: &Path) -> Result<Vec<Log>, Failure> {
             Ok(component) => component.log_file().to_owned(),
             Err(_) => there
                 .keys()
-                .find(|file| file.eq_ignore_ascii_case(name) || file.eq_ignore_ascii_case(&format!("{name}.log")))
+                .find(|file| {
+                    file.eq_ignore_ascii_case(name) || file.eq_ignore_ascii_case(&format!("{name}.log"))
+                })
                 .cloned()
                 .ok_or_else(|| {
                     let files: Vec<&str> = there.keys().map(String::as_str).collect();
@@ -161,7 +177,10 @@ fn choose(names: &[String], directory: &Path) -> Result<Vec<Log>, Failure> {
 
 fn logs_in(directory: &Path) -> Result<BTreeMap<String, Log>, Failure> {
     let unreadable = |failure: std::io::Error| {
-        let problem = Failure::new(format!("cannot read the logs in {}: {failure}", directory.display()));
+        let problem = Failure::new(format!(
+            "cannot read the logs in {}: {failure}",
+            directory.display()
+        ));
         match failure.kind() {
             std::io::ErrorKind::NotFound => problem.hint("name the directory of a site with --dir"),
             _ => problem,
@@ -181,7 +200,13 @@ fn logs_in(directory: &Path) -> Result<BTreeMap<String, Log>, Failure> {
 impl Log {
     fn new(name: String, directory: &Path) -> Self {
         let path = directory.join(&name);
-        Log { name, path, identity: None, position: 0, unfinished: Vec::new() }
+        Log {
+            name,
+            path,
+            identity: None,
+            position: 0,
+            unfinished: Vec::new(),
+        }
     }
 
     /// Entries written since the last look. When the log rolled over in between, the rest of the old
@@ -207,9 +232,15 @@ impl Log {
         }
         let from = self.position.max(facts.len().saturating_sub(FILE_BYTES_MAX));
         file.seek(SeekFrom::Start(from)).map_err(failed)?;
-        let read = file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
+        let read = file
+            .take(FILE_BYTES_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
         self.position = from + read as u64;
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let whole = bytes
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
         self.unfinished = bytes.split_off(whole);
         if self.unfinished.len() as u64 > FILE_BYTES_MAX {
             self.unfinished.clear();
@@ -220,7 +251,9 @@ impl Log {
 
 fn rest_of_rolled_over(path: &Path, before: Option<(u64, u64)>, position: u64) -> Result<Vec<u8>, Failure> {
     let old = path.with_extension("lo_");
-    let Ok(mut file) = File::open(&old) else { return Ok(Vec::new()) };
+    let Ok(mut file) = File::open(&old) else {
+        return Ok(Vec::new());
+    };
     let failed = |failure: std::io::Error| unreadable(&old, &failure);
     let facts = file.metadata().map_err(failed)?;
     if Some((facts.dev(), facts.ino())) != before {
@@ -240,9 +273,12 @@ fn read_whole(path: &Path) -> Result<Vec<u8>, Failure> {
     };
     let failed = |failure: std::io::Error| unreadable(path, &failure);
     let length = file.metadata().map_err(failed)?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(FILE_BYTES_MAX))).map_err(failed)?;
+    file.seek(SeekFrom::Start(length.saturating_sub(FILE_BYTES_MAX)))
+        .map_err(failed)?;
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(FILE_BYTES_MAX)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
     Ok(bytes)
 }
 
@@ -251,7 +287,11 @@ fn unreadable(path: &Path, failure: &std::io::Error) -> Failure {
 }
 
 fn lines_of(bytes: &[u8]) -> Vec<LogLine> {
-    entries(&String::from_utf8_lossy(bytes)).into_iter().filter(|entry| !entry.trim().is_empty()).map(parse).collect()
+    entries(&String::from_utf8_lossy(bytes))
+        .into_iter()
+        .filter(|entry| !entry.trim().is_empty())
+        .map(parse)
+        .collect()
 }
 
 /// A line without a time belongs to the entry before it.
@@ -288,9 +328,15 @@ fn print(output: &Output, log: &str, line: &LogLine) -> Result<(), Failure> {
         Gravity::Error => Style::Bad,
     };
     let time = line.at.map_or_else(String::new, |at| {
-        at.to_zoned(output.zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
+        at.to_zoned(output.zone.clone())
+            .strftime("%Y-%m-%d %H:%M:%S%.3f")
+            .to_string()
     });
-    let component = if line.component.is_empty() { log } else { &line.component };
+    let component = if line.component.is_empty() {
+        log
+    } else {
+        &line.component
+    };
     output.line(format_args!(
         "{} {} {}",
         output.styled(Style::Faint, time),
@@ -340,11 +386,17 @@ mod tests {
         let check = |names: &[&str], expected: &[&str]| {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
             let logs = choose(&names, folder.path()).unwrap();
-            assert_eq!(logs.iter().map(|log| log.name.as_str()).collect::<Vec<_>>(), expected);
+            assert_eq!(
+                logs.iter().map(|log| log.name.as_str()).collect::<Vec<_>>(),
+                expected
+            );
         };
         check(&[], &["CMUpdate.log", "hman.log"]);
         check(&["sms_hierarchy_manager"], &["hman.log"]);
-        check(&["HMAN", "cmupdate.log", "hman.log"], &["CMUpdate.log", "hman.log"]);
+        check(
+            &["HMAN", "cmupdate.log", "hman.log"],
+            &["CMUpdate.log", "hman.log"],
+        );
         assert!(choose(&["nothing".to_owned()], folder.path()).is_err());
     }
 

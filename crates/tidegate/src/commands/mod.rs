@@ -70,8 +70,11 @@ pub fn since(text: &str) -> Result<Since, String> {
     if let Ok(at) = text.parse() {
         return Ok(Since::At(at));
     }
-    let wrong = || format!("{text:?} is no time; write 2026-11-21T14:00:00Z, or an age such as 90s, 15m, 24h, 7d");
-    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let wrong =
+        || format!("{text:?} is no time; write 2026-11-21T14:00:00Z, or an age such as 90s, 15m, 24h, 7d");
+    let (number, unit) = text
+        .split_at_checked(text.len().saturating_sub(1))
+        .ok_or_else(wrong)?;
     let seconds = match unit {
         "s" => 1,
         "m" => 60,
@@ -79,7 +82,11 @@ pub fn since(text: &str) -> Result<Since, String> {
         "d" => 86_400,
         _ => return Err(wrong()),
     };
-    let number: u64 = number.parse().ok().filter(|number| *number <= 1_000_000).ok_or_else(wrong)?;
+    let number: u64 = number
+        .parse()
+        .ok()
+        .filter(|number| *number <= 1_000_000)
+        .ok_or_else(wrong)?;
     Ok(Since::Ago(Duration::from_secs(number * seconds)))
 }
 

@@ -28,19 +28,27 @@ pub async fn run(_arguments: &RunArgs, cx: &Context) -> Result<(), Failure> {
     cx.output.note(format_args!(
         "running the site in {}; press Ctrl-C to stop\nsee how it stands: {}\nread its logs:     {}",
         cx.directory.display(),
-        cx.output.command(format_args!("tidegate site show{}", cx.dir_option())),
-        cx.output.command(format_args!("tidegate logs --follow{}", cx.dir_option())),
+        cx.output
+            .command(format_args!("tidegate site show{}", cx.dir_option())),
+        cx.output
+            .command(format_args!("tidegate logs --follow{}", cx.dir_option())),
     ));
-    until_stopped(&cx.output, async |shutdown| Ok(site::run(options, shutdown).await?)).await
+    until_stopped(&cx.output, async |shutdown| {
+        Ok(site::run(options, shutdown).await?)
+    })
+    .await
 }
 
 /// How to run the site of this directory. Installs its logs as the program's.
 pub fn options(cx: &Context) -> Result<RunOptions, Failure> {
     let directory = SiteDirectory::new(&cx.directory);
     let settings = Settings::load(&directory.configuration())?;
-    directory
-        .create_folders()
-        .map_err(|failure| Failure::new(format!("cannot create the folders of {}: {failure}", cx.directory.display())))?;
+    directory.create_folders().map_err(|failure| {
+        Failure::new(format!(
+            "cannot create the folders of {}: {failure}",
+            cx.directory.display()
+        ))
+    })?;
     let (clock, zone) = (Clock::System, jiff::tz::TimeZone::system());
     let logs = site::run::log_layer(&cx.directory, &settings, clock.clone(), zone.clone());
     let subscriber = tracing_subscriber::registry().with(logs.clone());
@@ -49,7 +57,13 @@ pub fn options(cx: &Context) -> Result<RunOptions, Failure> {
         .map_err(|failure| Failure::new(format!("cannot set up the logs: {failure}")))?;
     // The component's log tells of a panic; stderr is for the person who typed the command.
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
-    Ok(RunOptions { dir: cx.directory.clone(), clock, seed: seed()?, zone, logs })
+    Ok(RunOptions {
+        dir: cx.directory.clone(),
+        clock,
+        seed: seed()?,
+        zone,
+        logs,
+    })
 }
 
 /// What to say where a directory should hold a site and does not.
@@ -61,5 +75,6 @@ pub fn no_site(cx: &Context) -> Failure {
 
 /// Seeds the randomness of a site: jitter only, so that sites do not ask all at the same second.
 pub fn seed() -> Result<u64, Failure> {
-    getrandom::u64().map_err(|failure| Failure::new(format!("the machine gives no random numbers: {failure}")))
+    getrandom::u64()
+        .map_err(|failure| Failure::new(format!("the machine gives no random numbers: {failure}")))
 }

@@ -62,7 +62,8 @@ struct Init {
 }
 
 fn site_code(text: &str) -> Result<SiteCode, String> {
-    text.parse().map_err(|refusal: domain::hierarchy::SiteCodeError| refusal.to_string())
+    text.parse()
+        .map_err(|refusal: domain::hierarchy::SiteCodeError| refusal.to_string())
 }
 
 fn full_version(text: &str) -> Result<FullVersion, String> {
@@ -100,9 +101,15 @@ async fn init(arguments: Init, cx: &Context) -> Result<(), Failure> {
     let now = cx.output.now();
     tokio::task::spawn_blocking(move || site::init::init(options, now)).await??;
     if cx.output.json {
-        return cx.output.json(&Made { directory: cx.directory.clone(), site_code: code });
+        return cx.output.json(&Made {
+            directory: cx.directory.clone(),
+            site_code: code,
+        });
     }
-    cx.output.line(format_args!("site {code} is set up in {}", cx.directory.display()))?;
+    cx.output.line(format_args!(
+        "site {code} is set up in {}",
+        cx.directory.display()
+    ))?;
     let run = format!("tidegate run{}", cx.dir_option());
     cx.output.note(format_args!("next: {}", cx.output.command(run)));
     Ok(())
@@ -110,9 +117,13 @@ async fn init(arguments: Init, cx: &Context) -> Result<(), Failure> {
 
 /// Reads a small file that was named on the command line.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let unreadable = |failure: std::io::Error| Failure::new(format!("cannot read {}: {failure}", path.display()));
+    let unreadable =
+        |failure: std::io::Error| Failure::new(format!("cannot read {}: {failure}", path.display()));
     if std::fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {
-        return Err(Failure::new(format!("{} is larger than any such file is", path.display())));
+        return Err(Failure::new(format!(
+            "{} is larger than any such file is",
+            path.display()
+        )));
     }
     std::fs::read(path).map_err(unreadable)
 }
@@ -133,14 +144,31 @@ async fn show(cx: &Context) -> Result<(), Failure> {
         return output.json(&site);
     }
     let mut table = Table::of_values();
-    table.value("Site", format!("{} {} ({})", site.site_code, site.name, site.site_type));
+    table.value(
+        "Site",
+        format!("{} {} ({})", site.site_code, site.name, site.site_type),
+    );
     table.value("Version", Cell::styled(Style::Bold, &site.version));
     table.value("Directory", site.directory.as_str());
     table.value("Machine", site.machine.as_str());
-    table.value("Running since", format!("{}, release {}", output.when(site.running_since), site.tidegate_version));
+    table.value(
+        "Running since",
+        format!(
+            "{}, release {}",
+            output.when(site.running_since),
+            site.tidegate_version
+        ),
+    );
     table.value("Feed", site.feed_url.as_str());
     table.value("Mode", mode(&site));
-    table.value("Rings", if site.rings.is_empty() { "none".to_owned() } else { site.rings.join(", ") });
+    table.value(
+        "Rings",
+        if site.rings.is_empty() {
+            "none".to_owned()
+        } else {
+            site.rings.join(", ")
+        },
+    );
     table.value("Packages known", site.packages);
     table.value("Free space", words::bytes(site.free_bytes));
     sync_values(output, &mut table, &site.sync);
@@ -173,15 +201,28 @@ fn sync_values(output: &Output, table: &mut Table, sync: &SyncStatus) {
     table.value("Feed check", state);
     table.value("Last good check", output.when_if(sync.succeeded_at));
     if let Some(failure) = &sync.failure {
-        let reason = sync.failure_reason.as_ref().map_or(String::new(), |reason| format!("{reason}: "));
-        table.value("Failed", format!("{}, {reason}{failure}", output.when_if(sync.failed_at)));
+        let reason = sync
+            .failure_reason
+            .as_ref()
+            .map_or(String::new(), |reason| format!("{reason}: "));
+        table.value(
+            "Failed",
+            format!("{}, {reason}{failure}", output.when_if(sync.failed_at)),
+        );
     }
     table.value("Next check", output.when_if(sync.next_at));
     for role in &sync.trusted {
-        let style = if role.expires <= output.now() { Style::Bad } else { Style::Plain };
+        let style = if role.expires <= output.now() {
+            Style::Bad
+        } else {
+            Style::Plain
+        };
         table.value(
             &format!("Trusted {}", role.role),
-            Cell::styled(style, format!("version {}, expires {}", role.version, output.when(role.expires))),
+            Cell::styled(
+                style,
+                format!("version {}, expires {}", role.version, output.when(role.expires)),
+            ),
         );
     }
 }

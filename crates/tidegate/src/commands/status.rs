@@ -131,9 +131,19 @@ pub async fn run(arguments: StatusArgs, cx: &Context) -> Result<(), Failure> {
         Verb::Messages(filter) => messages(&client, &cx.output, filter).await,
         Verb::Components { since } => components(&client, &cx.output, since).await,
         Verb::Reset { name } => {
-            client.post(&format!("/status/components/{}/reset", segment(name.as_str())), &()).await?;
-            cx.output.note(format_args!("messages of {name} are counted from now on"));
-            if cx.output.json { components(&client, &cx.output, Tally::Midnight).await } else { Ok(()) }
+            client
+                .post(
+                    &format!("/status/components/{}/reset", segment(name.as_str())),
+                    &(),
+                )
+                .await?;
+            cx.output
+                .note(format_args!("messages of {name} are counted from now on"));
+            if cx.output.json {
+                components(&client, &cx.output, Tally::Midnight).await
+            } else {
+                Ok(())
+            }
         }
         Verb::Thresholds => thresholds(&client, &cx.output).await,
     }
@@ -185,19 +195,31 @@ async fn messages(client: &Client, output: &Output, filter: Filter) -> Result<()
     }
     table.right(2);
     table.print(output)?;
-    if let Some(last) = messages.last().filter(|_| messages.len() == filter.limit as usize) {
+    if let Some(last) = messages
+        .last()
+        .filter(|_| messages.len() == filter.limit as usize)
+    {
         output.note(format_args!("older messages: add --before {}", last.record_id));
     }
     Ok(())
 }
 
 async fn components(client: &Client, output: &Output, since: Tally) -> Result<(), Failure> {
-    let query = TallyQuery { tally: Some(since.token().to_owned()) };
+    let query = TallyQuery {
+        tally: Some(since.token().to_owned()),
+    };
     let components: Vec<ComponentStatusInfo> = client.get_with("/status/components", &query).await?;
     if output.json {
         return output.json(&components);
     }
-    let mut table = Table::new(&["COMPONENT", "STATUS", "ERRORS", "WARNINGS", "INFORMATIONAL", "SINCE"]);
+    let mut table = Table::new(&[
+        "COMPONENT",
+        "STATUS",
+        "ERRORS",
+        "WARNINGS",
+        "INFORMATIONAL",
+        "SINCE",
+    ]);
     for component in &components {
         table.row([
             component.component.as_str().into(),
@@ -215,7 +237,10 @@ async fn components(client: &Client, output: &Output, since: Tally) -> Result<()
     if let Some(worst) = components.iter().find(|component| component.status != "OK") {
         output.note(format_args!(
             "see why: {}",
-            output.command(format_args!("tidegate status messages --component {}", worst.component))
+            output.command(format_args!(
+                "tidegate status messages --component {}",
+                worst.component
+            ))
         ));
     }
     Ok(())

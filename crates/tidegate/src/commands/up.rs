@@ -63,7 +63,10 @@ struct Ready {
 
 /// Runs the command.
 pub async fn run(arguments: UpArgs, cx: &Context) -> Result<(), Failure> {
-    until_stopped(&cx.output, async |shutdown| everything(&arguments, cx, shutdown).await).await
+    until_stopped(&cx.output, async |shutdown| {
+        everything(&arguments, cx, shutdown).await
+    })
+    .await
 }
 
 async fn everything(arguments: &UpArgs, cx: &Context, shutdown: CancellationToken) -> Result<(), Failure> {
@@ -102,18 +105,28 @@ async fn tell(
     let service = ServiceDir::new(cx.directory.join(SERVICE_FOLDER));
     let remembered = remembered_address(&directory, &service, arguments.port)?;
 
-    heading(&cx.output, "1", "A vendor's connected service with a signed sample feed");
+    heading(
+        &cx.output,
+        "1",
+        "A vendor's connected service with a signed sample feed",
+    );
     sample_feed(cx, &service).await?;
     let address = start_service(cx, &service, remembered, running, shutdown).await?;
     let feed_url = format!("https://localhost:{}", address.port());
-    step(&cx.output, format_args!("serving {} at {feed_url}", service.repository().display()));
+    step(
+        &cx.output,
+        format_args!("serving {} at {feed_url}", service.repository().display()),
+    );
 
     heading(&cx.output, "2", "A site that trusts this feed");
     if directory.configuration().exists() {
         step(&cx.output, format_args!("site {} is there already", SITE.0));
     } else {
         set_up_site(cx, &service, &feed_url).await?;
-        step(&cx.output, format_args!("site {} is set up in {}", SITE.0, cx.directory.display()));
+        step(
+            &cx.output,
+            format_args!("site {} is set up in {}", SITE.0, cx.directory.display()),
+        );
     }
     let options = super::run::options(cx)?;
     let stop = shutdown.clone();
@@ -126,7 +139,11 @@ async fn tell(
     };
     step(&cx.output, "the site runs; its components work from now on");
 
-    heading(&cx.output, "3", "First check for updates: fetch, verify, evaluate");
+    heading(
+        &cx.output,
+        "3",
+        "First check for updates: fetch, verify, evaluate",
+    );
     let before: SyncStatus = client.get("/sync").await?;
     client.post("/sync", &()).await?;
     follow::check(&client, &cx.output, &before).await?;
@@ -137,7 +154,10 @@ async fn tell(
     let newest = offered.iter().find(|update| update.newest);
     match newest {
         Some(newest) => download_and_check(&client, &cx.output, newest).await?,
-        None => step(&cx.output, "no update is left to download: everything that applies is installed"),
+        None => step(
+            &cx.output,
+            "no update is left to download: everything that applies is installed",
+        ),
     }
     if cx.output.json {
         cx.output.json_line(&Ready {
@@ -164,15 +184,21 @@ fn remembered_address(
     }
     let shown = directory.root().display();
     let feed_url = Settings::load(&directory.configuration())?.feed_url;
-    let remembered = feed_url.strip_prefix("https://localhost:").and_then(|port| port.parse().ok());
+    let remembered = feed_url
+        .strip_prefix("https://localhost:")
+        .and_then(|port| port.parse().ok());
     match (remembered, service.settings().exists()) {
         (Some(known), true) => match port {
-            Some(port) if port != known => Err(Failure::new(format!("the site in {shown} expects its feed on port {known}"))
-                .hint("leave out --port, or begin anew in another --dir")),
+            Some(port) if port != known => Err(Failure::new(format!(
+                "the site in {shown} expects its feed on port {known}"
+            ))
+            .hint("leave out --port, or begin anew in another --dir")),
             _ => Ok(address(known)),
         },
-        _ => Err(Failure::new(format!("{shown} holds a site that `tidegate up` did not set up"))
-            .hint("try in a directory of its own: tidegate up --dir /tmp/try-tidegate")),
+        _ => Err(
+            Failure::new(format!("{shown} holds a site that `tidegate up` did not set up"))
+                .hint("try in a directory of its own: tidegate up --dir /tmp/try-tidegate"),
+        ),
     }
 }
 
@@ -182,21 +208,39 @@ async fn sample_feed(cx: &Context, service: &ServiceDir) -> Result<(), Failure> 
         let mut progress = Progress::new(&output);
         let records = cloud::sample::generate(&folder, now, SAMPLE_SEED, &mut |happened| match happened {
             SampleProgress::Keys => progress.show("making keys and certificates", None),
-            SampleProgress::Package { number, of, name, version } => {
-                progress.show(format_args!("making and publishing package {number} of {of}: {name} {version}"), None);
+            SampleProgress::Package {
+                number,
+                of,
+                name,
+                version,
+            } => {
+                progress.show(
+                    format_args!("making and publishing package {number} of {of}: {name} {version}"),
+                    None,
+                );
             }
             SampleProgress::Published { bytes, new_bytes } => progress.step(
                 Style::Good,
                 "done",
-                format_args!("published {}, {} new in the feed", words::bytes(bytes), words::bytes(new_bytes)),
+                format_args!(
+                    "published {}, {} new in the feed",
+                    words::bytes(bytes),
+                    words::bytes(new_bytes)
+                ),
             ),
         });
         progress.end();
         records
     })
     .await??;
-    step(&cx.output, format_args!("{} published, signed with keys in {}",
-        words::counted(records.len() as u64, "package", "packages"), service.keys().display()));
+    step(
+        &cx.output,
+        format_args!(
+            "{} published, signed with keys in {}",
+            words::counted(records.len() as u64, "package", "packages"),
+            service.keys().display()
+        ),
+    );
     Ok(())
 }
 
@@ -231,7 +275,10 @@ async fn start_service(
             };
             Err(why
                 .unwrap_or_else(|| Failure::new("the connected service did not start"))
-                .hint(format!("if another program uses port {}, stop it or use another --dir", listen.port())))
+                .hint(format!(
+                    "if another program uses port {}, stop it or use another --dir",
+                    listen.port()
+                )))
         }
     }
     .inspect(|_| cx.output.note(""))
@@ -240,14 +287,19 @@ async fn start_service(
 async fn set_up_site(cx: &Context, service: &ServiceDir, feed_url: &str) -> Result<(), Failure> {
     let options = InitOptions {
         dir: cx.directory.clone(),
-        code: SITE.0.parse().map_err(|refusal: domain::hierarchy::SiteCodeError| Failure::of(&refusal))?,
+        code: SITE
+            .0
+            .parse()
+            .map_err(|refusal: domain::hierarchy::SiteCodeError| Failure::of(&refusal))?,
         name: SITE.1.to_owned(),
         feed_url: feed_url.to_owned(),
         ca: Some(super::site::read(&service.tls().join("ca.pem"))?),
         root: super::site::read(&service.repository().join("metadata").join("1.root.json"))?,
         hierarchy_id: super::site::hierarchy_id()?,
         rings: Vec::new(),
-        version: cloud::sample::SITE_VERSION.parse().map_err(|refusal| Failure::new(format!("{refusal}")))?,
+        version: cloud::sample::SITE_VERSION
+            .parse()
+            .map_err(|refusal| Failure::new(format!("{refusal}")))?,
     };
     let now = cx.output.now();
     Ok(tokio::task::spawn_blocking(move || site::init::init(options, now)).await??)
@@ -272,8 +324,16 @@ async fn started(cx: &Context) -> Result<Client, Failure> {
 fn tell_offers(output: &Output, updates: &[UpdateSummary]) {
     for update in updates {
         let hidden = PackageState::from_code(update.state.code).is_some_and(PackageState::is_hidden);
-        let (style, outcome) = if hidden { (Style::Faint, "hidden") } else { (Style::Good, "offered") };
-        let reason = if update.reason.is_empty() { String::new() } else { format!(": {}", update.reason) };
+        let (style, outcome) = if hidden {
+            (Style::Faint, "hidden")
+        } else {
+            (Style::Good, "offered")
+        };
+        let reason = if update.reason.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", update.reason)
+        };
         output.note(format_args!(
             "{} {} {} ({}){}",
             output.styled_note(style, format_args!("{outcome:>9}")),
@@ -287,10 +347,18 @@ fn tell_offers(output: &Output, updates: &[UpdateSummary]) {
 
 async fn download_and_check(client: &Client, output: &Output, newest: &UpdateSummary) -> Result<(), Failure> {
     let status = follow::package(client, output, &newest.guid, Goal::Downloaded, newest).await?;
-    step(output, format_args!("{} is here: every byte verified against the pinned root", newest.name));
+    step(
+        output,
+        format_args!(
+            "{} is here: every byte verified against the pinned root",
+            newest.name
+        ),
+    );
     heading(output, "5", "Prerequisite check");
     let status = if status.update.state.code == PackageState::DownloadSuccess.code() {
-        client.post(&format!("/updates/{}/prereq", newest.guid), &()).await?;
+        client
+            .post(&format!("/updates/{}/prereq", newest.guid), &())
+            .await?;
         follow::package(client, output, &newest.guid, Goal::Checked, &status.update).await?
     } else {
         status
@@ -313,7 +381,10 @@ fn tell_check(output: &Output, status: &SiteUpdateStatus) {
             words::harmless(&result.detail)
         ));
     }
-    step(output, format_args!("{}: {}", status.update.name, status.update.state.label));
+    step(
+        output,
+        format_args!("{}: {}", status.update.name, status.update.state.label),
+    );
 }
 
 fn heading(output: &Output, number: &str, text: &str) {
@@ -321,7 +392,10 @@ fn heading(output: &Output, number: &str, text: &str) {
 }
 
 fn step(output: &Output, text: impl std::fmt::Display) {
-    output.note(format_args!("{} {text}", output.styled_note(Style::Good, "     done")));
+    output.note(format_args!(
+        "{} {text}",
+        output.styled_note(Style::Good, "     done")
+    ));
 }
 
 fn what_next(cx: &Context, newest: Option<&UpdateSummary>) {
@@ -329,12 +403,24 @@ fn what_next(cx: &Context, newest: Option<&UpdateSummary>) {
     let dir = cx.dir_option();
     let guid = newest.map_or("GUID", |update| update.guid.get(..8).unwrap_or(&update.guid));
     let mut lines = vec![
-        ("what is offered, and why the rest is not", format!("tidegate updates list --all{dir}")),
-        ("each condition with expected and actual value", format!("tidegate updates why {guid}{dir}")),
-        ("install it, with health check and roll-back", format!("tidegate updates install {guid} --wait{dir}")),
+        (
+            "what is offered, and why the rest is not",
+            format!("tidegate updates list --all{dir}"),
+        ),
+        (
+            "each condition with expected and actual value",
+            format!("tidegate updates why {guid}{dir}"),
+        ),
+        (
+            "install it, with health check and roll-back",
+            format!("tidegate updates install {guid} --wait{dir}"),
+        ),
         ("what the components do", format!("tidegate component list{dir}")),
         ("what they log", format!("tidegate logs --follow{dir}")),
-        ("the vendor's packages", format!("tidegate cloud rollout{dir}/{SERVICE_FOLDER}")),
+        (
+            "the vendor's packages",
+            format!("tidegate cloud rollout{dir}/{SERVICE_FOLDER}"),
+        ),
     ];
     if newest.is_none() {
         lines.retain(|(_, command)| !command.contains(" GUID"));

@@ -39,18 +39,34 @@ impl FakeSite {
             let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
             let target = parts.uri.to_string();
             let mut asked = record.lock().unwrap();
-            let times = asked.iter().filter(|(method, path, _)| *method == parts.method.as_str() && *path == target).count();
-            asked.push((parts.method.to_string(), target.clone(), String::from_utf8(body.to_vec()).unwrap()));
+            let times = asked
+                .iter()
+                .filter(|(method, path, _)| *method == parts.method.as_str() && *path == target)
+                .count();
+            asked.push((
+                parts.method.to_string(),
+                target.clone(),
+                String::from_utf8(body.to_vec()).unwrap(),
+            ));
             answer(parts.method.as_str(), &target, times)
         }));
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let shutdown = CancellationToken::new();
         let (path, stop) = (socket.clone(), shutdown.clone());
         runtime.spawn(async move { serve_unix(router, &path, stop).await.unwrap() });
         while std::os::unix::net::UnixStream::connect(&socket).is_err() {
             std::thread::yield_now();
         }
-        FakeSite { sealed, asked, shutdown, runtime }
+        FakeSite {
+            sealed,
+            asked,
+            shutdown,
+            runtime,
+        }
     }
 
     fn run(&self, arguments: &[&str]) -> Ran {
@@ -59,7 +75,13 @@ impl FakeSite {
 
     /// What was asked besides looking.
     fn acts(&self) -> Vec<(String, String, String)> {
-        self.asked.lock().unwrap().iter().filter(|(method, ..)| method != "GET").cloned().collect()
+        self.asked
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|(method, ..)| method != "GET")
+            .cloned()
+            .collect()
     }
 }
 
@@ -85,7 +107,11 @@ fn update(guid: &str, name: &str, state: Value) -> Value {
 }
 
 fn ready() -> Value {
-    update(NEWEST, "Release 2610", state(262_146, "DOWNLOAD_SUCCESS", "Ready to install"))
+    update(
+        NEWEST,
+        "Release 2610",
+        state(262_146, "DOWNLOAD_SUCCESS", "Ready to install"),
+    )
 }
 
 fn site_status(update: Value) -> Value {
@@ -113,7 +139,11 @@ fn answer(method: &str, target: &str, times: usize) -> axum::response::Response 
         ("GET", "/updates?all=false") => ok(json!([ready()])),
         ("GET", "/updates?all=true") => ok(json!([
             ready(),
-            update(OLDER, "Release 2603\u{1b}[2J", state(393_213, "APPLICABILITY_HIDE", "Hidden")),
+            update(
+                OLDER,
+                "Release 2603\u{1b}[2J",
+                state(393_213, "APPLICABILITY_HIDE", "Hidden")
+            ),
         ])),
         ("GET", "/updates/8576527E-DDE7-4E3C-A0E1-6FB0F0A3B1C4") => {
             let mut detail = ready();
@@ -124,7 +154,10 @@ fn answer(method: &str, target: &str, times: usize) -> axum::response::Response 
                 "withdrawn": null, "applicability": null, "files": 17, "redistributables": [], "features": [],
                 "flag": 0, "rolled_back": false, "history": []
             });
-            detail.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            detail
+                .as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
             ok(detail)
         }
         ("GET", "/updates/AA928926-1111-4222-8333-0123456789AB/why") => ok(json!({
@@ -141,7 +174,11 @@ fn answer(method: &str, target: &str, times: usize) -> axum::response::Response 
             let now = match times {
                 0 => state(65_537, "CONTENT_REPLICATING", "Replicating content"),
                 1 => state(131_073, "PREREQ_IN_PROGRESS", "Checking prerequisites"),
-                _ => state(131_075, "PREREQ_WARNING", "Prerequisite check passed with warnings"),
+                _ => state(
+                    131_075,
+                    "PREREQ_WARNING",
+                    "Prerequisite check passed with warnings",
+                ),
             };
             let mut moved = update(NEWEST, "Release 2610", now);
             moved["since"] = json!(format!("2024-01-02T00:00:0{}Z", times.min(9)));
@@ -168,7 +205,11 @@ fn answer(method: &str, target: &str, times: usize) -> axum::response::Response 
         }
         ("POST", _) => axum::http::StatusCode::ACCEPTED.into_response(),
         ("PUT", _) => axum::http::StatusCode::NO_CONTENT.into_response(),
-        _ => (axum::http::StatusCode::NOT_FOUND, Json(json!({ "error": format!("no {target}") }))).into_response(),
+        _ => (
+            axum::http::StatusCode::NOT_FOUND,
+            Json(json!({ "error": format!("no {target}") })),
+        )
+            .into_response(),
     }
 }
 
@@ -179,8 +220,16 @@ fn lists_for_people_are_aligned_and_harmless() {
     let lines: Vec<&str> = ran.out.lines().collect();
     assert!(lines[0].starts_with("GUID      NAME"), "{}", ran.out);
     assert!(lines[1].starts_with("8576527E  Release 2610"), "{}", ran.out);
-    assert!(lines[2].starts_with("AA928926  Release 2603\u{fffd}[2J"), "{}", ran.out);
-    assert!(lines[1].contains("Ready to install") && lines[1].contains("23.5 MB"), "{}", ran.out);
+    assert!(
+        lines[2].starts_with("AA928926  Release 2603\u{fffd}[2J"),
+        "{}",
+        ran.out
+    );
+    assert!(
+        lines[1].contains("Ready to install") && lines[1].contains("23.5 MB"),
+        "{}",
+        ran.out
+    );
     let column = |line: &str, word: &str| line.split(word).next().map(|before| before.chars().count());
     assert_eq!(column(lines[0], "STATE"), column(lines[1], "Ready"));
     assert_eq!(column(lines[0], "STATE"), column(lines[2], "Hidden"));
@@ -190,10 +239,23 @@ fn lists_for_people_are_aligned_and_harmless() {
 fn lists_for_programs_are_the_apis_types() {
     let site = FakeSite::start();
     insta::assert_snapshot!("updates_list_json", site.run(&["updates", "list", "--json"]).out);
-    insta::assert_snapshot!("updates_show_json", site.run(&["updates", "show", "8576", "--json"]).out);
-    insta::assert_snapshot!("updates_why_json", site.run(&["updates", "why", "aa92", "--json"]).out);
-    insta::assert_snapshot!("thresholds_json", site.run(&["status", "thresholds", "--json"]).out);
-    insta::assert_snapshot!("component_json", site.run(&["component", "query", "sms_dmp_downloader", "--json"]).out);
+    insta::assert_snapshot!(
+        "updates_show_json",
+        site.run(&["updates", "show", "8576", "--json"]).out
+    );
+    insta::assert_snapshot!(
+        "updates_why_json",
+        site.run(&["updates", "why", "aa92", "--json"]).out
+    );
+    insta::assert_snapshot!(
+        "thresholds_json",
+        site.run(&["status", "thresholds", "--json"]).out
+    );
+    insta::assert_snapshot!(
+        "component_json",
+        site.run(&["component", "query", "sms_dmp_downloader", "--json"])
+            .out
+    );
     assert_eq!(site.run(&["status", "messages", "--json"]).out, "[]\n");
 }
 
@@ -208,10 +270,23 @@ fn conditions_for_people() {
 fn filters_reach_the_site() {
     let site = FakeSite::start();
     let ran = site.run(&[
-        "status", "messages", "--component", "sms_executive", "--severity", "error", "--id", "5", "--since",
-        "2026-11-21T00:00:00Z", "--limit", "7",
+        "status",
+        "messages",
+        "--component",
+        "sms_executive",
+        "--severity",
+        "error",
+        "--id",
+        "5",
+        "--since",
+        "2026-11-21T00:00:00Z",
+        "--limit",
+        "7",
     ]);
-    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "", "no status messages match\n"));
+    assert_eq!(
+        (ran.code, ran.out.as_str(), ran.err.as_str()),
+        (0, "", "no status messages match\n")
+    );
     let asked = site.asked.lock().unwrap();
     assert_eq!(
         asked.last().unwrap().1,
@@ -250,9 +325,19 @@ fn work_is_asked_for_and_followed() {
     let site = FakeSite::start();
     let ran = site.run(&["updates", "prereq", "8576527E", "--wait"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
-    assert!(ran.out.starts_with("Release 2610 5.00.9106.1000: Prerequisite check passed with warnings\n"), "{}", ran.out);
+    assert!(
+        ran.out
+            .starts_with("Release 2610 5.00.9106.1000: Prerequisite check passed with warnings\n"),
+        "{}",
+        ran.out
+    );
     assert!(ran.out.contains("warning  Old setting"), "{}", ran.out);
-    assert!(ran.err.contains("   done Prerequisite check: Run rules: 2 rules\n"), "{}", ran.err);
+    assert!(
+        ran.err
+            .contains("   done Prerequisite check: Run rules: 2 rules\n"),
+        "{}",
+        ran.err
+    );
     let acts = site.acts();
     assert_eq!(acts.len(), 1);
     assert_eq!(acts[0].1, format!("/v1/updates/{NEWEST}/prereq"));
@@ -261,14 +346,25 @@ fn work_is_asked_for_and_followed() {
 #[test]
 fn an_installation_that_stops_at_warnings_has_failed() {
     let site = FakeSite::start();
-    let ran = site.run(&["updates", "install", "8576527E", "--feature-on", "F1", "--wait", "--quiet"]);
+    let ran = site.run(&[
+        "updates",
+        "install",
+        "8576527E",
+        "--feature-on",
+        "F1",
+        "--wait",
+        "--quiet",
+    ]);
     assert_eq!((ran.code, ran.out.as_str()), (1, ""));
     assert_eq!(
         ran.err,
         "error: Release 2610 is in state \"Prerequisite check passed with warnings\": one rule warns\n\
          hint: read them with `tidegate updates status`, then run `tidegate updates ignore-warnings` or `retry` for this package\n"
     );
-    assert_eq!(site.acts()[0].2, "{\"ignore_warnings\":false,\"features_on\":[\"F1\"],\"features_off\":[]}");
+    assert_eq!(
+        site.acts()[0].2,
+        "{\"ignore_warnings\":false,\"features_on\":[\"F1\"],\"features_off\":[]}"
+    );
 }
 
 #[test]
@@ -276,7 +372,10 @@ fn acts_say_how_to_follow_them() {
     let site = FakeSite::start();
     let ran = site.run(&["updates", "retry", NEWEST]);
     assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{}", ran.err);
-    assert_eq!(ran.err, "accepted: Release 2610; follow it with tidegate updates status 8576527E\n");
+    assert_eq!(
+        ran.err,
+        "accepted: Release 2610; follow it with tidegate updates status 8576527E\n"
+    );
     let ran = site.run(&["component", "log-level", "SMS_DMP_DOWNLOADER", "0"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert_eq!(site.acts().last().unwrap().2, "{\"level\":\"verbose\"}");

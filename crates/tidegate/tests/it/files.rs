@@ -37,11 +37,17 @@ fn logs_are_chosen_and_cut() {
         let texts: Vec<&str> = ran.out.lines().filter_map(|line| line.get(53..)).collect();
         assert_eq!(texts, expected, "{arguments:?}: {}", ran.err);
     };
-    check(&["logs", "sms_hierarchy_manager"], &["WARNING: one package is odd"]);
+    check(
+        &["logs", "sms_hierarchy_manager"],
+        &["WARNING: one package is odd"],
+    );
     check(&["logs", "hman.log"], &["WARNING: one package is odd"]);
     check(&["logs", "--level", "errors"], &["ERROR: The feed refused us"]);
     check(&["logs", "--lines", "1"], &["ERROR: The feed refused us"]);
-    check(&["logs", "--since", "2026-11-21T15:11:48Z"], &["ERROR: The feed refused us"]);
+    check(
+        &["logs", "--since", "2026-11-21T15:11:48Z"],
+        &["ERROR: The feed refused us"],
+    );
 }
 
 #[test]
@@ -67,14 +73,28 @@ fn an_unknown_log_names_those_there_are() {
 #[test]
 fn colour_on_demand_only() {
     let sealed = site_with_logs();
-    assert!(sealed.run(&["logs", "--color", "always"]).out.contains("\u{1b}[31mERROR"));
-    assert!(!sealed.run(&["logs", "--color", "always", "--json"]).out.contains('\u{1b}'));
+    assert!(
+        sealed
+            .run(&["logs", "--color", "always"])
+            .out
+            .contains("\u{1b}[31mERROR")
+    );
+    assert!(
+        !sealed
+            .run(&["logs", "--color", "always", "--json"])
+            .out
+            .contains('\u{1b}')
+    );
 }
 
 #[test]
 fn logs_are_followed_as_they_grow() {
     let sealed = site_with_logs();
-    let mut child = sealed.command(&["logs", "hman", "--follow"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = sealed
+        .command(&["logs", "hman", "--follow"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.next().unwrap().unwrap().ends_with("one package is odd"));
     let log = sealed.dir().join("logs/hman.log");
@@ -109,7 +129,11 @@ fn the_configuration_in_force() {
     let sealed = Sealed::new();
     std::fs::create_dir_all(sealed.dir()).unwrap();
     let file = sealed.dir().join("tidegate.toml");
-    std::fs::write(&file, "[feed]\nurl = \"https://feed.example\"\nrings = [\"early\"]\n").unwrap();
+    std::fs::write(
+        &file,
+        "[feed]\nurl = \"https://feed.example\"\nrings = [\"early\"]\n",
+    )
+    .unwrap();
     let ran = sealed.run(&["config", "check"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     insta::assert_snapshot!("config_check", ran.out);
@@ -119,5 +143,9 @@ fn the_configuration_in_force() {
     std::fs::write(&file, "[feed]\nurl = \"ftp://feed.example\"\n").unwrap();
     let ran = sealed.run(&["config", "check"]);
     assert_eq!((ran.code, ran.out.as_str()), (1, ""));
-    assert!(ran.err.starts_with("error: DIR/tidegate.toml: feed.url"), "{}", ran.err);
+    assert!(
+        ran.err.starts_with("error: DIR/tidegate.toml: feed.url"),
+        "{}",
+        ran.err
+    );
 }

@@ -17,7 +17,9 @@ pub struct Ran {
 
 impl Sealed {
     pub fn new() -> Self {
-        Sealed { folder: tempfile::tempdir().unwrap() }
+        Sealed {
+            folder: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -49,8 +51,14 @@ impl Sealed {
 
     pub fn read(&self, output: Output) -> Ran {
         let text = |bytes: Vec<u8>| {
-            String::from_utf8(bytes).unwrap().replace(self.dir().to_str().unwrap(), "DIR")
+            String::from_utf8(bytes)
+                .unwrap()
+                .replace(self.dir().to_str().unwrap(), "DIR")
         };
-        Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+        Ran {
+            code: output.status.code().unwrap(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 }

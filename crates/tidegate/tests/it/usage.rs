@@ -14,9 +14,18 @@ fn wrong_usage_ends_with_2_and_says_what_is_right() {
     check(&["updates"], "Usage: tidegate updates");
     check(&["nothing"], "unrecognized subcommand 'nothing'");
     check(&["updates", "lists"], "a similar subcommand exists: 'list'");
-    check(&["component", "query", "SMS_NOTHING"], "there is no component \"SMS_NOTHING\"");
-    check(&["component", "log-level", "SMS_EXECUTIVE", "loud"], "verbose, default, warnings, errors");
-    check(&["status", "messages", "--since", "yesterday"], "an age such as 90s, 15m, 24h, 7d");
+    check(
+        &["component", "query", "SMS_NOTHING"],
+        "there is no component \"SMS_NOTHING\"",
+    );
+    check(
+        &["component", "log-level", "SMS_EXECUTIVE", "loud"],
+        "verbose, default, warnings, errors",
+    );
+    check(
+        &["status", "messages", "--since", "yesterday"],
+        "an age such as 90s, 15m, 24h, 7d",
+    );
     check(&["status", "messages", "--limit", "0"], "0 is not in 1..=1000");
     check(&["cloud", "withdraw", "17", "--reason", "x"], "is no GUID");
     check(&["--color", "sometimes", "site", "show"], "auto, always, never");
@@ -24,7 +33,11 @@ fn wrong_usage_ends_with_2_and_says_what_is_right() {
 
 #[test]
 fn tuf_never_ends_with_2() {
-    for arguments in [&["tuf", "--nonsense"][..], &["--dir", "x", "tuf"], &["tuf", "init"]] {
+    for arguments in [
+        &["tuf", "--nonsense"][..],
+        &["--dir", "x", "tuf"],
+        &["tuf", "init"],
+    ] {
         let ran = Sealed::new().run(arguments);
         assert_eq!(ran.code, 1, "{arguments:?}: {}", ran.err);
         assert!(!ran.err.is_empty());
@@ -42,7 +55,10 @@ fn help_and_version_succeed() {
     };
     check(&["--version"], "tidegate 0.");
     check(&["--help"], "Exit codes: 0 done, 1 failed, 2 wrong usage.");
-    check(&["updates", "install", "--help"], "tidegate updates install 8576527E --wait");
+    check(
+        &["updates", "install", "--help"],
+        "tidegate updates install 8576527E --wait",
+    );
 }
 
 #[test]
@@ -66,18 +82,30 @@ fn a_missing_site_is_told_from_one_that_does_not_run() {
             (1, Some("error: there is no site in DIR")),
             "{command:?}"
         );
-        assert!(ran.err.contains("hint: name its directory with --dir"), "{}", ran.err);
+        assert!(
+            ran.err.contains("hint: name its directory with --dir"),
+            "{}",
+            ran.err
+        );
 
         std::fs::create_dir_all(sealed.dir().join("run")).unwrap();
         std::fs::write(sealed.dir().join("tidegate.toml"), "").unwrap();
         let ran = sealed.run(command);
         assert_eq!(ran.code, 1);
-        assert_eq!(ran.err, "error: the site in DIR is not running\nhint: start it with: tidegate run --dir DIR\n");
+        assert_eq!(
+            ran.err,
+            "error: the site in DIR is not running\nhint: start it with: tidegate run --dir DIR\n"
+        );
         assert_eq!(ran.out, "");
 
         // The socket of a killed process is no running site.
         drop(std::os::unix::net::UnixListener::bind(sealed.dir().join("run/api.sock")).unwrap());
-        assert!(sealed.run(command).err.starts_with("error: the site in DIR is not running"));
+        assert!(
+            sealed
+                .run(command)
+                .err
+                .starts_with("error: the site in DIR is not running")
+        );
     }
 }
 
@@ -85,12 +113,20 @@ fn a_missing_site_is_told_from_one_that_does_not_run() {
 fn run_needs_a_site() {
     let ran = Sealed::new().run(&["run"]);
     assert_eq!((ran.code, ran.out.as_str()), (1, ""));
-    assert!(ran.err.starts_with("error: there is no site in DIR\nhint: "), "{}", ran.err);
+    assert!(
+        ran.err.starts_with("error: there is no site in DIR\nhint: "),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]
 fn a_directory_may_be_named_in_every_place() {
-    for arguments in [&["--dir", "other", "site", "show"][..], &["site", "--dir", "other", "show"], &["site", "show", "--dir=other"]] {
+    for arguments in [
+        &["--dir", "other", "site", "show"][..],
+        &["site", "--dir", "other", "show"],
+        &["site", "show", "--dir=other"],
+    ] {
         let sealed = Sealed::new();
         let ran = sealed.run(arguments);
         let expected = format!("there is no site in {}/other", sealed.path().display());

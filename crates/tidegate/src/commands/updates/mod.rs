@@ -5,8 +5,8 @@ mod show;
 use clap::{Args, Subcommand};
 use domain::servicing::package::PackageGuid;
 use protocol::api::{
-    FeatureInfo, FeatureRequest, HistoryEntry, InstallRequest, LimitQuery, ResetRequest, SiteUpdateStatus, SyncStatus,
-    UpdateDetail, UpdateSummary, UpdatesQuery,
+    FeatureInfo, FeatureRequest, HistoryEntry, InstallRequest, LimitQuery, ResetRequest, SiteUpdateStatus,
+    SyncStatus, UpdateDetail, UpdateSummary, UpdatesQuery,
 };
 
 use super::Context;
@@ -156,15 +156,56 @@ pub async fn run(arguments: UpdatesArgs, cx: &Context) -> Result<(), Failure> {
         }
         Verb::Check { wait } => check(&client, cx, wait.wait).await,
         Verb::Download { update, wait } => {
-            work(&client, output, &update.update, "download", &(), Goal::Downloaded, wait.wait).await
+            work(
+                &client,
+                output,
+                &update.update,
+                "download",
+                &(),
+                Goal::Downloaded,
+                wait.wait,
+            )
+            .await
         }
         Verb::Prereq { update, wait } => {
-            work(&client, output, &update.update, "prereq", &(), Goal::Checked, wait.wait).await
+            work(
+                &client,
+                output,
+                &update.update,
+                "prereq",
+                &(),
+                Goal::Checked,
+                wait.wait,
+            )
+            .await
         }
-        Verb::Install { update, ignore_warnings, feature_on, feature_off, wait } => {
-            let goal = if ignore_warnings { Goal::InstalledDespiteWarnings } else { Goal::Installed };
-            let request = InstallRequest { ignore_warnings, features_on: feature_on, features_off: feature_off };
-            work(&client, output, &update.update, "install", &request, goal, wait.wait).await
+        Verb::Install {
+            update,
+            ignore_warnings,
+            feature_on,
+            feature_off,
+            wait,
+        } => {
+            let goal = if ignore_warnings {
+                Goal::InstalledDespiteWarnings
+            } else {
+                Goal::Installed
+            };
+            let request = InstallRequest {
+                ignore_warnings,
+                features_on: feature_on,
+                features_off: feature_off,
+            };
+            work(
+                &client,
+                output,
+                &update.update,
+                "install",
+                &request,
+                goal,
+                wait.wait,
+            )
+            .await
         }
         Verb::Retry { update, wait } => {
             let goal = Goal::InstalledDespiteWarnings;
@@ -172,16 +213,33 @@ pub async fn run(arguments: UpdatesArgs, cx: &Context) -> Result<(), Failure> {
         }
         Verb::IgnoreWarnings { update, wait } => {
             let goal = Goal::InstalledDespiteWarnings;
-            work(&client, output, &update.update, "ignore-warnings", &(), goal, wait.wait).await
+            work(
+                &client,
+                output,
+                &update.update,
+                "ignore-warnings",
+                &(),
+                goal,
+                wait.wait,
+            )
+            .await
         }
         Verb::Reset { update, force } => {
             let update = resolve(&client, &update.update).await?;
-            client.post(&format!("/updates/{update}/reset"), &ResetRequest { force }).await?;
+            client
+                .post(&format!("/updates/{update}/reset"), &ResetRequest { force })
+                .await?;
             output.note("reset; the next check for updates reads it again if it is gone");
-            if output.json { output.json(&protocol_done(&update)) } else { Ok(()) }
+            if output.json {
+                output.json(&protocol_done(&update))
+            } else {
+                Ok(())
+            }
         }
         Verb::History { limit } => {
-            let entries: Vec<HistoryEntry> = client.get_with("/history", &LimitQuery { limit: Some(limit) }).await?;
+            let entries: Vec<HistoryEntry> = client
+                .get_with("/history", &LimitQuery { limit: Some(limit) })
+                .await?;
             show::history(output, &entries)
         }
         Verb::Status { update } => {
@@ -195,7 +253,12 @@ pub async fn run(arguments: UpdatesArgs, cx: &Context) -> Result<(), Failure> {
         }
         Verb::Features { turn_on } => {
             if let Some(feature) = turn_on {
-                client.put(&format!("/features/{}", segment(&feature)), &FeatureRequest { on: true }).await?;
+                client
+                    .put(
+                        &format!("/features/{}", segment(&feature)),
+                        &FeatureRequest { on: true },
+                    )
+                    .await?;
             }
             let features: Vec<FeatureInfo> = client.get("/features").await?;
             show::features(output, &features)
@@ -218,7 +281,11 @@ async fn check(client: &Client, cx: &Context, wait: bool) -> Result<(), Failure>
             "asked; follow it with {}",
             output.command(format_args!("tidegate site show{}", cx.dir_option()))
         ));
-        return if output.json { output.json(&client.get::<SyncStatus>("/sync").await?) } else { Ok(()) };
+        return if output.json {
+            output.json(&client.get::<SyncStatus>("/sync").await?)
+        } else {
+            Ok(())
+        };
     }
     let sync = follow::check(client, output, &before).await?;
     if output.json {
@@ -253,7 +320,10 @@ async fn work(
         show::ended(output, &status)
     } else {
         let command = output.command(format_args!("tidegate updates status {}", show::short(&guid)));
-        output.note(format_args!("accepted: {}; follow it with {command}", before.summary.name));
+        output.note(format_args!(
+            "accepted: {}; follow it with {command}",
+            before.summary.name
+        ));
         Ok(())
     }
 }
@@ -272,15 +342,24 @@ fn pick<'a>(text: &str, updates: &'a [UpdateSummary]) -> Result<&'a str, Failure
     let wanted = text.to_ascii_uppercase();
     let begins = |update: &&UpdateSummary| wanted.len() >= 4 && update.guid.starts_with(&wanted);
     let has_version = |update: &&UpdateSummary| update.full_version == text;
-    let found: Vec<&UpdateSummary> = updates.iter().filter(|update| begins(update) || has_version(update)).collect();
+    let found: Vec<&UpdateSummary> = updates
+        .iter()
+        .filter(|update| begins(update) || has_version(update))
+        .collect();
     match found.as_slice() {
         [one] => Ok(&one.guid),
         [] => Err(Failure::new(format!("no update package is meant by {text:?}"))
             .hint("see them all, hidden ones too: tidegate updates list --all")),
         several => {
-            let guids: Vec<&str> = several.iter().take(5).map(|update| update.guid.as_str()).collect();
-            Err(Failure::new(format!("{text:?} may mean {} packages", several.len()))
-                .hint(format!("write one of {}", guids.join(", "))))
+            let guids: Vec<&str> = several
+                .iter()
+                .take(5)
+                .map(|update| update.guid.as_str())
+                .collect();
+            Err(
+                Failure::new(format!("{text:?} may mean {} packages", several.len()))
+                    .hint(format!("write one of {}", guids.join(", "))),
+            )
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Update packages as people read them; every function prints the API's type with `--json`.
 
 use protocol::api::{
-    FeatureInfo, HistoryEntry, PrereqResult, SiteUpdateStatus, StateInfo, SubStageInfo, UpdateDetail, UpdateSummary,
-    WhyReport,
+    FeatureInfo, HistoryEntry, PrereqResult, SiteUpdateStatus, StateInfo, SubStageInfo, UpdateDetail,
+    UpdateSummary, WhyReport,
 };
 
 use crate::failure::Failure;
@@ -20,7 +20,13 @@ fn unique<'a>(guid: &'a str, updates: &[UpdateSummary]) -> &'a str {
     [8, 13, 18, 23]
         .into_iter()
         .filter_map(|length| guid.get(..length))
-        .find(|beginning| updates.iter().filter(|other| other.guid.starts_with(beginning)).count() == 1)
+        .find(|beginning| {
+            updates
+                .iter()
+                .filter(|other| other.guid.starts_with(beginning))
+                .count()
+                == 1
+        })
         .unwrap_or(guid)
 }
 
@@ -37,7 +43,10 @@ fn state_style(state: &StateInfo) -> Style {
             | S::ApplicabilityFailed,
         ) => Style::Bad,
         Some(
-            S::PrereqWarning | S::InstallPendingReboot | S::InstallWaitingServiceWindow | S::InstallWaitingParent,
+            S::PrereqWarning
+            | S::InstallPendingReboot
+            | S::InstallWaitingServiceWindow
+            | S::InstallWaitingParent,
         ) => Style::Warning,
         Some(S::ApplicabilityHide | S::ApplicabilityNa) => Style::Faint,
         Some(
@@ -58,7 +67,11 @@ fn state_style(state: &StateInfo) -> Style {
 fn state_cell(update: &UpdateSummary) -> Cell {
     let label = match &update.transfer {
         Some(transfer) if transfer.total > 0 => {
-            format!("{} {} %", update.state.label, transfer.done.saturating_mul(100) / transfer.total)
+            format!(
+                "{} {} %",
+                update.state.label,
+                transfer.done.saturating_mul(100) / transfer.total
+            )
         }
         _ => update.state.label.clone(),
     };
@@ -68,7 +81,11 @@ fn state_cell(update: &UpdateSummary) -> Cell {
 /// The reason line with everything a person who waits wants to know.
 fn reason(update: &UpdateSummary, output: &Output) -> String {
     let mut text = update.reason.clone();
-    if let Some(failure) = update.failure.as_ref().filter(|failure| !text.contains(failure.as_str())) {
+    if let Some(failure) = update
+        .failure
+        .as_ref()
+        .filter(|failure| !text.contains(failure.as_str()))
+    {
         join(&mut text, failure);
     }
     if let Some(at) = update.next_attempt_at {
@@ -100,7 +117,9 @@ pub fn list(output: &Output, updates: &[UpdateSummary], all: bool) -> Result<(),
         });
         return Ok(());
     }
-    let mut table = Table::new(&["GUID", "NAME", "VERSION", "TYPE", "STATE", "SINCE", "SIZE", "REASON"]);
+    let mut table = Table::new(&[
+        "GUID", "NAME", "VERSION", "TYPE", "STATE", "SINCE", "SIZE", "REASON",
+    ]);
     for update in updates {
         table.row([
             unique(&update.guid, updates).into(),
@@ -124,13 +143,28 @@ pub fn detail(output: &Output, update: &UpdateDetail) -> Result<(), Failure> {
     }
     let summary = &update.summary;
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let listed = |list: &[String], none: &str| if list.is_empty() { none.to_owned() } else { list.join(", ") };
+    let listed = |list: &[String], none: &str| {
+        if list.is_empty() {
+            none.to_owned()
+        } else {
+            list.join(", ")
+        }
+    };
     let mut table = Table::of_values();
     table.value("Name", Cell::styled(Style::Bold, &summary.name));
     table.value("GUID", summary.guid.as_str());
-    table.value("Version", format!("{} ({})", summary.full_version, summary.update_type));
-    table.value("State", Cell::styled(state_style(&summary.state), &summary.state.label));
-    table.value("State code", format!("{} {}", summary.state.code, summary.state.name));
+    table.value(
+        "Version",
+        format!("{} ({})", summary.full_version, summary.update_type),
+    );
+    table.value(
+        "State",
+        Cell::styled(state_style(&summary.state), &summary.state.label),
+    );
+    table.value(
+        "State code",
+        format!("{} {}", summary.state.code, summary.state.name),
+    );
     table.value("Since", output.when(summary.since));
     table.value("Reason", reason(summary, output));
     table.value("Description", update.description.as_str());
@@ -140,13 +174,24 @@ pub fn detail(output: &Output, update: &UpdateDetail) -> Result<(), Failure> {
     }
     table.value(
         "For site versions",
-        format!("{} to {}", or_dash(&update.min_site_version), or_dash(&update.max_site_version)),
+        format!(
+            "{} to {}",
+            or_dash(&update.min_site_version),
+            or_dash(&update.max_site_version)
+        ),
     );
     table.value("Client version", or_dash(&update.client_version));
     table.value("Touches", listed(&update.impact, "-"));
     table.value("Needs first", or_dash(&update.prerequisite));
     table.value("Supersedes", listed(&update.supersedes, "-"));
-    table.value("Offered to", format!("{}, {} %", listed(&update.rings, "everybody"), update.rollout_percent));
+    table.value(
+        "Offered to",
+        format!(
+            "{}, {} %",
+            listed(&update.rings, "everybody"),
+            update.rollout_percent
+        ),
+    );
     table.value("Applicability rule", or_dash(&update.applicability));
     table.value(
         "Content",
@@ -160,7 +205,10 @@ pub fn detail(output: &Output, update: &UpdateDetail) -> Result<(), Failure> {
     table.value("Texts in", listed(&update.locales, "-"));
     table.value("More", or_dash(&update.more_info));
     if update.rolled_back {
-        table.value("Rolled back", Cell::styled(Style::Warning, "yes; it is not tried again by itself"));
+        table.value(
+            "Rolled back",
+            Cell::styled(Style::Warning, "yes; it is not tried again by itself"),
+        );
     }
     table.print(output)?;
     redistributables(output, update)?;
@@ -226,7 +274,14 @@ pub fn why(output: &Output, report: &WhyReport) -> Result<(), Failure> {
         let (style, outcome) = match condition.outcome.as_str() {
             "met" => (Style::Good, "met"),
             "not-met" => (Style::Bad, "NOT MET"),
-            other => (Style::Warning, if other == "could-not-evaluate" { "UNKNOWN" } else { other }),
+            other => (
+                Style::Warning,
+                if other == "could-not-evaluate" {
+                    "UNKNOWN"
+                } else {
+                    other
+                },
+            ),
         };
         table.row([
             Cell::styled(style, outcome),
@@ -338,7 +393,10 @@ fn prerequisites(output: &Output, results: &[PrereqResult]) -> Result<(), Failur
             "warning" => Style::Warning,
             _ => Style::Bad,
         };
-        let link = result.link.as_ref().map_or(String::new(), |link| format!(" ({link})"));
+        let link = result
+            .link
+            .as_ref()
+            .map_or(String::new(), |link| format!(" ({link})"));
         table.row([
             Cell::styled(style, &result.result),
             result.name.as_str().into(),
@@ -379,7 +437,11 @@ pub fn features(output: &Output, features: &[FeatureInfo]) -> Result<(), Failure
             (false, true) => (Style::Plain, "off"),
             (false, false) => (Style::Faint, "not installed"),
         };
-        let name = if feature.pre_release { format!("{} (pre-release)", feature.name) } else { feature.name.clone() };
+        let name = if feature.pre_release {
+            format!("{} (pre-release)", feature.name)
+        } else {
+            feature.name.clone()
+        };
         table.row([
             feature.guid.as_str().into(),
             name.into(),

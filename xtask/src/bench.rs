@@ -1,0 +1,225 @@
+//! `cargo xtask bench`: what we hold ourselves to, each as a ratio to a peer in the same run.
+//!
+//! The built program is measured from outside, as a user runs it. Nothing here fails on a slow machine.
+
+mod catalogue;
+mod download;
+mod publish;
+mod site;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// Every benchmark.
+pub const NAMES: [&str; 4] = ["download", "catalogue", "publish", "site"];
+
+/// A row of the table.
+pub struct Row {
+    pub what: String,
+    pub ours: String,
+    pub peer: String,
+    pub ratio: String,
+}
+
+impl Row {
+    /// Two durations; the ratio says how many times the peer's time ours is.
+    fn times(what: impl Into<String>, ours: Duration, peer_name: &str, peer: Duration) -> Row {
+        Row {
+            what: what.into(),
+            ours: format!("{:.2} s", ours.as_secs_f64()),
+            peer: format!("{peer_name} {:.2} s", peer.as_secs_f64()),
+            ratio: format!("{:.2}", ours.as_secs_f64() / peer.as_secs_f64().max(1e-9)),
+        }
+    }
+
+    /// A figure against a limit.
+    fn limit(what: impl Into<String>, ours: f64, unit: &str, limit: f64) -> Row {
+        Row {
+            what: what.into(),
+            ours: format!("{ours:.1} {unit}"),
+            peer: format!("limit {limit:.0} {unit}"),
+            ratio: format!("{:.2}", ours / limit),
+        }
+    }
+}
+
+pub fn run(names: &[&str]) -> Result<()> {
+    if let Some(unknown) = names.iter().find(|name| !NAMES.contains(name)) {
+        bail!("there is no benchmark {unknown}; there are {}", NAMES.join(", "));
+    }
+    let program = build()?;
+    println!("| what | ours | peer | ratio |\n| --- | --- | --- | --- |");
+    for name in NAMES
+        .iter()
+        .filter(|name| names.is_empty() || names.contains(name))
+    {
+        let rows = match *name {
+            "download" => download::run(&program)?,
+            "catalogue" => catalogue::run(&program)?,
+            "publish" => publish::run(&program)?,
+            _ => site::run(&program)?,
+        };
+        for row in rows {
+            println!("| {} | {} | {} | {} |", row.what, row.ours, row.peer, row.ratio);
+        }
+    }
+    Ok(())
+}
+
+fn build() -> Result<PathBuf> {
+    let output = Command::new("cargo")
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--package",
+            "tidegate",
+            "--message-format",
+            "json",
+        ])
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .next_back()
+        .context("cargo built no program")
+}
+
+/// The moment now, for differences.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// How long a command takes; it has to succeed.
+fn time(command: &mut Command) -> Result<Duration> {
+    let start = now();
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(start.elapsed())
+}
+
+/// A program of ours in the background, ended by process id.
+struct Background(std::process::Child);
+
+impl Background {
+    fn start(program: &Path, arguments: &[&str]) -> Result<Self> {
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        Ok(Background(
+            command
+                .spawn()
+                .with_context(|| format!("cannot start {command:?}"))?,
+        ))
+    }
+
+    /// A figure of /proc/PID/status in MiB.
+    fn memory_mib(&self, field: &str) -> Result<f64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(field))
+            .context("no such figure")?;
+        let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+        Ok(kib / 1024.0)
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs one of our commands and returns what it prints.
+fn ours(program: &Path, dir: &Path, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(program)
+        .arg("--dir")
+        .arg(dir)
+        .args(arguments)
+        .output()?;
+    if !output.status.success() {
+        bail!(
+            "tidegate {arguments:?} failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Asks again until there is an answer.
+fn until<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Result<T> {
+    let start = now();
+    loop {
+        if let Some(answer) = ask() {
+            return Ok(answer);
+        }
+        if start.elapsed() > limit {
+            bail!("{what} did not happen within {limit:?}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A site of its own for a feed in a folder.
+fn site_for(program: &Path, dir: &Path, feed_url: &str, root: &Path, ca: Option<&Path>) -> Result<()> {
+    let root = root.display().to_string();
+    let mut arguments = vec![
+        "site", "init", "--code", "BEN", "--name", "Bench", "--feed", feed_url, "--root", &root,
+    ];
+    arguments.extend(["--product-version", "5.00.9096.1000"]);
+    let ca = ca.map(|ca| ca.display().to_string());
+    if let Some(ca) = &ca {
+        arguments.extend(["--feed-ca", ca]);
+    }
+    ours(program, dir, &arguments).map(drop)
+}
+
+/// Seconds between the first state messages with these numbers.
+fn between(program: &Path, dir: &Path, from: u64, to: u64) -> Option<Duration> {
+    let text = ours(
+        program,
+        dir,
+        &["status", "state-messages", "--json", "--limit", "200"],
+    )
+    .ok()?;
+    let messages: serde_json::Value = serde_json::from_str(&text).ok()?;
+    let at = |number: u64| -> Option<jiff::Timestamp> {
+        let list = messages.as_array()?;
+        let found = list.iter().rev().find(|message| message["number"] == number)?;
+        found["time"].as_str()?.parse().ok()
+    };
+    Duration::try_from(at(to)?.duration_since(at(from)?)).ok()
+}
+
+/// Pseudo-random bytes, the same for the same seed.
+fn fill(path: &Path, length: usize, seed: u64) -> Result<()> {
+    use rand_core::{RngCore, SeedableRng};
+    use std::io::Write;
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+    let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
+    let mut chunk = vec![0; 1 << 20];
+    let mut left = length;
+    while left > 0 {
+        random.fill_bytes(&mut chunk);
+        let part = left.min(chunk.len());
+        file.write_all(&chunk[..part])?;
+        left -= part;
+    }
+    Ok(file.flush()?)
+}

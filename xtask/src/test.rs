@@ -1,0 +1,82 @@
+//! `cargo xtask test`: installs the system packages that tests need, then runs every test.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// A program that tests run, and the Debian package that brings it.
+const NEEDED: [(&str, &[&str], &str); 3] = [
+    ("python3", &["-c", "import ensurepip, venv"], "python3-venv"),
+    ("python3", &["--version"], "python3"),
+    ("curl", &["--version"], "curl"),
+];
+
+pub fn run() -> Result<()> {
+    let missing: Vec<&str> = NEEDED
+        .iter()
+        .filter(|(program, arguments, _)| !succeeds(program, arguments))
+        .map(|(_, _, package)| *package)
+        .collect();
+    if !missing.is_empty() {
+        install(&missing)?;
+    }
+    let nextest = succeeds("cargo", &["nextest", "--version"]);
+    let tests: &[&str] = match nextest {
+        true => &["nextest", "run", "--locked", "--workspace", "--no-fail-fast"],
+        false => &["test", "--locked", "--workspace", "--no-fail-fast"],
+    };
+    cargo(tests)?;
+    if nextest {
+        // nextest does not run the examples in documentation.
+        cargo(&["test", "--locked", "--workspace", "--doc", "--quiet"])?;
+    }
+    Ok(())
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    println!("installing {}", packages.join(" "));
+    let as_root = |arguments: &[&str]| -> Result<()> {
+        let mut command = if rustix::process::geteuid().is_root() {
+            Command::new("apt-get")
+        } else {
+            let mut command = Command::new("sudo");
+            command.arg("apt-get");
+            command
+        };
+        let status = command
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .status();
+        match status.context("cannot run apt-get")?.success() {
+            true => Ok(()),
+            false => bail!(
+                "apt-get could not install {}; install it by hand",
+                packages.join(" ")
+            ),
+        }
+    };
+    as_root(&["update", "--quiet"])?;
+    let mut arguments = vec!["install", "--yes", "--quiet"];
+    arguments.extend(packages);
+    as_root(&arguments)
+}
+
+fn succeeds(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program)
+        .args(arguments)
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
+    println!("cargo {}", arguments.join(" "));
+    match Command::new("cargo")
+        .args(arguments)
+        .status()
+        .context("cannot run cargo")?
+        .success()
+    {
+        true => Ok(()),
+        false => bail!("cargo {} failed", arguments.join(" ")),
+    }
+}
