@@ -101,9 +101,11 @@ pub async fn run(options: RunOptions, shutdown: CancellationToken) -> Result<(),
     ));
     let socket = context.directory.api_socket();
     let serving = api::listen::serve_unix(api::router(service), &socket, shutdown.clone());
+    let ended = CancellationToken::new();
     let ending = async {
         shutdown.cancelled().await;
         executive.shut_down().await;
+        ended.cancel();
     };
     let (served, (), ()) = tokio::join!(
         async {
@@ -113,7 +115,7 @@ pub async fn run(options: RunOptions, shutdown: CancellationToken) -> Result<(),
             served
         },
         ending,
-        record_events(&context, &options.clock, events, &shutdown)
+        record_events(&context, &options.clock, events, &ended)
     );
     tracing::info!("site {} has stopped", context.identity.code);
     Ok(served?)
@@ -175,15 +177,14 @@ async fn record_events(
     context: &SiteContext,
     clock: &Clock,
     mut events: mpsc::Receiver<ExecutiveEvent>,
-    shutdown: &CancellationToken,
+    ended: &CancellationToken,
 ) {
     loop {
         let event = tokio::select! {
+            // Whatever has been told already comes before the end.
+            biased;
             event = events.recv() => event,
-            () = shutdown.cancelled() => match events.try_recv() {
-                Ok(event) => Some(event),
-                Err(_) => None,
-            },
+            () = ended.cancelled() => None,
         };
         let Some(event) = event else { return };
         let now = clock.now();

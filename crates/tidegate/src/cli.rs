@@ -64,29 +64,19 @@ pub enum Colour {
     Never,
 }
 
-/// What to do.
+/// What to do. The help of each command is the description of its arguments.
 #[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "a comment here would replace the description")]
 pub enum Command {
-    /// Everything on this machine, to try: a connected service with a signed sample feed and a site.
     Up(commands::up::UpArgs),
-    /// Run the site of this directory in the foreground.
     Run(commands::run::RunArgs),
-    /// Set up a site; show what it is and how it stands.
     Site(commands::site::SiteArgs),
-    /// The components of a running site: state, stop, start, log level.
     Component(commands::component::ComponentArgs),
-    /// Update packages: what is offered and why, download, check, install.
     Updates(commands::updates::UpdatesArgs),
-    /// The status system: messages, health of components, thresholds.
     Status(commands::status::StatusArgs),
-    /// Read the logs of the components, merged and in colour.
     Logs(commands::logs::LogsArgs),
-    /// The content library: what it holds, whether it is sound, what nothing needs any more.
     Content(commands::content::ContentArgs),
-    /// The configuration of a site.
     Config(commands::config::ConfigArgs),
-    /// The vendor's side: a feed's keys, packages, roll-out and server.
     Cloud(commands::cloud::CloudArgs),
-    /// Read any TUF repository on its own, to find out what is wrong with it; ends with 0 or 1 only.
     Tuf(commands::tuf::TufArgs),
 }

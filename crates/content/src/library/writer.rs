@@ -191,7 +191,7 @@ impl BlockWriter {
         self.sync_file_system()?;
         for object in std::mem::take(&mut self.written) {
             let incoming = library.root.join("incoming").join(object.to_string());
-            self.into_place(&incoming, &object)?;
+            self.move_into_place(&incoming, &object)?;
         }
         for (object, extents) in std::mem::take(&mut self.journal) {
             let path = library.root.join("partial").join(format!("{object}.done"));
@@ -222,7 +222,7 @@ impl BlockWriter {
         let journal = path.with_extension("done");
         let (found, _) = hash_file(&path).map_err(disk("read", &path))?;
         let result = if found == object {
-            self.into_place(&path, &object).map_err(WriteError::from)
+            self.move_into_place(&path, &object).map_err(WriteError::from)
         } else {
             std::fs::remove_file(&path).map_err(disk("remove", &path))?;
             Err(WriteError::WrongObject {
@@ -238,7 +238,7 @@ impl BlockWriter {
         result
     }
 
-    fn into_place(&self, from: &Path, object: &ObjectId) -> Result<(), DiskError> {
+    fn move_into_place(&self, from: &Path, object: &ObjectId) -> Result<(), DiskError> {
         let to = self.library.object_path(object);
         if let Some(folder) = to.parent() {
             std::fs::create_dir_all(folder).map_err(disk("create", folder))?;

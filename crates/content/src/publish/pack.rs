@@ -121,10 +121,12 @@ fn compress(batch: &[RawBlock], level: i32) -> io::Result<Vec<Vec<u8>>> {
     })
 }
 
+/// Object, its offset in the block, length.
+type BlockPart = (ObjectId, u32, u32);
+
 struct RawBlock {
     bytes: Vec<u8>,
-    /// Object, its offset in the block, length.
-    parts: Vec<(ObjectId, u32, u32)>,
+    parts: Vec<BlockPart>,
 }
 
 /// Reads the objects one after the other and cuts them into blocks.
@@ -196,7 +198,7 @@ struct PackWriter {
     file: File,
     hasher: Sha256,
     length: u64,
-    blocks: Vec<(Block, Vec<(ObjectId, u32, u32)>)>,
+    blocks: Vec<(Block, Vec<BlockPart>)>,
 }
 
 impl PackWriter {

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::output::{Output, Style};
 use crate::table::{Cell, Table};
 
-/// The components of a running site.
+/// The components of a running site: state, stop, start, log level
 ///
 /// Components work when there is something to do: at their next activation, or at once when another
 /// component or an administrator wakes them. What one was doing when it stopped is done again from the

@@ -9,9 +9,8 @@ use super::Context;
 use crate::failure::Failure;
 use crate::output::Style;
 use crate::table::{Cell, Table};
-use crate::words;
 
-/// The configuration of a site, tidegate.toml.
+/// The configuration of a site, tidegate.toml
 #[derive(Debug, Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub struct ConfigArgs {
@@ -109,7 +108,7 @@ fn in_force(settings: &Settings, written: &toml::Table) -> Vec<Setting> {
         ),
         setting(
             "feed.check_interval",
-            words::span(settings.check_interval.as_secs()).into(),
+            interval(settings.check_interval.as_secs()).into(),
         ),
         setting("feed.rings", settings.rings.clone().into()),
         setting("log.max_bytes", settings.log_bytes_max.into()),
@@ -121,6 +120,17 @@ fn in_force(settings: &Settings, written: &toml::Table) -> Vec<Setting> {
             settings.api_listen.map(|address| address.to_string()).into(),
         ),
     ]
+}
+
+/// A time as the configuration file has it.
+fn interval(seconds: u64) -> String {
+    [(86_400, "d"), (3_600, "h"), (60, "m")]
+        .into_iter()
+        .find(|(unit, _)| seconds.is_multiple_of(*unit))
+        .map_or_else(
+            || format!("{seconds}s"),
+            |(unit, name)| format!("{}{name}", seconds / unit),
+        )
 }
 
 #[cfg(test)]
@@ -141,7 +151,11 @@ mod tests {
             (of("log.history").source, &of("log.history").value),
             ("file", &false.into())
         );
-        assert_eq!(of("feed.check_interval").value, "1 d");
+        assert_eq!(of("feed.check_interval").value, "1d");
+        assert_eq!(
+            [interval(90), interval(5400), interval(7200)],
+            ["90s", "90m", "2h"]
+        );
         // A key that the configuration knows and this list forgot would be missed here.
         assert_eq!(found.len(), 9);
     }

@@ -28,7 +28,7 @@ const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Time between two looks with `--follow`.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Read the logs of the components, merged and in colour.
+/// Read the logs of the components, merged and in colour
 ///
 /// Without NAME, all logs of the site are merged by time.
 #[derive(Debug, Args)]
@@ -127,7 +127,10 @@ pub async fn run(arguments: LogsArgs, cx: &Context) -> Result<(), Failure> {
     if found.is_empty() && !arguments.follow {
         cx.output.note("no log entries match");
     }
-    while arguments.follow {
+    if !arguments.follow {
+        return Ok(());
+    }
+    loop {
         tokio::time::sleep(LOOK_AGAIN).await;
         let mut news: Vec<(String, LogLine)> = Vec::new();
         for log in &mut logs {
@@ -145,7 +148,6 @@ pub async fn run(arguments: LogsArgs, cx: &Context) -> Result<(), Failure> {
             print(&cx.output, log, line)?;
         }
     }
-    Ok(())
 }
 
 /// The logs that are meant; every log of the directory unless some are named.

@@ -67,7 +67,7 @@ fn site_code(text: &str) -> Result<SiteCode, String> {
 }
 
 fn full_version(text: &str) -> Result<FullVersion, String> {
-    text.parse().map_err(|refusal| format!("{refusal}"))
+    text.parse().map_err(|refusal: String| refusal)
 }
 
 /// Runs the command.

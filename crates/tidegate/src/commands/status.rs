@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::{Output, Style};
 use crate::table::{Cell, Table};
 
-/// The status system of a running site.
+/// The status system: messages, health of components, thresholds
 #[derive(Debug, Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub struct StatusArgs {

@@ -299,7 +299,7 @@ async fn set_up_site(cx: &Context, service: &ServiceDir, feed_url: &str) -> Resu
         rings: Vec::new(),
         version: cloud::sample::SITE_VERSION
             .parse()
-            .map_err(|refusal| Failure::new(format!("{refusal}")))?,
+            .map_err(Failure::new)?,
     };
     let now = cx.output.now();
     Ok(tokio::task::spawn_blocking(move || site::init::init(options, now)).await??)

@@ -13,7 +13,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_right() {
     check(&[], "Usage: tidegate");
     check(&["updates"], "Usage: tidegate updates");
     check(&["nothing"], "unrecognized subcommand 'nothing'");
-    check(&["updates", "lists"], "a similar subcommand exists: 'list'");
+    check(&["updates", "lists"], "some similar subcommands exist");
     check(
         &["component", "query", "SMS_NOTHING"],
         "there is no component \"SMS_NOTHING\"",

@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::follow::{self, Goal};
 use crate::output::Output;
 
-/// Update packages of a running site.
+/// Update packages: what is offered and why, download, check, install
 ///
 /// UPDATE is a package's GUID, the unique beginning of one (four digits or more), or a version such as
 /// 5.00.9135.1000 that only one package has.

@@ -1,0 +1,280 @@
+//! `tidegate cloud`: the vendor's side. Keys, packages, roll-out, and a server for the static files.
+
+mod keys;
+mod packages;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use cloud::serve::{ServeOptions, TlsFiles};
+use cloud::{InitOptions, PublishRequest, ServiceDir};
+use domain::servicing::package::PackageGuid;
+use executive::Clock;
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::Context;
+use crate::failure::Failure;
+use crate::output::Style;
+use crate::signals::until_stopped;
+use crate::table::Table;
+
+/// The vendor's side: a feed's keys, packages, roll-out and server, in the directory named by --dir
+///
+/// Everything that sites read lies below DIR/repository as static files; any web server, bucket or folder
+/// can serve it, also on a stick.
+#[derive(Debug, Args)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct CloudArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make a service: keys, an empty signed feed, a server certificate.
+    #[command(after_help = "Example:\n  \
+        tidegate cloud init --dir service --name \"Example Corp\" --host updates.example.com --root-keys-dir /media/safe/root-keys")]
+    Init(Init),
+    /// Publish an update package: its description and its payload, a folder or an archive.
+    ///
+    /// Publishing the same package again changes nothing. A published package never changes; a
+    /// correction is a new package.
+    #[command(after_help = "Example:\n  tidegate cloud publish --dir service package.toml build/")]
+    Publish {
+        /// Description of the package.
+        #[arg(value_name = "PACKAGE.TOML")]
+        package: PathBuf,
+        /// Folder, .tar, .tar.gz, .tar.zst or .zip with the files to install.
+        #[arg(value_name = "PAYLOAD")]
+        payload: PathBuf,
+        /// Compression, 1 (fast) to 22 (small).
+        #[arg(long, value_name = "N", default_value_t = cloud::LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]
+        level: i32,
+    },
+    /// Take a package back; sites stop offering it and say why.
+    Withdraw {
+        /// Package.
+        #[arg(value_name = "GUID", value_parser = package_guid)]
+        guid: PackageGuid,
+        /// Why, for administrators.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Offer a package to a share of hierarchies; without arguments, list packages with their shares.
+    #[command(
+        after_help = "Example:\n  tidegate cloud rollout --dir service 8576527E-DDE7-4E3C-A0E1-6FB0F0A3B1C4 25"
+    )]
+    Rollout {
+        /// Package.
+        #[arg(value_name = "GUID", value_parser = package_guid, requires = "percent")]
+        guid: Option<PackageGuid>,
+        /// Share of hierarchies, 0 to 100. A hierarchy that was offered it stays in when the share grows.
+        #[arg(value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+        percent: Option<u8>,
+    },
+    /// Who signs what and until when; rotate keys; renew signatures.
+    Keys(keys::KeysArgs),
+    /// Serve the feed over HTTPS until Ctrl-C, and renew its signatures while they are due.
+    Serve(Serve),
+}
+
+#[derive(Debug, Args)]
+struct Init {
+    /// The vendor's name.
+    #[arg(long, value_name = "NAME")]
+    name: String,
+    /// Name or address sites reach the server by, for its certificate; repeatable; this machine only unless given.
+    #[arg(long, value_name = "HOST")]
+    host: Vec<String>,
+    /// Root keys to make.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    root_keys: usize,
+    /// Root keys that must sign a new root.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    threshold: usize,
+    /// Where to put the root keys; in DIR/root-keys unless given, to be moved away.
+    #[arg(long, value_name = "FOLDER")]
+    root_keys_dir: Option<PathBuf>,
+    /// Delegated roles that targets are spread over, a power of two; for a feed of thousands of packages.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    bins: u32,
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// Address and port to listen on.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
+    listen: SocketAddr,
+    /// Certificate chain (PEM), instead of the service's own.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// Private key (PEM) of the certificate.
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
+    /// Plain HTTP, for a proxy in front that speaks TLS.
+    #[arg(long, conflicts_with = "certificate")]
+    http: bool,
+}
+
+fn package_guid(text: &str) -> Result<PackageGuid, String> {
+    text.parse()
+}
+
+/// Runs the command.
+pub async fn run(arguments: CloudArgs, cx: &Context) -> Result<(), Failure> {
+    let verb = match arguments.verb {
+        Verb::Serve(arguments) => return serve(arguments, cx).await,
+        verb => verb,
+    };
+    let cx = cx.clone();
+    // Publishing hashes and compresses; everything else here is short and blocks on files.
+    tokio::task::spawn_blocking(move || carry_out(verb, &cx)).await?
+}
+
+fn carry_out(verb: Verb, cx: &Context) -> Result<(), Failure> {
+    let (directory, output, now) = (cx.directory.as_path(), &cx.output, cx.output.now());
+    match verb {
+        Verb::Init(arguments) => init(arguments, cx, now),
+        Verb::Publish {
+            package,
+            payload,
+            level,
+        } => {
+            let request = PublishRequest {
+                dir: directory.to_owned(),
+                package_toml: package,
+                payload,
+                level,
+            };
+            packages::publish(&request, output, now)
+        }
+        Verb::Withdraw { guid, reason } => {
+            let changed = cloud::withdraw(directory, guid, &reason, now)?;
+            packages::changed(
+                output,
+                guid,
+                changed,
+                "is withdrawn; sites stop offering it at their next check",
+            )
+        }
+        Verb::Rollout {
+            guid: Some(guid),
+            percent: Some(percent),
+        } => {
+            let changed = cloud::rollout(directory, guid, percent, now)?;
+            packages::changed(
+                output,
+                guid,
+                changed,
+                &format!("is offered to {percent} % of hierarchies"),
+            )
+        }
+        Verb::Rollout { .. } => packages::list(output, &cloud::packages(directory)?),
+        Verb::Keys(arguments) => keys::run(arguments, cx, now),
+        // Serving is asynchronous and was taken out before.
+        Verb::Serve(_) => Ok(()),
+    }
+}
+
+/// `cloud init --json`
+#[derive(Debug, Serialize)]
+struct Made {
+    directory: PathBuf,
+    root: PathBuf,
+    authority: PathBuf,
+    root_keys: PathBuf,
+}
+
+fn init(arguments: Init, cx: &Context, now: Timestamp) -> Result<(), Failure> {
+    let options = InitOptions {
+        host_names: arguments.host,
+        threshold: arguments.threshold,
+        root_keys: arguments.root_keys,
+        root_keys_dir: arguments.root_keys_dir,
+        bins: arguments.bins,
+        ..InitOptions::new(&cx.directory, arguments.name)
+    };
+    let report = cloud::init(&options, now)?;
+    let output = &cx.output;
+    if output.json {
+        return output.json(&Made {
+            directory: cx.directory.clone(),
+            root: report.root,
+            authority: report.authority,
+            root_keys: report.root_keys,
+        });
+    }
+    let mut table = Table::of_values();
+    table.value("Service", cx.directory.display().to_string());
+    table.value("Pinned root for sites", report.root.display().to_string());
+    table.value("Certificate authority", report.authority.display().to_string());
+    table.value("Root keys", report.root_keys.display().to_string());
+    table.print(output)?;
+    if let Some(advice) = &report.advice {
+        output.note(format_args!(
+            "{} {advice}",
+            output.styled_note(Style::Warning, "warning:")
+        ));
+    }
+    let dir = cx.dir_option();
+    output.note(format_args!(
+        "next: {}\nand:  {}",
+        output.command(format_args!("tidegate cloud publish{dir} package.toml PAYLOAD")),
+        output.command(format_args!("tidegate cloud serve{dir}"))
+    ));
+    Ok(())
+}
+
+async fn serve(arguments: Serve, cx: &Context) -> Result<(), Failure> {
+    let service = ServiceDir::new(&cx.directory);
+    // Says clearly what is missing, before anything listens.
+    cloud::Settings::load(&service)?;
+    let tls = match (arguments.http, arguments.certificate, arguments.key) {
+        (true, ..) => None,
+        (false, Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+        (false, ..) => Some(own_certificate(&service)),
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let options = ServeOptions {
+        repository: service.repository(),
+        listen: arguments.listen,
+        tls,
+    };
+    let output = &cx.output;
+    until_stopped(output, async |shutdown: CancellationToken| {
+        let (bound, address) = tokio::sync::oneshot::channel();
+        let announce = async {
+            if let Ok(address) = address.await {
+                output.note(format_args!(
+                    "serving {} at {}; press Ctrl-C to stop",
+                    service.repository().display(),
+                    output.command(format_args!("{scheme}://{address}"))
+                ));
+            }
+        };
+        let fresh = cloud::keep_fresh(cx.directory.clone(), || Clock::System.now(), shutdown.clone());
+        let (served, (), ()) = tokio::join!(
+            async {
+                let served = cloud::serve::serve(options, bound, shutdown.clone()).await;
+                // A server that could not start leaves nothing to keep fresh.
+                shutdown.cancel();
+                served
+            },
+            announce,
+            fresh
+        );
+        Ok(served?)
+    })
+    .await
+}
+
+/// The certificate that `cloud init` made.
+pub fn own_certificate(service: &ServiceDir) -> TlsFiles {
+    TlsFiles {
+        certificate: service.tls().join("server.pem"),
+        key: service.tls().join("server.key"),
+    }
+}

@@ -1,0 +1,158 @@
+//! Packages of a feed: publishing them, and what is said about them.
+
+use cloud::PublishRequest;
+use content::publish::Progress as Step;
+use domain::servicing::package::{PackageGuid, PackageRecord};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::output::{Output, Style};
+use crate::progress::{Bytes, Progress};
+use crate::table::{Cell, Table};
+use crate::words;
+
+/// `cloud publish --json`
+#[derive(Debug, Serialize)]
+struct Published {
+    guid: String,
+    name: String,
+    full_version: String,
+    already_published: bool,
+    files: u64,
+    bytes: u64,
+    download_bytes: u64,
+    new_bytes: u64,
+    new_packs: usize,
+}
+
+/// Publishes a package and says what it adds to the feed.
+pub fn publish(request: &PublishRequest, output: &Output, now: Timestamp) -> Result<(), Failure> {
+    let mut progress = Progress::new(output);
+    let result = cloud::publish(request, now, &mut |step| match step {
+        Step::Scanning { bytes, .. } => {
+            progress.show(format_args!("reading the payload, {}", words::bytes(bytes)), None);
+        }
+        Step::Compressing { done, total } => {
+            progress.show(
+                "compressing",
+                Some(Bytes {
+                    done,
+                    total,
+                    rate: None,
+                }),
+            );
+        }
+    });
+    progress.end();
+    let report = result?;
+    let record = &report.record;
+    let published = Published {
+        guid: record.guid.to_string(),
+        name: record.name().to_owned(),
+        full_version: record.full_version.to_string(),
+        already_published: report.already_published,
+        files: record.payload.files,
+        bytes: record.payload.bytes,
+        download_bytes: record.payload.download_bytes,
+        new_bytes: report.new_bytes,
+        new_packs: report.new_packs,
+    };
+    if output.json {
+        return output.json(&published);
+    }
+    if published.already_published {
+        return output.line(format_args!(
+            "{} {} was published already",
+            published.guid,
+            words::harmless(&published.name)
+        ));
+    }
+    let mut table = Table::of_values();
+    table.value("Published", Cell::styled(Style::Bold, &published.name));
+    table.value("GUID", published.guid.as_str());
+    table.value("Version", published.full_version.as_str());
+    table.value(
+        "Payload",
+        format!(
+            "{} in {}",
+            words::bytes(published.bytes),
+            words::counted(published.files, "file", "files")
+        ),
+    );
+    table.value("Cold download", words::bytes(published.download_bytes));
+    table.value("Added to the feed", words::bytes(published.new_bytes));
+    table.print(output)
+}
+
+/// `cloud withdraw --json`, `cloud rollout --json`
+#[derive(Debug, Serialize)]
+struct Changed {
+    guid: String,
+    changed: bool,
+}
+
+/// Says what became of a package.
+pub fn changed(output: &Output, guid: PackageGuid, changed: bool, what: &str) -> Result<(), Failure> {
+    if output.json {
+        return output.json(&Changed {
+            guid: guid.to_string(),
+            changed,
+        });
+    }
+    let already = if changed { "" } else { " (as it was already)" };
+    output.line(format_args!("{guid} {what}{already}"))
+}
+
+/// `cloud rollout --json` without a package.
+#[derive(Debug, Serialize)]
+struct Listed {
+    guid: String,
+    name: String,
+    full_version: String,
+    released: Timestamp,
+    rings: Vec<String>,
+    rollout_percent: u8,
+    withdrawn: Option<String>,
+}
+
+/// Lists packages with their shares.
+pub fn list(output: &Output, records: &[PackageRecord]) -> Result<(), Failure> {
+    let listed: Vec<Listed> = records
+        .iter()
+        .map(|record| Listed {
+            guid: record.guid.to_string(),
+            name: record.name().to_owned(),
+            full_version: record.full_version.to_string(),
+            released: record.released,
+            rings: record.rings.clone(),
+            rollout_percent: record.rollout_percent,
+            withdrawn: record.withdrawn.clone(),
+        })
+        .collect();
+    if output.json {
+        return output.json(&listed);
+    }
+    if listed.is_empty() {
+        output.note("nothing is published yet");
+        return Ok(());
+    }
+    let mut table = Table::new(&["GUID", "NAME", "VERSION", "SHARE", "RINGS", "WITHDRAWN"]);
+    for package in &listed {
+        let rings = if package.rings.is_empty() {
+            "all".to_owned()
+        } else {
+            package.rings.join(", ")
+        };
+        table.row([
+            package.guid.as_str().into(),
+            package.name.as_str().into(),
+            package.full_version.as_str().into(),
+            format!("{} %", package.rollout_percent).into(),
+            rings.into(),
+            Cell::styled(Style::Bad, package.withdrawn.as_deref().unwrap_or_default()),
+        ]);
+    }
+    table.right(3);
+    table.print(output)
+}
