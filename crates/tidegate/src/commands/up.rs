@@ -297,9 +297,7 @@ async fn set_up_site(cx: &Context, service: &ServiceDir, feed_url: &str) -> Resu
         root: super::site::read(&service.repository().join("metadata").join("1.root.json"))?,
         hierarchy_id: super::site::hierarchy_id()?,
         rings: Vec::new(),
-        version: cloud::sample::SITE_VERSION
-            .parse()
-            .map_err(Failure::new)?,
+        version: cloud::sample::SITE_VERSION.parse().map_err(Failure::new)?,
     };
     let now = cx.output.now();
     Ok(tokio::task::spawn_blocking(move || site::init::init(options, now)).await??)

@@ -1,0 +1,7 @@
+//! Faults against the real program: killed at any moment, fed by a hostile feed, refused by the disk.
+//! After each the site ends where it would have ended without it.
+
+mod attacks;
+mod installs;
+mod kills;
+mod world;
