@@ -6,9 +6,12 @@
 
 mod record;
 mod shard;
+mod write;
 
 pub use record::{CatalogueRecord, fuzz_record, parse_line, to_line};
-pub use shard::{RECORDS_PER_SHARD_MAX, SHARD_BYTES_MAX, ShardReader, read_shard, shard_name, write_shard};
+pub use shard::{
+    RECORDS_PER_SHARD_MAX, SHARD_BYTES_MAX, ShardReader, fuzz_shard, read_shard, shard_name, write_shard,
+};
 
 /// Why a catalogue could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +35,14 @@ pub enum CatalogueError {
         /// The parser's words, with the column.
         #[source]
         source: serde_json::Error,
+    },
+    /// Records come in order of their GUIDs, each once.
+    #[error("record {record} of package {guid} comes twice or out of order")]
+    Order {
+        /// Line number, from 1.
+        record: u64,
+        /// The package.
+        guid: String,
     },
     /// A field has a value that it cannot have.
     #[error("package {guid}: {field}: {problem}")]

@@ -126,6 +126,8 @@ fn wrong_fields_are_named() {
         "\"rollout-percent\":300",
         "no package record",
     );
+    check("Example 2611", "Example\\u001b[2J", "without control characters");
+    check("An update.", "An\\u0007 update.", "control characters");
     check("\"bin/migrate\"", "\"/bin/sh\"", "program");
 }
 

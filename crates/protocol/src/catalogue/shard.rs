@@ -17,6 +17,8 @@ const LINE_BYTES_MAX: u64 = 256 * 1024;
 pub const RECORDS_PER_SHARD_MAX: u64 = 100_000;
 /// Compression of shards: they are written at every publish and read by every site.
 const LEVEL: i32 = 19;
+/// Memory that decompression may take: two to this power in bytes, four times what our level uses.
+const WINDOW_LOG_MAX: u32 = 25;
 
 /// The target path of the shard that lists a package: by the first hex digit of the SHA-256 of its
 /// GUID as written.
@@ -37,10 +39,15 @@ pub fn write_shard<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Vec<u
 
 /// Reads a shard record by record.
 pub fn read_shard<R: BufRead>(compressed: R) -> Result<ShardReader<R>, CatalogueError> {
-    let decoder = zstd::stream::read::Decoder::with_buffer(compressed).map_err(CatalogueError::Unreadable)?;
+    let mut decoder =
+        zstd::stream::read::Decoder::with_buffer(compressed).map_err(CatalogueError::Unreadable)?;
+    decoder
+        .window_log_max(WINDOW_LOG_MAX)
+        .map_err(CatalogueError::Unreadable)?;
     Ok(ShardReader {
         text: BufReader::new(decoder.take(SHARD_TEXT_BYTES_MAX)),
         read: 0,
+        last: None,
         failed: false,
     })
 }
@@ -49,6 +56,7 @@ pub fn read_shard<R: BufRead>(compressed: R) -> Result<ShardReader<R>, Catalogue
 pub struct ShardReader<R: BufRead> {
     text: BufReader<std::io::Take<zstd::stream::read::Decoder<'static, R>>>,
     read: u64,
+    last: Option<PackageGuid>,
     failed: bool,
 }
 
@@ -91,6 +99,13 @@ impl<R: BufRead> ShardReader<R> {
             },
             other => other,
         })?;
+        if self.last.is_some_and(|last| last >= record.guid) {
+            return Err(CatalogueError::Order {
+                record: self.read,
+                guid: record.guid.to_string(),
+            });
+        }
+        self.last = Some(record.guid);
         Ok(Some((line, record)))
     }
 }
@@ -105,6 +120,13 @@ impl<R: BufRead> Iterator for ShardReader<R> {
         let next = self.next_record().transpose();
         self.failed = !matches!(next, Some(Ok(_)));
         next
+    }
+}
+
+/// Reads arbitrary bytes as a shard; must neither panic nor take memory without bound.
+pub fn fuzz_shard(bytes: &[u8]) {
+    if let Ok(reader) = read_shard(bytes) {
+        reader.for_each(drop);
     }
 }
 
@@ -130,6 +152,14 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn records_come_in_order_and_once() {
+        let line = crate::catalogue::to_line(&crate::catalogue::record::tests::example());
+        let twice = write_shard([line.as_str(), line.as_str()]).unwrap();
+        let last = read_shard(twice.as_slice()).unwrap().last().unwrap();
+        assert!(matches!(last, Err(CatalogueError::Order { record: 2, .. })));
     }
 
     #[test]

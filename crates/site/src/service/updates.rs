@@ -2,7 +2,7 @@
 
 use domain::servicing::install::SubStageState;
 use domain::servicing::package::{PackageGuid, PackageRecord};
-use domain::servicing::state::PackageState;
+use domain::servicing::state::{PackageState, PrereqFlag};
 use protocol::api::{
     ConditionInfo, FeatureInfo, HistoryEntry, LIMIT_MAX, PrereqResult, RedistInfo, SiteUpdateStatus,
     StateInfo, SubStageInfo, TransferInfo, UpdateDetail, UpdateSummary, WhyReport,
@@ -263,7 +263,7 @@ impl SiteService {
             update_type: record
                 .map_or("unknown", |record| record.update_type.as_str())
                 .to_owned(),
-            state: state_info(row.state),
+            state: state_of(row),
             since: row.changed_at,
             released: row.released_at,
             download_bytes: record.map_or(0, |record| record.payload.download_bytes),
@@ -300,7 +300,16 @@ fn with_records(tx: &Tx<'_>, rows: Vec<PackageRow>) -> Result<Vec<WithRecord>, S
         .collect()
 }
 
-pub(super) fn state_info(state: PackageState) -> StateInfo {
+/// The state of a row: what was started only to be checked is being checked, not installed (section 5).
+fn state_of(row: &PackageRow) -> StateInfo {
+    let mut info = state_info(row.state);
+    if row.state == PackageState::Enabled && row.flag == PrereqFlag::CheckOnly {
+        info.label = "Checking prerequisites".to_owned();
+    }
+    info
+}
+
+fn state_info(state: PackageState) -> StateInfo {
     StateInfo {
         code: state.code(),
         name: state.name().to_owned(),
