@@ -14,3 +14,6 @@ pub use clock::{Clock, FakeClock};
 pub use supervisor::{
     ComponentSnapshot, Executive, ExecutiveEvent, ExecutiveHandle, Supervision, UnknownComponent,
 };
+
+#[cfg(test)]
+mod tests;

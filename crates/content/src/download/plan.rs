@@ -42,12 +42,15 @@ pub fn plan(index: &PayloadIndex, library: &Library) -> DownloadPlan {
             continue;
         }
         let done = if extents.len() > 1 {
-            library.extents_done(&object)
+            library.parts_done(&object)
         } else {
             Default::default()
         };
-        for (number, extent) in extents.iter().enumerate() {
-            if !done.contains(&number) {
+        let mut offset = 0;
+        for extent in extents {
+            let durable = done.contains(&(offset, extent.length));
+            offset += u64::from(extent.length);
+            if !durable {
                 let block = &index.blocks[extent.block as usize];
                 wanted.insert((block.pack, block.offset, extent.block));
             }

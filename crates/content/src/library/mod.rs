@@ -151,14 +151,17 @@ impl Library {
             .collect()
     }
 
-    /// Extents of a large object that are durable already.
-    pub(crate) fn extents_done(&self, object: &ObjectId) -> HashSet<usize> {
+    /// Parts of a large object that are durable already, as (offset, length): another payload may cut the
+    /// same object differently.
+    pub(crate) fn parts_done(&self, object: &ObjectId) -> HashSet<(u64, u32)> {
         let journal = self.root.join("partial").join(format!("{object}.done"));
         let text = std::fs::read_to_string(journal).unwrap_or_default();
-        // A line cut off by a crash has no line end and does not count.
-        text.split_inclusive('\n')
-            .filter_map(|line| line.strip_suffix('\n')?.parse().ok())
-            .collect()
+        let part = |line: &str| {
+            // A line cut off by a crash has no line end and does not count.
+            let (offset, length) = line.strip_suffix('\n')?.split_once(' ')?;
+            Some((offset.parse().ok()?, length.parse().ok()?))
+        };
+        text.split_inclusive('\n').filter_map(part).collect()
     }
 
     /// Records durably that a package needs the objects of this index file.

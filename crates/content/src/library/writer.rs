@@ -39,9 +39,8 @@ pub(crate) enum WriteError {
 /// A part of a missing object in some block.
 struct Part {
     object: ObjectId,
-    /// Number of this extent in the object, and how many there are.
-    extent: usize,
-    extents: usize,
+    /// The part is the whole object.
+    whole: bool,
     object_offset: u64,
     block_offset: usize,
     length: usize,
@@ -52,11 +51,11 @@ pub(crate) struct BlockWriter {
     library: Arc<Library>,
     blocks: Vec<Block>,
     parts: HashMap<u32, Vec<Part>>,
-    /// Extents still to come, per large object.
-    left: HashMap<ObjectId, HashSet<usize>>,
+    /// Offsets of the parts still to come, per large object.
+    left: HashMap<ObjectId, HashSet<u64>>,
     raw: Vec<u8>,
     written: Vec<ObjectId>,
-    journal: HashMap<ObjectId, Vec<usize>>,
+    journal: HashMap<ObjectId, Vec<(u64, usize)>>,
     open_partials: HashMap<ObjectId, File>,
     batch_bytes: u64,
 }
@@ -64,23 +63,24 @@ pub(crate) struct BlockWriter {
 impl BlockWriter {
     pub(crate) fn new(library: Arc<Library>, index: &PayloadIndex) -> Self {
         let mut parts: HashMap<u32, Vec<Part>> = HashMap::new();
-        let mut left: HashMap<ObjectId, HashSet<usize>> = HashMap::new();
+        let mut left: HashMap<ObjectId, HashSet<u64>> = HashMap::new();
         for (object, _, extents) in index.objects() {
             if library.has(&object) {
                 continue;
             }
             let done = if extents.len() > 1 {
-                library.extents_done(&object)
+                library.parts_done(&object)
             } else {
                 HashSet::new()
             };
             let mut object_offset = 0;
-            for (number, extent) in extents.iter().enumerate() {
-                if !done.contains(&number) {
+            let mut coming = HashSet::new();
+            for extent in extents {
+                if !done.contains(&(object_offset, extent.length)) {
+                    coming.insert(object_offset);
                     parts.entry(extent.block).or_default().push(Part {
                         object,
-                        extent: number,
-                        extents: extents.len(),
+                        whole: extents.len() == 1,
                         object_offset,
                         block_offset: extent.offset as usize,
                         length: extent.length as usize,
@@ -89,12 +89,7 @@ impl BlockWriter {
                 object_offset += u64::from(extent.length);
             }
             if extents.len() > 1 {
-                left.insert(
-                    object,
-                    (0..extents.len())
-                        .filter(|number| !done.contains(number))
-                        .collect(),
-                );
+                left.insert(object, coming);
             }
         }
         BlockWriter {
@@ -148,7 +143,7 @@ impl BlockWriter {
         for part in self.parts.remove(&number).unwrap_or_default() {
             let bytes = &self.raw[part.block_offset..part.block_offset + part.length];
             self.batch_bytes += part.length as u64;
-            if part.extents == 1 {
+            if part.whole {
                 let found = ObjectId::of(bytes);
                 if found != part.object {
                     return Err(WriteError::WrongObject {
@@ -171,7 +166,10 @@ impl BlockWriter {
                 };
                 file.write_all_at(bytes, part.object_offset)
                     .map_err(disk("write", &path))?;
-                self.journal.entry(part.object).or_default().push(part.extent);
+                self.journal
+                    .entry(part.object)
+                    .or_default()
+                    .push((part.object_offset, part.length));
             }
         }
         if self.batch_bytes >= BATCH_BYTES {
@@ -193,9 +191,12 @@ impl BlockWriter {
             let incoming = library.root.join("incoming").join(object.to_string());
             self.move_into_place(&incoming, &object)?;
         }
-        for (object, extents) in std::mem::take(&mut self.journal) {
+        for (object, parts) in std::mem::take(&mut self.journal) {
             let path = library.root.join("partial").join(format!("{object}.done"));
-            let lines: String = extents.iter().map(|extent| format!("{extent}\n")).collect();
+            let lines: String = parts
+                .iter()
+                .map(|(offset, length)| format!("{offset} {length}\n"))
+                .collect();
             let mut journal = OpenOptions::new()
                 .append(true)
                 .create(true)
@@ -205,7 +206,9 @@ impl BlockWriter {
                 .write_all(lines.as_bytes())
                 .map_err(disk("write", &path))?;
             if let Some(left) = self.left.get_mut(&object) {
-                left.retain(|extent| !extents.contains(extent));
+                parts.iter().for_each(|(offset, _)| {
+                    left.remove(offset);
+                });
                 if left.is_empty() {
                     self.finish_partial(object)?;
                 }

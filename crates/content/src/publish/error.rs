@@ -43,6 +43,14 @@ pub enum PublishError {
         /// What is too large.
         problem: String,
     },
+    /// An archive that readers could understand in several ways.
+    #[error("the payload {path} is refused: it {problem}")]
+    Archive {
+        /// The payload.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// A file changed between hashing and compressing.
     #[error("{path} changed while it was being published; publish a tree that nobody writes to")]
     Changed {

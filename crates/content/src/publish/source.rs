@@ -77,6 +77,25 @@ pub(super) fn scan(
     scan.finish()
 }
 
+/// A reader that remembers the last block it read.
+struct Tail<R> {
+    reader: R,
+    last: Vec<u8>,
+}
+
+/// Archives are made of blocks of this size; the last ones are zeros.
+const TAR_BLOCK: usize = 512;
+
+impl<R: Read> Read for Tail<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.last
+            .extend_from_slice(&buffer[read.saturating_sub(TAR_BLOCK)..read]);
+        self.last.drain(..self.last.len().saturating_sub(TAR_BLOCK));
+        Ok(read)
+    }
+}
+
 enum Kind {
     Folder,
     Tar,
@@ -109,6 +128,27 @@ fn kind_of(payload: &Path) -> Result<Kind, PublishError> {
             path: payload.to_owned(),
         })
     }
+}
+
+/// The number of entries that a zip archive's own end record announces, unless it is a 64-bit archive.
+fn entries_announced(path: &Path) -> io::Result<Option<usize>> {
+    use std::io::{Seek, SeekFrom};
+    /// The record without its comment, and the longest comment.
+    const RECORD: usize = 22;
+    const COMMENT_MAX: u64 = 65_535;
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let tail = length.min(RECORD as u64 + COMMENT_MAX);
+    file.seek(SeekFrom::Start(length - tail))?;
+    let mut bytes = Vec::new();
+    file.take(tail).read_to_end(&mut bytes)?;
+    let found = (0..=bytes.len().saturating_sub(RECORD))
+        .rev()
+        .find(|at| bytes[*at..].starts_with(b"PK\x05\x06"));
+    Ok(found.and_then(|at| {
+        let count = u16::from_le_bytes([*bytes.get(at + 10)?, *bytes.get(at + 11)?]);
+        (count != u16::MAX).then_some(usize::from(count))
+    }))
 }
 
 fn open(path: &Path) -> Result<BufReader<File>, PublishError> {
@@ -235,7 +275,10 @@ impl Scan<'_> {
     fn tar(&mut self, reader: impl Read) -> Result<(), PublishError> {
         let payload = self.payload;
         let io = || io_error("read the archive", payload);
-        let mut archive = tar::Archive::new(reader);
+        let mut archive = tar::Archive::new(Tail {
+            reader,
+            last: Vec::new(),
+        });
         for entry in archive.entries().map_err(io())? {
             let mut entry = entry.map_err(io())?;
             let kind = entry.header().entry_type();
@@ -262,6 +305,16 @@ impl Scan<'_> {
             } else if !kind.is_pax_global_extensions() {
                 return self.special(&path);
             }
+        }
+        // Reading on to the end lets decompressors check their trailers, and shows whether the archive has
+        // its end mark: one that was cut off between two files has none.
+        let mut rest = archive.into_inner();
+        std::io::copy(&mut rest, &mut std::io::sink()).map_err(io())?;
+        if rest.last.len() < TAR_BLOCK || rest.last.iter().any(|byte| *byte != 0) {
+            return Err(io()(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the archive has no end mark, it is cut off",
+            )));
         }
         Ok(())
     }
@@ -295,6 +348,15 @@ impl Scan<'_> {
         let zip =
             |error: zip::result::ZipError| io_error("read the archive", payload)(io::Error::other(error));
         let mut archive = zip::ZipArchive::new(file).map_err(zip)?;
+        let listed = entries_announced(payload).map_err(io_error("read the archive", payload))?;
+        if listed.is_some_and(|listed| listed != archive.len()) {
+            // The library keeps one entry of each name; which one a reader gets must not be chance.
+            let problem = "lists a name more than once; make the archive again".to_owned();
+            return Err(PublishError::Archive {
+                path: payload.to_owned(),
+                problem,
+            });
+        }
         for number in 0..archive.len() {
             let mut entry = archive.by_index(number).map_err(zip)?;
             let name = self.text(entry.name_raw())?;
@@ -359,7 +421,13 @@ impl Scan<'_> {
     /// Adds the folders that an archive leaves out and checks the tree.
     fn finish(mut self) -> Result<Vec<Scanned>, PublishError> {
         let mut implied: BTreeSet<String> = BTreeSet::new();
+        let entries_max = self.options.entries_max;
         for path in self.entries.keys() {
+            if implied.len() > entries_max {
+                let problem =
+                    format!("its folders are more than the {entries_max} entries that a tree may have");
+                return self.refuse(TreeError::new(path.as_str(), problem));
+            }
             let mut parent = path.parent();
             while let Some(folder) = parent {
                 if !implied.insert(folder.to_owned()) {

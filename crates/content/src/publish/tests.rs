@@ -202,6 +202,30 @@ fn tar_with(entries: &[(&str, tar::EntryType, &str, &[u8])]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
+/// Two files of names of equal length, the second renamed to the first by hand.
+fn zip_with_a_name_twice() -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+    for name in ["same.txt", "twin.txt"] {
+        writer
+            .start_file(name, zip::write::SimpleFileOptions::default())
+            .unwrap();
+        io::Write::write_all(&mut writer, name.as_bytes()).unwrap();
+    }
+    let mut bytes = writer.finish().unwrap().into_inner();
+    for at in 0..bytes.len() - 8 {
+        if bytes[at..].starts_with(b"twin.txt") && at > 0 && bytes[..at].ends_with(b"\0\0") {
+            bytes[at..at + 8].copy_from_slice(b"same.txt");
+        }
+    }
+    // The names in the directory follow its fixed part, whose last four bytes are an offset.
+    let directory = bytes
+        .windows(4)
+        .rposition(|window| window == b"PK\x01\x02")
+        .unwrap();
+    bytes[directory + 46..directory + 54].copy_from_slice(b"same.txt");
+    bytes
+}
+
 #[test]
 fn hostile_archives_are_refused_with_the_entry() {
     use tar::EntryType as T;
@@ -245,6 +269,8 @@ fn hostile_archives_are_refused_with_the_entry() {
         "no folder",
     );
     let good = tar_with(&[("a", T::Regular, "", &[7; 5000])]);
+    refused("cut.tar", &good[..good.len() - 1024], "cut off");
+    refused("twice.zip", &zip_with_a_name_twice(), "more than once");
     refused("9.tar", &good[..2000], "read the archive");
     refused("plain", b"just a text", "neither a folder");
     refused("broken.zip", b"PK\x03\x04 and then nothing", "read the archive");
