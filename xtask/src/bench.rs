@@ -190,14 +190,15 @@ fn site_for(program: &Path, dir: &Path, feed_url: &str, root: &Path, ca: Option<
     ours(program, dir, &arguments).map(drop)
 }
 
-/// Seconds between the first state messages with these numbers.
-fn between(program: &Path, dir: &Path, from: u64, to: u64) -> Option<Duration> {
-    let text = ours(
-        program,
-        dir,
-        &["status", "state-messages", "--json", "--limit", "200"],
-    )
-    .ok()?;
+/// Seconds between the first state messages with these numbers, asked of the site's local API.
+fn between(dir: &Path, from: u64, to: u64) -> Option<Duration> {
+    let output = Command::new("curl")
+        .args(["--silent", "--fail", "--unix-socket"])
+        .arg(dir.join("run/api.sock"))
+        .arg("http://localhost/v1/status/state-messages?limit=200")
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
     let messages: serde_json::Value = serde_json::from_str(&text).ok()?;
     let at = |number: u64| -> Option<jiff::Timestamp> {
         let list = messages.as_array()?;

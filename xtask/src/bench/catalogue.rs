@@ -26,9 +26,7 @@ pub fn run(program: &Path) -> Result<Vec<Row>> {
     site_for(program, &site, &url, &root, None)?;
     let dir = site.display().to_string();
     let running = Background::start(program, &["run", "--dir", &dir])?;
-    let first = until("the sync", Duration::from_secs(120), || {
-        between(program, &site, 0, 4)
-    })?;
+    let first = until("the sync", Duration::from_secs(120), || between(&site, 0, 4))?;
     let evaluated = || {
         let text = ours(program, &site, &["updates", "list", "--all", "--json"]).ok()?;
         let list: serde_json::Value = serde_json::from_str(&text).ok()?;

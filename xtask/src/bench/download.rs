@@ -102,10 +102,8 @@ pub fn run(program: &Path) -> Result<Vec<Row>> {
     )?;
     let site_dir = site.display().to_string();
     let running = Background::start(program, &["run", "--dir", &site_dir])?;
-    let took = until("the download", Duration::from_secs(300), || {
-        between(program, &site, 9, 13)
-    })
-    .context("the site did not download the package; see its Dmpdownloader.log")?;
+    let took = until("the download", Duration::from_secs(300), || between(&site, 9, 13))
+        .context("the site did not download the package; see its Dmpdownloader.log")?;
     Ok(vec![
         Row::times(
             "download 1 GiB, verified and durable",

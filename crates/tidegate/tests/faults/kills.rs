@@ -6,7 +6,7 @@ use content::index::PayloadIndex;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use crate::world::{Site, World, now};
+use crate::world::{Running, Site, World, now};
 
 /// The newest update of the sample feed and the hotfix on top of it.
 const UPDATE: &str = "0B5A4C1E-6D8F-4F0A-9C57-2E1D7A90B3F2";
@@ -29,7 +29,7 @@ fn a_site_killed_at_any_moment_ends_where_its_twin_does() {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let world = World::with_sample(now());
     let twin = world.site("twin");
-    undisturbed(&twin);
+    let _twin = undisturbed(&twin);
 
     let site = world.site("killed");
     for _ in 0..kills() {
@@ -67,15 +67,15 @@ fn a_site_killed_at_any_moment_ends_where_its_twin_does() {
     nothing_was_fetched_twice(&site);
 }
 
-fn undisturbed(site: &Site) {
+/// Runs a site to the end; it goes on answering for comparison.
+fn undisturbed(site: &Site) -> Running {
     let running = site.started();
     site.wait_for(UPDATE, READY);
     site.must(&["updates", "install", UPDATE]);
     site.wait_for(UPDATE, INSTALLED);
     let hotfix = ready_hotfix(site);
     assert_ne!(hotfix, UPDATE);
-    // It goes on answering for comparison.
-    std::mem::forget(running);
+    running
 }
 
 /// What downloads by itself after the installation.

@@ -24,7 +24,7 @@ impl World {
     /// A service without packages.
     pub fn empty(at: Timestamp) -> World {
         let folder = tempfile::tempdir().unwrap();
-        let options = cloud::InitOptions::new(&folder.path().join("service"), "Test");
+        let options = cloud::InitOptions::new(folder.path().join("service"), "Test");
         cloud::init(&options, at).unwrap();
         World { folder }
     }
