@@ -53,6 +53,9 @@ pub enum RunError {
     /// The API cannot be served.
     #[error(transparent)]
     Listen(#[from] api::listen::ListenError),
+    /// The certificate of the API for other machines.
+    #[error(transparent)]
+    Certificate(#[from] api::certificate::CertificateError),
     /// A file of the running process.
     #[error("cannot open {path}")]
     File {
@@ -100,7 +103,22 @@ pub async fn run(options: RunOptions, shutdown: CancellationToken) -> Result<(),
         options.logs,
     ));
     let socket = context.directory.api_socket();
-    let serving = api::listen::serve_unix(api::router(service), &socket, shutdown.clone());
+    let router = api::router(service.clone());
+    let local = api::listen::serve_unix(router.clone(), &socket, shutdown.clone());
+    let remote = serve_remote(&context, router, service, options.clock.now(), &shutdown);
+    let serving = async {
+        // Whichever fails ends the other: a site that cannot be steered as configured says so and stops.
+        let until_end = |result: Result<(), RunError>| {
+            if result.is_err() {
+                shutdown.cancel();
+            }
+            result
+        };
+        let (local, remote) = tokio::join!(async { until_end(local.await.map_err(RunError::from)) }, async {
+            until_end(remote.await)
+        });
+        local.and(remote)
+    };
     let ended = CancellationToken::new();
     let ending = async {
         shutdown.cancelled().await;
@@ -118,7 +136,25 @@ pub async fn run(options: RunOptions, shutdown: CancellationToken) -> Result<(),
         record_events(&context, &options.clock, events, &ended)
     );
     tracing::info!("site {} has stopped", context.identity.code);
-    Ok(served?)
+    served
+}
+
+/// Serves the API over HTTPS to holders of a token, where the configuration names an address.
+async fn serve_remote(
+    context: &SiteContext,
+    router: axum::Router,
+    service: Arc<SiteService>,
+    now: jiff::Timestamp,
+    shutdown: &CancellationToken,
+) -> Result<(), RunError> {
+    let Some(address) = context.settings.api_listen else {
+        return Ok(());
+    };
+    let tls = api::certificate::server_config(&context.directory.secrets(), &context.machine, now)?;
+    let listener = api::listen::bind_https(address).await?;
+    tracing::info!("the API is served at https://{address} to holders of a token");
+    let guarded = api::listen::with_token(router, service);
+    Ok(api::listen::serve_https(guarded, listener, tls, shutdown.clone()).await?)
 }
 
 /// One process per site directory; the lock goes with the process, however it ends.

@@ -78,5 +78,6 @@ pub enum Command {
     Content(commands::content::ContentArgs),
     Config(commands::config::ConfigArgs),
     Cloud(commands::cloud::CloudArgs),
+    User(commands::user::UserArgs),
     Tuf(commands::tuf::TufArgs),
 }

@@ -4,6 +4,7 @@
 //! and later the console all end in the same functions. Whoever reaches a handler has been let in by the
 //! listener ([`listen`]), which puts the [`Actor`](crate::service::Actor) into the request.
 
+pub mod certificate;
 mod components;
 mod document;
 pub mod listen;

@@ -12,6 +12,7 @@ pub mod status;
 pub mod tuf;
 pub mod up;
 pub mod updates;
+pub mod user;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -187,3 +187,46 @@ fn lost_content_is_noticed_before_the_installation_and_fetched_again() {
     site.must(&["updates", "install", GUID]);
     site.wait_for(GUID, INSTALLED);
 }
+
+#[test]
+fn the_api_serves_other_machines_only_with_a_token() {
+    let world = World::empty(now());
+    let site = world.site("site");
+    let configuration = site.dir.join("tidegate.toml");
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let text = std::fs::read_to_string(&configuration).unwrap();
+    std::fs::write(&configuration, format!("{text}listen = \"127.0.0.1:{port}\"\n")).unwrap();
+    let token = site.must(&["user", "token", "monitoring"]);
+    let _running = site.started();
+    let ask = |token: &str| {
+        let output = std::process::Command::new("curl")
+            .args([
+                "--silent",
+                "--output",
+                "/dev/null",
+                "--write-out",
+                "%{http_code}",
+                "--cacert",
+            ])
+            .arg(site.dir.join("secrets/api.pem"))
+            .args([
+                "--header",
+                &format!("Authorization: Bearer {token}"),
+                &format!("https://localhost:{port}/v1/site"),
+            ])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(
+        until("an answer", || Some(ask(token.trim()))
+            .filter(|code| code != "000")),
+        "200"
+    );
+    assert_eq!(ask("wrong"), "401");
+}
