@@ -32,6 +32,12 @@ pub fn next_regular(now: Timestamp, interval: Duration, random: u64) -> Timestam
     later(now, interval - share(interval / 10, random))
 }
 
+/// Whether a planned instant has come. One that lies further ahead than the longest wait was planned by a
+/// clock that ran ahead; it counts as come, so that a wrong clock delays nothing once it is right again.
+pub fn is_due(planned: Option<Timestamp>, now: Timestamp, longest_wait: Duration) -> bool {
+    planned.is_none_or(|planned| planned <= now || planned > later(now, longest_wait))
+}
+
 /// An instant after `now`; saturates at the end of time.
 pub fn later(now: Timestamp, wait: Duration) -> Timestamp {
     SignedDuration::try_from(wait)
@@ -55,6 +61,24 @@ mod tests {
         first: Duration::from_secs(1),
         longest: Duration::from_secs(60),
     };
+
+    #[test]
+    fn a_clock_that_ran_ahead_delays_nothing() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let check = |planned: Option<i64>, now, expected| {
+            assert_eq!(
+                is_due(planned.map(at), at(now), Duration::from_secs(100)),
+                expected,
+                "{planned:?} at {now}"
+            );
+        };
+        check(None, 0, true);
+        check(Some(50), 0, false);
+        check(Some(50), 50, true);
+        check(Some(100), 0, false);
+        // Planned a year ahead of its time.
+        check(Some(31_536_000), 0, true);
+    }
 
     proptest! {
         #[test]

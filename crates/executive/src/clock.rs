@@ -9,6 +9,9 @@ use tokio::sync::watch;
 /// Longest single sleep. Waking up again at least this often notices a clock that was set.
 const NAP_MAX: Duration = Duration::from_secs(60 * 60);
 
+/// Longest wait; sums with it stay far from the end of time.
+const WAIT_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
 /// Where `now` comes from.
 #[derive(Debug, Clone)]
 pub enum Clock {
@@ -60,13 +63,19 @@ impl Clock {
     /// Waits until the clock shows `at` or later.
     pub async fn sleep_until(&self, at: Timestamp) {
         match self {
-            Clock::System => loop {
-                let left = Duration::try_from(at.duration_since(self.now())).unwrap_or(Duration::ZERO);
-                if left.is_zero() {
-                    return;
+            Clock::System => {
+                let left = || Duration::try_from(at.duration_since(self.now())).unwrap_or(Duration::ZERO);
+                // A clock that is set back must not prolong the wait: what was left at the beginning is
+                // also counted on a clock that nobody sets.
+                let end = tokio::time::Instant::now() + left().min(WAIT_MAX);
+                loop {
+                    let wait = left().min(end.saturating_duration_since(tokio::time::Instant::now()));
+                    if wait.is_zero() {
+                        return;
+                    }
+                    tokio::time::sleep(wait.min(NAP_MAX)).await;
                 }
-                tokio::time::sleep(left.min(NAP_MAX)).await;
-            },
+            }
             Clock::Fake(fake) => {
                 let mut now = fake.now.subscribe();
                 // The sender lives as long as `fake` does, so waiting cannot fail.

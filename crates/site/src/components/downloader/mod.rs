@@ -10,8 +10,10 @@ mod sync;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use domain::component::ComponentName;
+use domain::schedule::{is_due, later};
 use domain::servicing::download::{self, Candidate, DownloadPlan};
 use executive::{Activation, Component, ComponentError, Next, Report, Waiting};
 use futures_util::FutureExt;
@@ -20,6 +22,9 @@ use jiff::Timestamp;
 use store::PackageRow;
 
 use crate::context::SiteContext;
+
+/// No attempt is planned further ahead than this; a server that asks for more waits again.
+const ATTEMPT_WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The component.
 pub struct Downloader {
@@ -44,7 +49,7 @@ impl Downloader {
             .store
             .read::<_, store::StoreError, _>(|tx| tx.sync())
             .await?;
-        let due = observed.next_at.is_none_or(|next_at| next_at <= cx.now());
+        let due = is_due(observed.next_at, cx.now(), self.context.settings.check_interval);
         let mut problem = None;
         if just_started || observed.requested || due {
             problem = sync::synchronise(&self.context, cx).await?;
@@ -71,7 +76,7 @@ impl Downloader {
             let now = cx.now();
             let ready = candidates
                 .iter()
-                .filter(|row| fetch.contains(&row.guid) && row.next_attempt_at.is_none_or(|at| at <= now))
+                .filter(|row| fetch.contains(&row.guid) && is_due(row.next_attempt_at, now, ATTEMPT_WAIT_MAX))
                 .min_by_key(|row| fetch.iter().position(|guid| *guid == row.guid));
             match ready {
                 Some(row) => payload::fetch(&self.context, cx, row).await?,
@@ -95,7 +100,10 @@ impl Downloader {
             .store
             .read::<_, store::StoreError, _>(|tx| tx.sync())
             .await?;
-        let next_sync = sync.next_at.unwrap_or(cx.now());
+        let next_sync = sync
+            .next_at
+            .unwrap_or(cx.now())
+            .min(later(cx.now(), self.context.settings.check_interval));
         let retry = delayed
             .filter_map(|row| row.next_attempt_at.map(|at| (at, row)))
             .min_by_key(|(at, _)| *at);

@@ -464,7 +464,8 @@ async fn record_failure(
     let given_up = attempts >= ATTEMPTS_MAX && !failed.storage;
     let wait = BACKOFF
         .wait(attempts, cx.random())
-        .max(failed.retry_after.unwrap_or_default());
+        .max(failed.retry_after.unwrap_or_default())
+        .min(super::ATTEMPT_WAIT_MAX);
     let next_at = later(now, wait);
     let name_and_guid = [row.name.as_str(), &guid.to_string()].map(str::to_owned);
     let [name, shown] = &name_and_guid;
