@@ -13,9 +13,9 @@ use rand_core::{RngCore, SeedableRng};
 use sha2::{Digest, Sha256};
 
 /// Sizes and numbers, per tree: about four and a half megabytes in three hundred files.
-const BINARIES: usize = 96;
-const BINARY_BYTES_MIN: usize = 128 * 1024;
-const BINARY_BYTES_SPREAD: usize = 192 * 1024;
+const BINARIES: usize = 48;
+const BINARY_BYTES_MIN: usize = 96 * 1024;
+const BINARY_BYTES_SPREAD: usize = 160 * 1024;
 const TEXTS: usize = 250;
 const TEXT_WORDS: usize = 260;
 /// Parts of the tree.

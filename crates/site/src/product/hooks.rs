@@ -122,14 +122,15 @@ pub async fn run(hook: &Hook, context: &HookContext, stop: &CancellationToken) -
     let mut out = child.stdout.take().map(reader);
     let mut err = child.stderr.take().map(reader);
     let mut last_output = String::from("none");
+    let mut complained = false;
     let mut lines = 0;
     let limit = tokio::time::sleep(Duration::from_secs(u64::from(hook.time_limit_s)));
     tokio::pin!(limit);
     let mut status = None;
     let ended = loop {
         let line = tokio::select! {
-            line = next_line(&mut out), if out.is_some() => line,
-            line = next_line(&mut err), if err.is_some() => line,
+            line = next_line(&mut out), if out.is_some() => line.map(|line| (line, false)),
+            line = next_line(&mut err), if err.is_some() => line.map(|line| (line, true)),
             ended = child.wait(), if status.is_none() => {
                 status = Some(ended);
                 // The rest of the output follows at once, unless a background process keeps the pipes open.
@@ -139,12 +140,16 @@ pub async fn run(hook: &Hook, context: &HookContext, stop: &CancellationToken) -
             () = &mut limit => break status.take().map_or(Ended::TimedOut, Ended::Status),
             () = stop.cancelled(), if status.is_none() => break Ended::Stopped,
         };
-        if let Some(line) = line {
+        if let Some((line, is_error)) = line {
             lines += 1;
             if lines <= OUTPUT_LINES_MAX {
                 tracing::info!("{program}: {line}");
             }
-            last_output = line;
+            // What a program says last on its error output tells more than what it says elsewhere.
+            if is_error || !complained {
+                last_output = line;
+            }
+            complained |= is_error;
         }
         if out.is_none() && err.is_none() && status.is_some() {
             break status.take().map_or(Ended::TimedOut, Ended::Status);
