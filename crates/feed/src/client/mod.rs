@@ -5,7 +5,7 @@
 //! the floor for ever; what has not been verified never touches the trust folder. `now` is an argument and no time is
 //! stored: a clock that ran ahead refuses the feed while it is ahead, and not a second longer.
 //!
-//! Signatures, canonical form and the order of roles are checked by `sigstore-tuf`; [`verify`] adds what it leaves
+//! Signatures, canonical form and the order of roles are checked by `sigstore-tuf`; `verify.rs` adds what it leaves
 //! out. The top-level roles live in its state machine; delegated roles live here, because only here are they loaded
 //! when a search needs them and checked again for every role that delegates to them.
 
