@@ -77,7 +77,7 @@ pub enum Command {
     Logs(commands::logs::LogsArgs),
     Content(commands::content::ContentArgs),
     Config(commands::config::ConfigArgs),
-    Cloud(commands::cloud::CloudArgs),
     User(commands::user::UserArgs),
+    Cloud(commands::cloud::CloudArgs),
     Tuf(commands::tuf::TufArgs),
 }

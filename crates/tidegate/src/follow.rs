@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use domain::component::{ComponentName, ComponentState};
 use domain::servicing::state::PackageState;
 use protocol::api::{
-    SiteUpdateStatus, SubStageInfo, SyncStatus, UpdateStatusQuery, UpdateSummary, UpdatesQuery,
+    ComponentInfo, SiteUpdateStatus, SubStageInfo, SyncStatus, UpdateStatusQuery, UpdateSummary, UpdatesQuery,
 };
 
 use crate::client::Client;
@@ -72,6 +73,33 @@ fn verdict(goal: Goal, state: PackageState) -> Verdict {
     }
 }
 
+/// The component that takes a package on from a state, if one does.
+fn mover(state: PackageState) -> Option<ComponentName> {
+    use PackageState as S;
+    match state {
+        S::ApplicabilitySuccess | S::DownloadInProgress | S::DownloadFailed => {
+            Some(ComponentName::DmpDownloader)
+        }
+        S::Unknown | S::ApplicabilityChecking | S::ApplicabilityFailed | S::DownloadSuccess | S::Enabled => {
+            Some(ComponentName::HierarchyManager)
+        }
+        S::ContentReplicating | S::ContentReplicationFailed => Some(ComponentName::DistributionManager),
+        S::ContentReplicationSuccess
+        | S::PrereqInProgress
+        | S::PrereqSuccess
+        | S::PrereqWarning
+        | S::PrereqError
+        | S::InstallInProgress
+        | S::InstallWaitingServiceWindow
+        | S::InstallFailed => Some(ComponentName::ConfigurationManagerUpdate),
+        S::InstallWaitingParent
+        | S::InstallSuccess
+        | S::InstallPendingReboot
+        | S::ApplicabilityHide
+        | S::ApplicabilityNa => None,
+    }
+}
+
 /// A package's state on this site.
 pub async fn status_of(client: &Client, guid: &str) -> Result<SiteUpdateStatus, Failure> {
     let query = UpdateStatusQuery {
@@ -84,22 +112,26 @@ pub async fn status_of(client: &Client, guid: &str) -> Result<SiteUpdateStatus, 
         .ok_or_else(|| Failure::new(format!("the site does not know the package {guid} any more")))
 }
 
-/// Follows a package until `goal`. `before` is its state before the work was asked for: a failure that
-/// is as old as that is not the failure of this work.
+/// Follows a package until `goal`. `before` is how it stood before the work was asked for: a failure or a
+/// sub-step that is as old as that does not belong to this work.
 pub async fn package(
     client: &Client,
     output: &Output,
     guid: &str,
     goal: Goal,
-    before: &UpdateSummary,
+    before: &SiteUpdateStatus,
 ) -> Result<SiteUpdateStatus, Failure> {
     let mut progress = Progress::new(output);
-    let mut told = HashMap::new();
+    let mut told: HashMap<u32, String> = before
+        .sub_stages
+        .iter()
+        .map(|stage| (stage.id, mark(stage)))
+        .collect();
     loop {
         let status = status_of(client, guid).await?;
         tell_sub_stages(&mut progress, &mut told, &status.sub_stages);
         let update = &status.update;
-        let moved = update.state != before.state || update.since != before.since;
+        let moved = update.state != before.update.state || update.since != before.update.since;
         let state = PackageState::from_code(update.state.code).unwrap_or(PackageState::Unknown);
         match verdict(goal, state) {
             Verdict::Reached if moved || goal == Goal::Downloaded => {
@@ -120,6 +152,9 @@ pub async fn package(
                 .hint(hint));
             }
             _ => progress.show(now_doing(&status), bytes_of(update)),
+        }
+        if let Some(name) = mover(state) {
+            refuse_if_stopped(client, name).await?;
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
@@ -156,6 +191,11 @@ fn bytes_of(update: &UpdateSummary) -> Option<Bytes> {
     })
 }
 
+/// Tells one end of a sub-step from the next.
+fn mark(stage: &SubStageInfo) -> String {
+    format!("{} {}", stage.state, stage.time)
+}
+
 /// Prints each sub-step once it is over.
 fn tell_sub_stages(progress: &mut Progress, told: &mut HashMap<u32, String>, stages: &[SubStageInfo]) {
     for stage in stages {
@@ -165,7 +205,7 @@ fn tell_sub_stages(progress: &mut Progress, told: &mut HashMap<u32, String>, sta
             "failed" => (Style::Bad, "failed"),
             _ => continue,
         };
-        let mark = format!("{} {}", stage.state, stage.time);
+        let mark = mark(stage);
         if told.insert(stage.id, mark.clone()).as_ref() != Some(&mark) {
             let detail = if stage.detail.is_empty() {
                 String::new()
@@ -196,6 +236,9 @@ pub async fn check(client: &Client, output: &Output, before: &SyncStatus) -> Res
             "waiting for SMS_DMP_DOWNLOADER"
         };
         progress.show(doing, None);
+        if !sync.running {
+            refuse_if_stopped(client, ComponentName::DmpDownloader).await?;
+        }
         tokio::time::sleep(LOOK_AGAIN).await;
     };
     if let (Some(failure), true) = (&sync.failure, sync.failed_at > sync.succeeded_at) {
@@ -214,6 +257,19 @@ pub async fn check(client: &Client, output: &Output, before: &SyncStatus) -> Res
     evaluated(client, &mut progress).await?;
     progress.end();
     Ok(sync)
+}
+
+/// A component that was stopped would be waited for without end.
+async fn refuse_if_stopped(client: &Client, name: ComponentName) -> Result<(), Failure> {
+    let component: ComponentInfo = client.get(&format!("/components/{name}")).await?;
+    if component.state_code != ComponentState::Stopped.code() {
+        return Ok(());
+    }
+    Err(
+        Failure::new(format!("{name} is stopped, so nothing is going to happen")).hint(format!(
+            "what was asked for is done once it is started: tidegate component start {name}"
+        )),
+    )
 }
 
 /// Waits until no package is being evaluated any more.

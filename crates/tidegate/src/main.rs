@@ -62,8 +62,10 @@ fn not_understood(refusal: &clap::Error, arguments: &[OsString]) -> ExitCode {
 }
 
 fn execute(cli: Cli, output: &Output) -> Result<(), Failure> {
+    let (directory, usual_directory) = directory(&cli.global)?;
     let cx = Context {
-        directory: directory(&cli.global)?,
+        directory,
+        usual_directory,
         output: output.clone(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -85,7 +87,7 @@ async fn dispatch(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Content(arguments) => commands::content::run(arguments, cx).await,
         Command::Config(arguments) => commands::config::run(&arguments, cx),
         Command::Cloud(arguments) => commands::cloud::run(arguments, cx).await,
-        Command::User(arguments) => commands::user::run(arguments, cx),
+        Command::User(arguments) => commands::user::run(&arguments, cx),
         Command::Tuf(mut arguments) => {
             arguments.json = cx.output.json;
             arguments.quiet = cx.output.quiet;
@@ -96,18 +98,28 @@ async fn dispatch(command: Command, cx: &Context) -> Result<(), Failure> {
     }
 }
 
-/// The directory of the site or service. A relative one is made absolute, so that commands that are
-/// suggested work from everywhere.
-fn directory(global: &Global) -> Result<PathBuf, Failure> {
-    let chosen = match &global.dir {
-        Some(directory) => directory.clone(),
-        None => state_directory().ok_or_else(|| {
-            Failure::usage("there is no home directory to keep state in")
-                .hint("name a directory with --dir or TIDEGATE_DIR")
-        })?,
+/// The directory of the site or service, and whether it is the one in use when none is named. A relative
+/// one is made absolute, so that commands that are suggested work from everywhere.
+fn directory(global: &Global) -> Result<(PathBuf, bool), Failure> {
+    let absolute = |path: PathBuf| {
+        std::path::absolute(&path).map_err(|failure| {
+            Failure::usage(format!("{:?} is no directory name: {failure}", path.display()))
+        })
     };
-    std::path::absolute(&chosen)
-        .map_err(|failure| Failure::usage(format!("{:?} is no directory name: {failure}", chosen.display())))
+    let usual = match environment("TIDEGATE_DIR") {
+        Some(directory) => Some(absolute(directory.into())?),
+        None => state_directory(),
+    };
+    match (&global.dir, usual) {
+        (Some(named), usual) => {
+            let named = absolute(named.clone())?;
+            let is_usual = usual.is_some_and(|usual| usual == named);
+            Ok((named, is_usual))
+        }
+        (None, Some(usual)) => Ok((usual, true)),
+        (None, None) => Err(Failure::usage("there is no home directory to keep state in")
+            .hint("name a directory with --dir or TIDEGATE_DIR")),
+    }
 }
 
 /// `/var/lib/tidegate` for root, else the state directory of the XDG base directory specification.

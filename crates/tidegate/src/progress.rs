@@ -84,7 +84,7 @@ impl Progress {
         }
         let line = format!(
             "{} {}",
-            self.output.styled_note(style, format_args!("{outcome:>7}")),
+            self.output.styled_note(style, format_args!("{outcome:>9}")),
             words::harmless(&text.to_string())
         );
         match &self.bar {

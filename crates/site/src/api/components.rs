@@ -1,12 +1,12 @@
 //! Components: list, query, stop, start, restart, log level.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::{Extension, Json};
 use http::StatusCode;
 use protocol::api::{ActionRequest, ApiProblem, ComponentInfo, LogLevelRequest};
 
 use super::Service;
-use super::problem::{Body, Problem};
+use super::problem::{Body, Path, Problem};
 use crate::service::Actor;
 
 /// Every component with its state.

@@ -76,6 +76,26 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
+/// Parts of the path whose refusal is an [`ApiProblem`].
+pub(super) struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        axum::extract::Path::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Path(value)| Path(value))
+            .map_err(|refusal| Problem {
+                status: refusal.status(),
+                body: ApiProblem {
+                    error: format!("the path is not what is expected here: {}", refusal.body_text()),
+                    hint: None,
+                },
+            })
+    }
+}
+
 /// Query parameters whose refusal is an [`ApiProblem`].
 pub(super) struct Query<T>(pub T);
 
@@ -87,5 +107,40 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
             .await
             .map(|axum::extract::Query(value)| Query(value))
             .map_err(|refusal| Problem::invalid(format!("the query is not what is expected here: {refusal}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::get;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn unreadable_requests_are_problems() {
+        #[derive(serde::Deserialize)]
+        struct Number {
+            #[expect(dead_code, reason = "only its reading is looked at")]
+            number: u32,
+        }
+        let router = Router::new()
+            .route("/path/{name}", get(async |Path(name): Path<String>| name))
+            .route("/query", get(async |Query(_): Query<Number>| ""))
+            .route("/body", get(async |Body(_): Body<Number>| ""));
+        for (target, expected) in [
+            ("/path/%ff", "the path is not what is expected here: "),
+            ("/query?number=x", "the query is not what is expected here: "),
+            ("/body", "the request body is not what is expected here: "),
+        ] {
+            let request = Request::get(target).body(axum::body::Body::empty()).unwrap();
+            let response = router.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{target}");
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let problem: ApiProblem = serde_json::from_slice(&body).unwrap();
+            assert!(problem.error.starts_with(expected), "{target}: {}", problem.error);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The status system: messages, component health, thresholds, state messages.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::{Extension, Json};
 use http::StatusCode;
 use protocol::api::{
@@ -9,7 +9,7 @@ use protocol::api::{
 };
 
 use super::Service;
-use super::problem::{Problem, Query};
+use super::problem::{Path, Problem, Query};
 use crate::service::Actor;
 
 /// Status messages, newest first.

@@ -1,6 +1,6 @@
 //! Update packages: what there is, why, and what to do with it.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::{Extension, Json};
 use http::StatusCode;
 use protocol::api::{
@@ -9,7 +9,7 @@ use protocol::api::{
 };
 
 use super::Service;
-use super::problem::{Body, Problem, Query};
+use super::problem::{Body, Path, Problem, Query};
 use crate::service::Actor;
 
 /// Offered packages, newest first; with `all`, hidden ones too.

@@ -14,7 +14,7 @@ use crate::progress::{Bytes, Progress};
 use crate::table::Table;
 use crate::words;
 
-/// The content library of a site: every file of every package once, by its hash.
+/// The content library: what it holds, whether it is sound, what nothing needs any more
 ///
 /// Works whether the site runs or not.
 #[derive(Debug, Args)]

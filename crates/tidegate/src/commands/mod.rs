@@ -14,7 +14,7 @@ pub mod up;
 pub mod updates;
 pub mod user;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -28,6 +28,8 @@ use crate::output::Output;
 pub struct Context {
     /// Directory of the site or service.
     pub directory: PathBuf,
+    /// It is the one that is used when none is named.
+    pub usual_directory: bool,
     /// Where to print.
     pub output: Output,
 }
@@ -40,7 +42,16 @@ impl Context {
 
     /// ` --dir DIR` for commands that are suggested, where it is needed to find this directory again.
     pub fn dir_option(&self) -> String {
-        format!(" --dir {}", self.directory.display())
+        if self.usual_directory {
+            String::new()
+        } else {
+            self.dir_option_of(&self.directory)
+        }
+    }
+
+    /// The same for another directory.
+    pub fn dir_option_of(&self, directory: &Path) -> String {
+        format!(" --dir {}", directory.display())
     }
 }
 
@@ -71,8 +82,14 @@ pub fn since(text: &str) -> Result<Since, String> {
     if let Ok(at) = text.parse() {
         return Ok(Since::At(at));
     }
-    let wrong =
-        || format!("{text:?} is no time; write 2026-11-21T14:00:00Z, or an age such as 90s, 15m, 24h, 7d");
+    duration(text).map(Since::Ago).map_err(|_| {
+        format!("{text:?} is no time; write 2026-11-21T14:00:00Z, or an age such as 90s, 15m, 24h, 7d")
+    })
+}
+
+/// Reads a length of time such as `90m`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no length of time; write one such as 90s, 15m, 24h, 7d");
     let (number, unit) = text
         .split_at_checked(text.len().saturating_sub(1))
         .ok_or_else(wrong)?;
@@ -88,7 +105,7 @@ pub fn since(text: &str) -> Result<Since, String> {
         .ok()
         .filter(|number| *number <= 1_000_000)
         .ok_or_else(wrong)?;
-    Ok(Since::Ago(Duration::from_secs(number * seconds)))
+    Ok(Duration::from_secs(number * seconds))
 }
 
 #[cfg(test)]

@@ -1,17 +1,24 @@
 //! `tidegate run`: a site in the foreground.
 
+use std::time::Duration;
+
 use clap::Args;
 use executive::Clock;
 use site::RunOptions;
 use site::directory::SiteDirectory;
 use site::settings::Settings;
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::Context;
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::signals::until_stopped;
 
-/// Run the site of this directory in the foreground, until Ctrl-C or SIGTERM.
+/// Time between two looks whether the site answers.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Run the site of this directory in the foreground, until Ctrl-C or SIGTERM
 ///
 /// Everything acknowledged is durable: however a site ends, its next start continues where it was.
 #[derive(Debug, Args)]
@@ -25,18 +32,41 @@ pub async fn run(_arguments: &RunArgs, cx: &Context) -> Result<(), Failure> {
         return Err(no_site(cx));
     }
     let options = options(cx)?;
+    until_stopped(&cx.output, async |shutdown: CancellationToken| {
+        let ended = CancellationToken::new();
+        let announce = async {
+            tokio::select! {
+                () = answering(cx) => announce(cx),
+                () = ended.cancelled() => {}
+            }
+        };
+        let running = async {
+            let result = site::run(options, shutdown).await;
+            ended.cancel();
+            result
+        };
+        let (result, ()) = tokio::join!(running, announce);
+        Ok(result?)
+    })
+    .await
+}
+
+/// Waits until the site answers.
+pub async fn answering(cx: &Context) {
+    while !matches!(Client::open_if_running(&cx.directory), Ok(Some(_))) {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+fn announce(cx: &Context) {
     cx.output.note(format_args!(
-        "running the site in {}; press Ctrl-C to stop\nsee how it stands: {}\nread its logs:     {}",
+        "the site in {} runs; press Ctrl-C to stop\nsee how it stands: {}\nread its logs:     {}",
         cx.directory.display(),
         cx.output
             .command(format_args!("tidegate site show{}", cx.dir_option())),
         cx.output
             .command(format_args!("tidegate logs --follow{}", cx.dir_option())),
     ));
-    until_stopped(&cx.output, async |shutdown| {
-        Ok(site::run(options, shutdown).await?)
-    })
-    .await
 }
 
 /// How to run the site of this directory. Installs its logs as the program's.

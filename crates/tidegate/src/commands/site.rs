@@ -14,10 +14,10 @@ use crate::output::{Output, Style};
 use crate::table::{Cell, Table};
 use crate::words;
 
-/// A site.
 /// Most bytes of a root or certificate file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// Set up a site; show what it is and how it stands
 #[derive(Debug, Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub struct SiteArgs {
@@ -67,7 +67,7 @@ fn site_code(text: &str) -> Result<SiteCode, String> {
 }
 
 fn full_version(text: &str) -> Result<FullVersion, String> {
-    text.parse().map_err(|refusal: String| refusal)
+    text.parse()
 }
 
 /// Runs the command.

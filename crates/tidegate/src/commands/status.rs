@@ -3,7 +3,10 @@
 use clap::{Args, Subcommand, ValueEnum};
 use domain::component::ComponentName;
 use jiff::Timestamp;
-use protocol::api::{ComponentStatusInfo, StatusMessageInfo, StatusMessageQuery, TallyQuery, ThresholdInfo};
+use protocol::api::{
+    ComponentStatusInfo, LimitQuery, StateMessageInfo, StatusMessageInfo, StatusMessageQuery, TallyQuery,
+    ThresholdInfo,
+};
 
 use super::Context;
 use crate::client::{Client, segment};
@@ -40,6 +43,13 @@ enum Verb {
     },
     /// The counts at which a component turns Warning or Critical.
     Thresholds,
+    /// State messages, newest first: the progress of each package by number.
+    #[command(after_help = "Example:\n  tidegate status state-messages --limit 20")]
+    StateMessages {
+        /// Most messages.
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
 }
 
 fn component_name(text: &str) -> Result<ComponentName, String> {
@@ -146,6 +156,7 @@ pub async fn run(arguments: StatusArgs, cx: &Context) -> Result<(), Failure> {
             }
         }
         Verb::Thresholds => thresholds(&client, &cx.output).await,
+        Verb::StateMessages { limit } => state_messages(&client, &cx.output, limit).await,
     }
 }
 
@@ -265,5 +276,29 @@ async fn thresholds(client: &Client, output: &Output) -> Result<(), Failure> {
     }
     table.right(1);
     table.right(2);
+    table.print(output)
+}
+
+async fn state_messages(client: &Client, output: &Output, limit: u32) -> Result<(), Failure> {
+    let query = LimitQuery { limit: Some(limit) };
+    let messages: Vec<StateMessageInfo> = client.get_with("/status/state-messages", &query).await?;
+    if output.json {
+        return output.json(&messages);
+    }
+    if messages.is_empty() {
+        output.note("no state messages yet");
+        return Ok(());
+    }
+    let mut table = Table::new(&["TIME", "NUMBER", "PACKAGE", "STATE", "DETAIL"]);
+    for message in &messages {
+        table.row([
+            local(message.time, output).into(),
+            u64::from(message.number).into(),
+            message.guid.get(..8).unwrap_or(&message.guid).into(),
+            message.name.as_str().into(),
+            message.detail.as_str().into(),
+        ]);
+    }
+    table.right(1);
     table.print(output)
 }

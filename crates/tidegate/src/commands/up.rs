@@ -12,6 +12,7 @@ use cloud::ServiceDir;
 use cloud::sample::SampleProgress;
 use cloud::serve::ServeOptions;
 use domain::servicing::state::PackageState;
+use domain::servicing::version::FullVersion;
 use executive::Clock;
 use protocol::api::{SiteUpdateStatus, SyncStatus, UpdateSummary, UpdatesQuery};
 use serde::Serialize;
@@ -39,7 +40,7 @@ const SAMPLE_SEED: u64 = 0x7469_6465;
 /// How long a site may take until its API answers.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// Everything on this machine, to try.
+/// Everything on this machine, to try: a vendor's service with a signed sample feed, and a site
 ///
 /// A connected service with real keys and a signed sample feed, and a site that synchronises, verifies,
 /// evaluates, downloads and checks. Ctrl-C ends everything cleanly; running it again continues.
@@ -49,6 +50,9 @@ pub struct UpArgs {
     /// Port of the connected service; a free one unless given, the same again at the next run.
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
+    /// End after the prerequisite check instead of staying, for scripts.
+    #[arg(long)]
+    once: bool,
 }
 
 /// `up --json`, in one line once everything is ready.
@@ -76,6 +80,7 @@ async fn everything(arguments: &UpArgs, cx: &Context, shutdown: CancellationToke
         () = shutdown.cancelled() => Ok(()),
     };
     let ended = match told {
+        Ok(()) if arguments.once => Ok(()),
         Ok(()) => tokio::select! {
             Some(ended) = running.join_next() => flat(ended),
             () = shutdown.cancelled() => Ok(()),
@@ -168,7 +173,9 @@ async fn tell(
             newest: newest.map(|update| update.guid.clone()),
         })?;
     }
-    what_next(cx, newest);
+    if !arguments.once {
+        what_next(cx, newest);
+    }
     Ok(())
 }
 
@@ -297,7 +304,9 @@ async fn set_up_site(cx: &Context, service: &ServiceDir, feed_url: &str) -> Resu
         root: super::site::read(&service.repository().join("metadata").join("1.root.json"))?,
         hierarchy_id: super::site::hierarchy_id()?,
         rings: Vec::new(),
-        version: cloud::sample::SITE_VERSION.parse().map_err(Failure::new)?,
+        version: cloud::sample::SITE_VERSION
+            .parse::<FullVersion>()
+            .map_err(Failure::new)?,
     };
     let now = cx.output.now();
     Ok(tokio::task::spawn_blocking(move || site::init::init(options, now)).await??)
@@ -305,18 +314,13 @@ async fn set_up_site(cx: &Context, service: &ServiceDir, feed_url: &str) -> Resu
 
 /// A client of the site once it answers.
 async fn started(cx: &Context) -> Result<Client, Failure> {
-    let attempts = async {
-        loop {
-            match Client::open(&cx.directory) {
-                Ok(client) => return client,
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
-    };
-    tokio::time::timeout(START_TIME_MAX, attempts).await.map_err(|_| {
-        Failure::new(format!("the site did not start within {START_TIME_MAX:?}"))
-            .hint(format!("see why: tidegate logs SMS_EXECUTIVE{}", cx.dir_option()))
-    })
+    tokio::time::timeout(START_TIME_MAX, super::run::answering(cx))
+        .await
+        .map_err(|_| {
+            Failure::new(format!("the site did not start within {START_TIME_MAX:?}"))
+                .hint(format!("see why: tidegate logs SMS_EXECUTIVE{}", cx.dir_option()))
+        })?;
+    Client::open(&cx.directory)
 }
 
 fn tell_offers(output: &Output, updates: &[UpdateSummary]) {
@@ -344,7 +348,8 @@ fn tell_offers(output: &Output, updates: &[UpdateSummary]) {
 }
 
 async fn download_and_check(client: &Client, output: &Output, newest: &UpdateSummary) -> Result<(), Failure> {
-    let status = follow::package(client, output, &newest.guid, Goal::Downloaded, newest).await?;
+    let before = follow::status_of(client, &newest.guid).await?;
+    let status = follow::package(client, output, &newest.guid, Goal::Downloaded, &before).await?;
     step(
         output,
         format_args!(
@@ -357,7 +362,7 @@ async fn download_and_check(client: &Client, output: &Output, newest: &UpdateSum
         client
             .post(&format!("/updates/{}/prereq", newest.guid), &())
             .await?;
-        follow::package(client, output, &newest.guid, Goal::Checked, &status.update).await?
+        follow::package(client, output, &newest.guid, Goal::Checked, &status).await?
     } else {
         status
     };
@@ -372,11 +377,16 @@ fn tell_check(output: &Output, status: &SiteUpdateStatus) {
             "warning" => Style::Warning,
             _ => Style::Bad,
         };
+        let detail = if result.detail.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", result.detail)
+        };
         output.note(format_args!(
-            "{} {}: {}",
+            "{} {}{}",
             output.styled_note(style, format_args!("{:>9}", result.result)),
             words::harmless(&result.name),
-            words::harmless(&result.detail)
+            words::harmless(&detail)
         ));
     }
     step(
@@ -399,6 +409,7 @@ fn step(output: &Output, text: impl std::fmt::Display) {
 fn what_next(cx: &Context, newest: Option<&UpdateSummary>) {
     let output = &cx.output;
     let dir = cx.dir_option();
+    let service = cx.dir_option_of(&cx.directory.join(SERVICE_FOLDER));
     let guid = newest.map_or("GUID", |update| update.guid.get(..8).unwrap_or(&update.guid));
     let mut lines = vec![
         (
@@ -417,7 +428,7 @@ fn what_next(cx: &Context, newest: Option<&UpdateSummary>) {
         ("what they log", format!("tidegate logs --follow{dir}")),
         (
             "the vendor's packages",
-            format!("tidegate cloud rollout{dir}/{SERVICE_FOLDER}"),
+            format!("tidegate cloud rollout{service}"),
         ),
     ];
     if newest.is_none() {

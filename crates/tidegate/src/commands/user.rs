@@ -3,15 +3,16 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use site::directory::SiteDirectory;
+use site::service::tokens;
 
 use super::Context;
 use crate::failure::Failure;
 
-/// API tokens for other machines.
+/// Who may use the API of a site from other machines
 ///
-/// On this machine the user of the site and root need no token.
+/// On the machine itself the operating system says who asks, and no token is needed.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  tidegate user token monitoring --dir /srv/site")]
+#[command(subcommand_required = true, arg_required_else_help = true)]
 pub struct UserArgs {
     #[command(subcommand)]
     verb: Verb,
@@ -19,9 +20,10 @@ pub struct UserArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Make a token and show it once; only its hash is kept.
+    /// Make a token for the API over HTTPS; it is shown once and kept as a hash only.
+    #[command(after_help = "Example:\n  tidegate user token monitoring")]
     Token {
-        /// What the token is called in audit messages.
+        /// Name of the token, shown in audit messages.
         #[arg(value_name = "NAME")]
         name: String,
     },
@@ -29,14 +31,14 @@ enum Verb {
 
 /// `user token --json`
 #[derive(Debug, Serialize)]
-struct Made {
-    name: String,
-    token: String,
+struct Token<'a> {
+    name: &'a str,
+    token: &'a str,
 }
 
 /// Runs the command.
-pub fn run(arguments: UserArgs, cx: &Context) -> Result<(), Failure> {
-    let Verb::Token { name } = arguments.verb;
+pub fn run(arguments: &UserArgs, cx: &Context) -> Result<(), Failure> {
+    let Verb::Token { name } = &arguments.verb;
     let directory = SiteDirectory::new(&cx.directory);
     if !directory.configuration().exists() {
         return Err(super::run::no_site(cx));
@@ -44,13 +46,13 @@ pub fn run(arguments: UserArgs, cx: &Context) -> Result<(), Failure> {
     let mut random = [0; 32];
     getrandom::fill(&mut random)
         .map_err(|failure| Failure::new(format!("the machine gives no random numbers: {failure}")))?;
-    let token = site::service::tokens::add(&directory.api_tokens(), &name, random)?;
+    let token = tokens::add(&directory.api_tokens(), name, random)?;
     if cx.output.json {
-        return cx.output.json(&Made { name, token });
+        return cx.output.json(&Token { name, token: &token });
     }
     cx.output.line(&token)?;
     cx.output.note(
-        "send it as \"Authorization: Bearer …\" to the address that api.listen names; it is not shown again",
+        "keep it: it is not shown again. Send it as `Authorization: Bearer TOKEN` to the address api.listen of tidegate.toml",
     );
     Ok(())
 }

@@ -114,11 +114,11 @@ fn ready() -> Value {
     )
 }
 
-fn site_status(update: Value) -> Value {
+fn site_status(update: Value, stage: &str) -> Value {
     json!([{
         "site_code": "XYZ", "update": update, "reason": "one rule warns",
         "sub_stages": [{
-            "phase": "Prerequisite check", "id": 0xc0001, "name": "Run rules", "state": "success",
+            "phase": "Prerequisite check", "id": 0xc0001, "name": "Run rules", "state": stage,
             "progress": 100, "detail": "2 rules", "time": "2024-01-01T00:00:00Z"
         }],
         "prerequisites": [
@@ -129,6 +129,15 @@ fn site_status(update: Value) -> Value {
               "time": "2024-01-01T00:00:00Z" }
         ]
     }])
+}
+
+fn component(name: &str, state: &str, code: u32) -> Value {
+    json!({
+        "name": name, "description": "downloads", "state": state, "state_code": code,
+        "active": false, "activity": "", "waiting": null, "last_started": null, "last_finished": null,
+        "last_result": "never ran", "next_activation": null, "failures_in_row": 0, "failures": 0, "panics": 0,
+        "activations": 0, "log_file": "Dmpdownloader.log", "log_level": "default"
+    })
 }
 
 /// The answer to the `times`-th request (from 0) of its kind.
@@ -182,19 +191,32 @@ fn answer(method: &str, target: &str, times: usize) -> axum::response::Response 
             };
             let mut moved = update(NEWEST, "Release 2610", now);
             moved["since"] = json!(format!("2024-01-02T00:00:0{}Z", times.min(9)));
-            ok(site_status(moved))
+            ok(site_status(
+                moved,
+                if times < 2 { "in progress" } else { "success" },
+            ))
         }
         ("GET", "/status/thresholds") => ok(json!([
             { "severity": "informational", "warning_at": 2000, "critical_at": 5000 },
             { "severity": "warning", "warning_at": 10, "critical_at": 50 },
             { "severity": "error", "warning_at": 1, "critical_at": 5 }
         ])),
-        ("GET", "/components/SMS_DMP_DOWNLOADER") => ok(json!({
-            "name": "SMS_DMP_DOWNLOADER", "description": "downloads", "state": "stopped", "state_code": 0,
-            "active": false, "activity": "", "waiting": null, "last_started": null, "last_finished": null,
-            "last_result": "never ran", "next_activation": null, "failures_in_row": 0, "failures": 0, "panics": 0,
-            "activations": 0, "log_file": "Dmpdownloader.log", "log_level": "default"
-        })),
+        ("GET", "/components/SMS_DMP_DOWNLOADER") => ok(component("SMS_DMP_DOWNLOADER", "stopped", 0)),
+        ("GET", path) if path.starts_with("/components/") => {
+            ok(component(&path["/components/".len()..], "started", 1))
+        }
+        ("GET", "/update-status?guid=AA928926-1111-4222-8333-0123456789AB") => ok(site_status(
+            update(
+                OLDER,
+                "Release 2603",
+                state(262_145, "DOWNLOAD_IN_PROGRESS", "Downloading"),
+            ),
+            "in progress",
+        )),
+        ("GET", "/status/state-messages?limit=2") => ok(json!([{
+            "id": 7, "number": 3, "name": "DownloadSucceeded", "guid": NEWEST, "time": "2024-01-01T00:00:00Z",
+            "detail": "17 files"
+        }])),
         ("GET", path) if path.starts_with("/status/messages") => ok(json!([])),
         ("POST", "/updates/8576527E-DDE7-4E3C-A0E1-6FB0F0A3B1C4/download") => {
             let problem = json!({
@@ -334,13 +356,61 @@ fn work_is_asked_for_and_followed() {
     assert!(ran.out.contains("warning  Old setting"), "{}", ran.out);
     assert!(
         ran.err
-            .contains("   done Prerequisite check: Run rules: 2 rules\n"),
+            .contains("     done Prerequisite check: Run rules: 2 rules\n"),
         "{}",
         ran.err
     );
     let acts = site.acts();
     assert_eq!(acts.len(), 1);
     assert_eq!(acts[0].1, format!("/v1/updates/{NEWEST}/prereq"));
+}
+
+#[test]
+fn work_of_a_stopped_component_is_not_waited_for() {
+    let ran = FakeSite::start().run(&["updates", "prereq", OLDER, "--wait", "--quiet"]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert_eq!(
+        ran.err,
+        "error: SMS_DMP_DOWNLOADER is stopped, so nothing is going to happen\n\
+         hint: what was asked for is done once it is started: tidegate component start SMS_DMP_DOWNLOADER\n"
+    );
+}
+
+#[test]
+fn waiting_ends_with_its_time() {
+    let ran = FakeSite::start().run(&[
+        "updates",
+        "install",
+        NEWEST,
+        "--wait",
+        "--timeout",
+        "0s",
+        "--quiet",
+    ]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert_eq!(
+        ran.err,
+        "error: it is not over after 0 s\n\
+         hint: the site goes on with it; see how it stands: tidegate updates status\n"
+    );
+}
+
+#[test]
+fn state_messages_for_people_and_programs() {
+    let site = FakeSite::start();
+    let ran = site.run(&["status", "state-messages", "--limit", "2"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(
+        ran.out
+            .lines()
+            .nth(1)
+            .is_some_and(|line| line.contains("3  8576527E  DownloadSucceeded  17 files")),
+        "{}",
+        ran.out
+    );
+    let ran = site.run(&["status", "state-messages", "--limit", "2", "--json"]);
+    let messages: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(messages[0]["number"], 3);
 }
 
 #[test]

@@ -149,3 +149,26 @@ fn the_configuration_in_force() {
         ran.err
     );
 }
+
+#[test]
+fn a_token_is_shown_once() {
+    let sealed = Sealed::new();
+    assert!(
+        sealed
+            .run(&["user", "token", "monitoring"])
+            .err
+            .starts_with("error: there is no site in DIR")
+    );
+    std::fs::create_dir_all(sealed.dir().join("secrets")).unwrap();
+    std::fs::write(sealed.dir().join("tidegate.toml"), "").unwrap();
+    let ran = sealed.run(&["user", "token", "monitoring"]);
+    assert_eq!((ran.code, ran.out.trim().len()), (0, 64), "{}", ran.err);
+    assert!(ran.err.contains("not shown again"), "{}", ran.err);
+    let again = sealed.run(&["user", "token", "monitoring"]);
+    assert_eq!((again.code, again.out.as_str()), (1, ""));
+    assert!(
+        again.err.contains("there is a token \"monitoring\" already"),
+        "{}",
+        again.err
+    );
+}

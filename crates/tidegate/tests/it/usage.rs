@@ -27,6 +27,14 @@ fn wrong_usage_ends_with_2_and_says_what_is_right() {
         "an age such as 90s, 15m, 24h, 7d",
     );
     check(&["status", "messages", "--limit", "0"], "0 is not in 1..=1000");
+    check(
+        &["updates", "check", "--timeout", "30m"],
+        "required arguments were not provided",
+    );
+    check(
+        &["updates", "check", "--wait", "--timeout", "30"],
+        "no length of time; write one such as 90s",
+    );
     check(&["cloud", "withdraw", "17", "--reason", "x"], "is no GUID");
     check(&["--color", "sometimes", "site", "show"], "auto, always, never");
 }
@@ -54,6 +62,7 @@ fn help_and_version_succeed() {
         assert!(!ran.out.contains('\u{1b}'), "colour without a terminal");
     };
     check(&["--version"], "tidegate 0.");
+    check(&["cloud", "example"], "guid = ");
     check(&["--help"], "Exit codes: 0 done, 1 failed, 2 wrong usage.");
     check(
         &["updates", "install", "--help"],

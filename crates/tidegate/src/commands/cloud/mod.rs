@@ -54,6 +54,9 @@ enum Verb {
         #[arg(long, value_name = "N", default_value_t = cloud::LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]
         level: i32,
     },
+    /// Print a commented package.toml to begin a package with.
+    #[command(after_help = "Example:\n  tidegate cloud example > package.toml")]
+    Example,
     /// Take a package back; sites stop offering it and say why.
     Withdraw {
         /// Package.
@@ -151,6 +154,7 @@ fn carry_out(verb: Verb, cx: &Context) -> Result<(), Failure> {
             };
             packages::publish(&request, output, now)
         }
+        Verb::Example => output.line(cloud::package_toml::EXAMPLE.trim_end()),
         Verb::Withdraw { guid, reason } => {
             let changed = cloud::withdraw(directory, guid, &reason, now)?;
             packages::changed(

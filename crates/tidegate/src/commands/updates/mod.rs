@@ -2,11 +2,13 @@
 
 mod show;
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use domain::servicing::package::PackageGuid;
 use protocol::api::{
     FeatureInfo, FeatureRequest, HistoryEntry, InstallRequest, LimitQuery, ResetRequest, SiteUpdateStatus,
-    SyncStatus, UpdateDetail, UpdateSummary, UpdatesQuery,
+    SyncStatus, UpdateSummary, UpdatesQuery,
 };
 
 use super::Context;
@@ -14,6 +16,7 @@ use crate::client::{Client, segment};
 use crate::failure::Failure;
 use crate::follow::{self, Goal};
 use crate::output::Output;
+use crate::words;
 
 /// Update packages: what is offered and why, download, check, install
 ///
@@ -135,6 +138,24 @@ struct Wait {
     /// Follow it to its end; exit code 1 if it fails.
     #[arg(long)]
     wait: bool,
+    /// Follow it no longer than this, such as 90s, 30m, 2h; exit code 1 if it is not over. The site goes on.
+    #[arg(long, value_name = "TIME", requires = "wait", value_parser = super::duration)]
+    timeout: Option<Duration>,
+}
+
+impl Wait {
+    /// Follows work, for as long as is wanted.
+    async fn follow<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let Some(timeout) = self.timeout else {
+            return work.await;
+        };
+        tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| {
+            Err(
+                Failure::new(format!("it is not over after {}", words::span(timeout.as_secs())))
+                    .hint("the site goes on with it; see how it stands: tidegate updates status"),
+            )
+        })
+    }
 }
 
 /// Runs the command.
@@ -154,7 +175,7 @@ pub async fn run(arguments: UpdatesArgs, cx: &Context) -> Result<(), Failure> {
             let update = resolve(&client, &update).await?;
             show::why(output, &client.get(&format!("/updates/{update}/why")).await?)
         }
-        Verb::Check { wait } => check(&client, cx, wait.wait).await,
+        Verb::Check { wait } => check(&client, cx, &wait).await,
         Verb::Download { update, wait } => {
             work(
                 &client,
@@ -163,7 +184,7 @@ pub async fn run(arguments: UpdatesArgs, cx: &Context) -> Result<(), Failure> {
                 "download",
                 &(),
                 Goal::Downloaded,
-                wait.wait,
+                &wait,
             )
             .await
         }
@@ -175,7 +196,7 @@ pub async fn run(arguments: UpdatesArgs, cx: &Context) -> Result<(), Failure> {
                 "prereq",
                 &(),
                 Goal::Checked,
-                wait.wait,
+                &wait,
             )
             .await
         }
@@ -196,20 +217,11 @@ pub async fn run(arguments: UpdatesArgs, cx: &Context) -> Result<(), Failure> {
                 features_on: feature_on,
                 features_off: feature_off,
             };
-            work(
-                &client,
-                output,
-                &update.update,
-                "install",
-                &request,
-                goal,
-                wait.wait,
-            )
-            .await
+            work(&client, output, &update.update, "install", &request, goal, &wait).await
         }
         Verb::Retry { update, wait } => {
             let goal = Goal::InstalledDespiteWarnings;
-            work(&client, output, &update.update, "retry", &(), goal, wait.wait).await
+            work(&client, output, &update.update, "retry", &(), goal, &wait).await
         }
         Verb::IgnoreWarnings { update, wait } => {
             let goal = Goal::InstalledDespiteWarnings;
@@ -220,7 +232,7 @@ pub async fn run(arguments: UpdatesArgs, cx: &Context) -> Result<(), Failure> {
                 "ignore-warnings",
                 &(),
                 goal,
-                wait.wait,
+                &wait,
             )
             .await
         }
@@ -272,11 +284,11 @@ fn protocol_done(guid: &str) -> serde_json::Value {
 }
 
 /// Asks for a check and follows it if that is wanted.
-async fn check(client: &Client, cx: &Context, wait: bool) -> Result<(), Failure> {
+async fn check(client: &Client, cx: &Context, wait: &Wait) -> Result<(), Failure> {
     let output = &cx.output;
     let before: SyncStatus = client.get("/sync").await?;
     client.post("/sync", &()).await?;
-    if !wait {
+    if !wait.wait {
         output.note(format_args!(
             "asked; follow it with {}",
             output.command(format_args!("tidegate site show{}", cx.dir_option()))
@@ -287,7 +299,7 @@ async fn check(client: &Client, cx: &Context, wait: bool) -> Result<(), Failure>
             Ok(())
         };
     }
-    let sync = follow::check(client, output, &before).await?;
+    let sync = wait.follow(follow::check(client, output, &before)).await?;
     if output.json {
         return output.json(&sync);
     }
@@ -303,26 +315,27 @@ async fn work(
     verb: &str,
     request: &impl serde::Serialize,
     goal: Goal,
-    wait: bool,
+    wait: &Wait,
 ) -> Result<(), Failure> {
     let guid = resolve(client, update).await?;
-    let before: UpdateDetail = client.get(&format!("/updates/{guid}")).await?;
+    let before = follow::status_of(client, &guid).await?;
     client.post(&format!("/updates/{guid}/{verb}"), request).await?;
-    let status = if wait {
-        follow::package(client, output, &guid, goal, &before.summary).await?
+    let status = if wait.wait {
+        wait.follow(follow::package(client, output, &guid, goal, &before))
+            .await?
     } else {
         follow::status_of(client, &guid).await?
     };
     if output.json {
         return output.json(&status);
     }
-    if wait {
+    if wait.wait {
         show::ended(output, &status)
     } else {
         let command = output.command(format_args!("tidegate updates status {}", show::short(&guid)));
         output.note(format_args!(
             "accepted: {}; follow it with {command}",
-            before.summary.name
+            before.update.name
         ));
         Ok(())
     }

@@ -426,7 +426,9 @@ pub fn features(output: &Output, features: &[FeatureInfo]) -> Result<(), Failure
         return output.json(&features);
     }
     if features.is_empty() {
-        output.note("no package brings optional features");
+        output.note(
+            "no installed package brings optional features; `tidegate updates show` tells what one would bring",
+        );
         return Ok(());
     }
     let mut table = Table::new(&["GUID", "FEATURE", "STATE", "PACKAGE", "DESCRIPTION"]);
