@@ -328,7 +328,7 @@ impl Tx<'_> {
         let guid = guid.map(|guid| guid.to_string());
         self.execute(
             "UPDATE package SET attempts = 0, next_attempt_at = NULL, failure = NULL
-             WHERE attempts > 0 AND ($1 IS NULL OR guid = $2)",
+             WHERE (attempts > 0 OR failure IS NOT NULL) AND ($1 IS NULL OR guid = $2)",
             params![guid, guid],
         )
         .map(drop)

@@ -178,3 +178,29 @@ fn a_root_rotated_while_the_site_was_away_is_followed() {
     assert_eq!(trusted[0]["role"], "root");
     assert!(trusted[0]["version"].as_u64().unwrap() >= 4, "{trusted}");
 }
+
+#[test]
+fn a_refused_shard_is_taken_over_once_it_is_sound() {
+    let world = World::with_sample(now());
+    let site = world.site("site");
+    let running = site.started();
+    site.wait_for(NEWEST, 262_146);
+    running.kill();
+    cloud::withdraw(&world.service(), NEWEST.parse().unwrap(), "bad build", now()).unwrap();
+    let catalogue = world.repository().join("targets/catalogue");
+    let damage = || {
+        for entry in std::fs::read_dir(&catalogue).unwrap() {
+            let path = entry.unwrap().path();
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[8] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+        }
+    };
+    damage();
+    let _running = site.started();
+    until("refusal", || site.sync_failure());
+    // The metadata is trusted by now; the withdrawal in the shard must not be lost with the failure.
+    damage();
+    site.must(&["updates", "check"]);
+    site.wait_for(NEWEST, 393_213);
+}
