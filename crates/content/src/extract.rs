@@ -51,11 +51,6 @@ pub enum ExtractError {
 }
 
 impl ExtractError {
-    /// Whether there is no room left.
-    pub fn is_storage_full(&self) -> bool {
-        matches!(self, ExtractError::Disk(disk) if disk.is_storage_full())
-    }
-
     /// Whether content has to be fetched again.
     pub fn is_content_lost(&self) -> bool {
         matches!(self, ExtractError::Missing { .. } | ExtractError::Damaged { .. })
@@ -102,6 +97,7 @@ pub fn extract(
                 let mode = if *executable { 0o755 } else { 0o644 };
                 if !is_right_file(&path, object, *size) {
                     remove(&path)?;
+                    library.room_for(destination, *size)?;
                     copy(entry, object, *size, library, &path)?;
                 }
                 std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))

@@ -11,7 +11,7 @@ use domain::status_message::StatusMessageId;
 use jiff::Timestamp;
 use store::{NewStatusMessage, SiteRow, Store, StoreError, Tx};
 
-use crate::directory::SiteDirectory;
+use crate::directory::{FolderError, SiteDirectory};
 use crate::host::machine_name;
 use crate::product::switch::Product;
 use crate::progress::ProgressBoard;
@@ -108,20 +108,20 @@ impl SiteContext {
 
 /// Opens what the components share. Blocks.
 pub fn open(directory: SiteDirectory, settings: Settings, now: Timestamp) -> Result<SiteContext, OpenError> {
-    directory.create_folders().map_err(|source| OpenError::Folder {
-        path: directory.root().to_owned(),
-        source,
-    })?;
+    directory.create_folders()?;
     let store = Store::open(&directory.database())?;
     let identity = store
         .read_blocking(|tx| tx.site())?
         .ok_or_else(|| OpenError::NoSite {
             path: directory.root().to_owned(),
         })?;
-    let library = content::Library::open(&directory.content()).map_err(|source| OpenError::Library {
-        path: directory.content(),
-        source: Box::new(source),
-    })?;
+    let library =
+        content::Library::open(&directory.content(), settings.free_bytes_min).map_err(|source| {
+            OpenError::Library {
+                path: directory.content(),
+                source: Box::new(source),
+            }
+        })?;
     Ok(SiteContext {
         product: Product::new(directory.product()),
         directory,
@@ -140,14 +140,8 @@ pub fn open(directory: SiteDirectory, settings: Settings, now: Timestamp) -> Res
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A folder could not be made.
-    #[error("cannot create the folders of the site directory {path}")]
-    Folder {
-        /// Site directory.
-        path: std::path::PathBuf,
-        /// Cause.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -6,6 +6,32 @@ use std::path::{Path, PathBuf};
 
 use domain::servicing::package::PackageGuid;
 
+/// A folder of the site that could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot create the folder {path}{}", folder_advice(path, .source))]
+pub struct FolderError {
+    /// Folder.
+    pub path: PathBuf,
+    /// Cause.
+    #[source]
+    pub source: std::io::Error,
+}
+
+fn folder_advice(path: &Path, source: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind as Kind;
+    match source.kind() {
+        Kind::AlreadyExists | Kind::NotADirectory if path.symlink_metadata().is_ok() => {
+            "; something that is no folder has its name, move that away"
+        }
+        Kind::NotADirectory => "; something on the way to it is no folder, move that away",
+        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => {
+            "; make the place writable for the user of this process"
+        }
+        Kind::StorageFull | Kind::QuotaExceeded => "; make room on its file system",
+        _ => "",
+    }
+}
+
 /// A site directory.
 #[derive(Debug, Clone)]
 pub struct SiteDirectory {
@@ -114,8 +140,12 @@ impl SiteDirectory {
     }
 
     /// Creates every folder that is missing.
-    pub fn create_folders(&self) -> std::io::Result<()> {
+    pub fn create_folders(&self) -> Result<(), FolderError> {
         use std::os::unix::fs::DirBuilderExt;
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| FolderError { path, source }
+        };
         for folder in [
             self.root.clone(),
             self.trust(),
@@ -125,11 +155,12 @@ impl SiteDirectory {
             self.product().join("versions"),
             self.logs(),
         ] {
-            std::fs::create_dir_all(folder)?;
+            std::fs::create_dir_all(&folder).map_err(failed(&folder))?;
         }
         for private in [self.secrets(), self.run()] {
             if !private.is_dir() {
-                std::fs::DirBuilder::new().mode(0o700).create(private)?;
+                let made = std::fs::DirBuilder::new().mode(0o700).create(&private);
+                made.map_err(failed(&private))?;
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use feed::{FeedError, FolderTrust};
 use jiff::Timestamp;
 use store::{SiteRow, Store, StoreError};
 
-use crate::directory::{SiteDirectory, write_durably};
+use crate::directory::{FolderError, SiteDirectory, write_durably};
 use crate::settings::{Settings, SettingsError, new_configuration};
 
 /// What a new site is told.
@@ -54,6 +54,9 @@ pub enum InitError {
         #[source]
         source: std::io::Error,
     },
+    /// A folder could not be made.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// The root is no usable TUF root.
     #[error("the root to pin cannot be used")]
     Root(#[source] FeedError),
@@ -82,7 +85,7 @@ pub fn init(options: InitOptions, now: Timestamp) -> Result<(), InitError> {
             });
         }
     }
-    directory.create_folders().map_err(write(options.dir.clone()))?;
+    directory.create_folders()?;
     FolderTrust::init(directory.trust(), &options.root).map_err(InitError::Root)?;
     if let Some(ca) = &options.ca {
         let path = options.dir.join("feed-ca.pem");

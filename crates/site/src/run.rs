@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{self, OpenError, SiteContext};
-use crate::directory::SiteDirectory;
+use crate::directory::{FolderError, SiteDirectory};
 use crate::service::SiteService;
 use crate::settings::{Settings, SettingsError};
 use crate::{api, components};
@@ -38,6 +38,9 @@ pub enum RunError {
     /// The configuration.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// A folder could not be made.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// The site directory.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -82,8 +85,7 @@ pub fn log_layer(dir: &Path, settings: &Settings, clock: Clock, zone: TimeZone) 
 pub async fn run(options: RunOptions, shutdown: CancellationToken) -> Result<(), RunError> {
     let directory = SiteDirectory::new(&options.dir);
     let settings = Settings::load(&directory.configuration())?;
-    let file = |path: PathBuf| move |source| RunError::File { path, source };
-    directory.create_folders().map_err(file(options.dir.clone()))?;
+    directory.create_folders()?;
     let _lock = lock(&directory)?;
     let context = Arc::new(context::open(directory, settings, options.clock.now())?);
     let stopped = restore_components(&context, &options.logs).await?;

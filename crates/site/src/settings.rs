@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+/// Least room that a site leaves free: its database and its logs have to grow to tell of a full disk.
+const FREE_BYTES_LEAST: u64 = 4 * 1024 * 1024;
 /// Largest configuration file that is read.
 const CONFIGURATION_BYTES_MAX: u64 = 256 * 1024;
 
@@ -193,6 +195,14 @@ impl Settings {
                 "write 1 to 3650 days",
             ));
         }
+        let free_bytes_min = file.site.free_bytes_min.unwrap_or(256 * 1024 * 1024);
+        if free_bytes_min < FREE_BYTES_LEAST {
+            return Err(value(
+                "site.free_bytes_min",
+                &free_bytes_min.to_string(),
+                "at least 4194304 bytes must stay free, for the database and the logs",
+            ));
+        }
         let api_listen = match &file.api.listen {
             None => None,
             Some(text) => Some(text.parse().map_err(|_| {
@@ -214,7 +224,7 @@ impl Settings {
             log_bytes_max,
             log_history: file.log.history.unwrap_or(true),
             message_days,
-            free_bytes_min: file.site.free_bytes_min.unwrap_or(256 * 1024 * 1024),
+            free_bytes_min,
             api_listen,
         })
     }
@@ -251,7 +261,7 @@ pub fn new_configuration(feed_url: &str, feed_ca: Option<&str>, rings: &[String]
          [site]\n\
          # Days that status messages are kept.\n\
          message_days = 30\n\
-         # Downloads wait while the file system has fewer free bytes than this.\n\
+         # Downloads and installations wait rather than leave fewer free bytes than this on the file system.\n\
          free_bytes_min = 268435456\n\n\
          [api]\n\
          # The API is always on the local socket run/api.sock. For other machines, also over HTTPS with a token:\n\

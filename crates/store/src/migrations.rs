@@ -148,4 +148,87 @@ mod tests {
         );
         migrate(&mut connection, path, &["CREATE TABLE a (b BIGINT)"]).unwrap();
     }
+
+    /// Steps that take a while: each makes a table, fills it and rewrites what the one before filled.
+    fn long_steps() -> Vec<String> {
+        let step = |number: usize| {
+            let rewrite = match number {
+                0 => String::new(),
+                _ => format!("UPDATE t{} SET v = v + 1;", number - 1),
+            };
+            format!(
+                "CREATE TABLE t{number} (v BIGINT NOT NULL);
+                 INSERT INTO t{number} WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+                 SELECT i FROM n; {rewrite}"
+            )
+        };
+        (0..40).map(step).collect()
+    }
+
+    fn migrate_file(path: &Path) -> Result<(), StoreError> {
+        let mut connection = Connection::open(path).unwrap();
+        connection
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+            .unwrap();
+        let steps = long_steps();
+        let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
+        migrate(&mut connection, path, &steps)
+    }
+
+    /// Not a test by itself: the process that `a_migration_killed_at_any_moment_goes_on` kills.
+    #[test]
+    fn migrates_for_the_kill_test() {
+        if let Some(path) = std::env::var_os("TIDEGATE_MIGRATE") {
+            migrate_file(Path::new(&path)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_migration_killed_at_any_moment_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("site.db");
+        let (mut interrupted, mut last) = (0, 0);
+        for round in 0..200_u64 {
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    "migrations::tests::migrates_for_the_kill_test",
+                    "--quiet",
+                ])
+                .env("TIDEGATE_MIGRATE", &path)
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap();
+            std::thread::park_timeout(std::time::Duration::from_millis(2 + round * 7 % 23));
+            child.kill().unwrap();
+            let killed = child.wait().unwrap().code().is_none();
+            let done = check_prefix(&path);
+            assert!(done >= last, "step {last} was lost");
+            interrupted += u32::from(killed && done > 0 && done < 40);
+            last = done;
+        }
+        assert!(interrupted > 0, "no kill met a migration");
+        migrate_file(&path).unwrap();
+        assert_eq!(check_prefix(&path), 40);
+    }
+
+    /// The recorded steps are exactly those whose whole effect is there; returns how many.
+    fn check_prefix(path: &Path) -> i64 {
+        let connection = Connection::open(path).unwrap();
+        let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let sound: String = connection
+            .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(sound, "ok");
+        let tables =
+            number("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name LIKE 't%'").unwrap();
+        let recorded = number("SELECT COALESCE(MAX(step), 0) FROM schema_step").unwrap_or(0);
+        assert_eq!(tables, recorded);
+        for table in 0..tables {
+            let rewritten = i64::from(table + 1 < tables) * 2000;
+            let sum = number(&format!("SELECT SUM(v) FROM t{table}")).unwrap();
+            assert_eq!(sum, 2000 * 2001 / 2 + rewritten, "t{table} of {tables}");
+        }
+        recorded
+    }
 }

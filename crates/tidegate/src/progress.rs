@@ -77,6 +77,15 @@ impl Progress {
         }
     }
 
+    /// Shows an amount that grows towards an end nobody knows yet; elsewhere than on a terminal, only what
+    /// is being done.
+    pub fn count(&mut self, what: &str, amount: impl Display) {
+        match self.bar {
+            Some(_) => self.show(format_args!("{what}, {amount}"), None),
+            None => self.show(what, None),
+        }
+    }
+
     /// Prints a step that is over, above whatever is under way.
     pub fn step(&mut self, style: Style, outcome: &str, text: impl Display) {
         if self.silent {

@@ -25,6 +25,8 @@ pub use plan::{DownloadPlan, PackRange, plan};
 const RANGES_AT_ONCE: usize = 3;
 /// Blocks that may wait for the writer; bounds memory together with the block size.
 const BLOCKS_WAITING: usize = 4;
+/// Longest time that complete content waits to be made durable.
+const DURABLE_EVERY: Duration = Duration::from_secs(3);
 
 /// Where ranges of packs come from.
 pub trait RangeSource: Send + Sync {
@@ -93,9 +95,9 @@ pub enum DownloadError {
 }
 
 impl DownloadError {
-    /// Whether there is no room left.
-    pub fn is_storage_full(&self) -> bool {
-        matches!(self, DownloadError::Disk(disk) if disk.is_storage_full())
+    /// Whether this machine's disk is the cause: trying the feed again does not help.
+    pub fn is_disk(&self) -> bool {
+        matches!(self, DownloadError::Disk(_))
     }
 
     /// How long the server asks to wait.
@@ -117,7 +119,7 @@ pub async fn execute(
     progress: Arc<dyn Fn(u64) + Send + Sync>,
     cancel: &CancellationToken,
 ) -> Result<(), DownloadError> {
-    let (blocks, mut arriving) = mpsc::channel::<(u32, Bytes)>(BLOCKS_WAITING);
+    let (blocks, mut arriving) = mpsc::channel::<Arrived>(BLOCKS_WAITING);
     let mut writer = BlockWriter::new(library, &index);
     let writer_index = index.clone();
     let span = tracing::Span::current();
@@ -125,26 +127,32 @@ pub async fn execute(
     let writing = tokio::task::spawn_blocking(move || {
         let _entered = span.enter();
         let of = |number: u32, failure| content_error(&writer_index, number, failure);
-        writer.finish_leftovers().map_err(|failure| of(0, failure))?;
-        while let Some((number, bytes)) = arriving.blocking_recv() {
-            if let Err(failure) = writer.take(number, &bytes) {
-                let failure = of(number, failure);
-                // What came before is good and stays; a disk that is full cannot keep it.
-                return writer
-                    .flush()
-                    .map_err(|flush| of(number, flush))
-                    .and(Err(failure));
-            }
+        let result = write_all(&mut writer, &mut arriving, &of);
+        if result.is_err() {
+            // A full disk has no room even for the record of the failure, unless we make some.
+            writer.discard();
         }
-        writer.flush().map_err(|failure| of(0, failure))
+        result
     });
     let done = AtomicU64::new(0);
     let fetching = stream::iter(plan.ranges)
         .map(|range| fetch_range(&index, range, &*source, &blocks, &done, &*progress))
         .buffer_unordered(RANGES_AT_ONCE)
         .try_for_each(|()| async { Ok(()) });
+    // On a slow link a batch takes long to fill: what has come is made durable meanwhile.
+    let pausing = async {
+        let mut every = tokio::time::interval(DURABLE_EVERY);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            if blocks.send(Arrived::Pause).await.is_err() {
+                return;
+            }
+        }
+    };
     let fetched = tokio::select! {
         fetched = fetching => fetched,
+        () = pausing => Err(Stop::WriterGone),
         () = cancel.cancelled() => Err(Stop::Failed(DownloadError::Cancelled)),
     };
     drop(blocks);
@@ -157,6 +165,40 @@ pub async fn execute(
     }
 }
 
+fn write_all(
+    writer: &mut BlockWriter,
+    arriving: &mut mpsc::Receiver<Arrived>,
+    of: &dyn Fn(u32, WriteError) -> DownloadError,
+) -> Result<(), DownloadError> {
+    writer.finish_leftovers().map_err(|failure| of(0, failure))?;
+    while let Some(arrived) = arriving.blocking_recv() {
+        let (number, bytes) = match arrived {
+            Arrived::Block(number, bytes) => (number, bytes),
+            Arrived::Pause => {
+                writer.flush().map_err(|failure| of(0, failure))?;
+                continue;
+            }
+        };
+        if let Err(failure) = writer.take(number, &bytes) {
+            let failure = of(number, failure);
+            // What came before is good and stays; a disk that is full cannot keep it.
+            return writer
+                .flush()
+                .map_err(|flush| of(number, flush))
+                .and(Err(failure));
+        }
+    }
+    writer.flush().map_err(|failure| of(0, failure))
+}
+
+/// What the network side hands to the writer.
+enum Arrived {
+    /// A compressed block, whole.
+    Block(u32, Bytes),
+    /// Time to make durable what has come.
+    Pause,
+}
+
 enum Stop {
     Failed(DownloadError),
     WriterGone,
@@ -166,7 +208,7 @@ async fn fetch_range(
     index: &PayloadIndex,
     range: PackRange,
     source: &dyn RangeSource,
-    blocks: &mpsc::Sender<(u32, Bytes)>,
+    blocks: &mpsc::Sender<Arrived>,
     done: &AtomicU64,
     progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<(), Stop> {
@@ -199,7 +241,7 @@ async fn fetch_range(
         let bytes = buffer.split_to(block.length as usize).freeze();
         at += gap.len() as u64 + bytes.len() as u64;
         blocks
-            .send((*number, bytes))
+            .send(Arrived::Block(*number, bytes))
             .await
             .map_err(|_| Stop::WriterGone)?;
     }

@@ -88,7 +88,7 @@ impl Desk {
     }
 
     fn library(&self) -> Arc<Library> {
-        Arc::new(Library::open(&self.folder.path().join("content")).unwrap())
+        Arc::new(Library::open(&self.folder.path().join("content"), 0).unwrap())
     }
 
     fn source(&self, budget: u64, flip: bool) -> Arc<Folder> {

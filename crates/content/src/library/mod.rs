@@ -51,16 +51,6 @@ fn advice(source: &io::Error) -> &'static str {
     }
 }
 
-impl DiskError {
-    /// Whether there is no room left.
-    pub fn is_storage_full(&self) -> bool {
-        matches!(
-            self.source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        )
-    }
-}
-
 pub(crate) fn disk(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DiskError {
     let path = path.to_owned();
     move |source| DiskError { act, path, source }
@@ -89,27 +79,55 @@ pub enum LibraryError {
     },
 }
 
+impl LibraryError {
+    /// Whether this machine's disk is the cause: trying the feed again does not help.
+    pub fn is_disk(&self) -> bool {
+        matches!(self, LibraryError::Disk(_))
+    }
+}
+
 /// A content library. Writers of one process take turns; readers never wait.
 #[derive(Debug)]
 pub struct Library {
     root: PathBuf,
+    /// Bytes that stay free on a file system that is written to: a site whose database cannot grow
+    /// cannot even tell what is wrong.
+    reserve: u64,
     /// Held while objects or references change, so that garbage collection never meets a download.
     changing: Mutex<()>,
 }
 
 impl Library {
-    /// Opens or creates a library.
-    pub fn open(root: &Path) -> Result<Self, LibraryError> {
+    /// Opens or creates a library. Content is not written where fewer than `reserve` bytes would stay free.
+    pub fn open(root: &Path, reserve: u64) -> Result<Self, LibraryError> {
         for folder in ["objects", "incoming", "partial", "packages", "quarantine"] {
             let path = root.join(folder);
             std::fs::create_dir_all(&path).map_err(disk("create", &path))?;
         }
         let library = Library {
             root: root.to_owned(),
+            reserve,
             changing: Mutex::new(()),
         };
         library.clear_incoming()?;
         Ok(library)
+    }
+
+    /// Refuses what would use up the reserve of the file system below `path`.
+    pub(crate) fn room_for(&self, path: &Path, bytes: u64) -> Result<(), DiskError> {
+        let found = rustix::fs::statvfs(path).map_err(|errno| disk("measure", path)(errno.into()))?;
+        let free = found.f_bavail.saturating_mul(found.f_frsize);
+        if free >= bytes.saturating_add(self.reserve) {
+            return Ok(());
+        }
+        let problem = format!(
+            "No space left: {free} bytes are free, {bytes} are needed and {} must stay free",
+            self.reserve
+        );
+        Err(disk("write to", path)(io::Error::new(
+            io::ErrorKind::StorageFull,
+            problem,
+        )))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {

@@ -140,6 +140,8 @@ impl BlockWriter {
         if length != block.raw_length as usize {
             return Err(malformed());
         }
+        self.library
+            .room_for(&self.library.root, u64::from(block.raw_length))?;
         for part in self.parts.remove(&number).unwrap_or_default() {
             let bytes = &self.raw[part.block_offset..part.block_offset + part.length];
             self.batch_bytes += part.length as u64;
@@ -217,6 +219,16 @@ impl BlockWriter {
         self.batch_bytes = 0;
         self.sync_file_system()?;
         Ok(())
+    }
+
+    /// Gives back the room of what is not in place yet.
+    pub(crate) fn discard(&mut self) {
+        self.open_partials.clear();
+        self.journal.clear();
+        self.written.clear();
+        if let Err(failure) = self.library.clear_incoming() {
+            tracing::debug!("{failure}");
+        }
     }
 
     /// Verifies a large object as a whole and moves it into place; a wrong one is thrown away.

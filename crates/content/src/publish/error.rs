@@ -68,14 +68,6 @@ pub enum PublishError {
     },
 }
 
-impl PublishError {
-    /// Whether the disk was full.
-    pub fn is_storage_full(&self) -> bool {
-        let full = |kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        matches!(self, PublishError::Io { source, .. } if full(source.kind()))
-    }
-}
-
 pub(super) fn io_error(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError {
     let path = path.to_owned();
     move |source| PublishError::Io { act, path, source }

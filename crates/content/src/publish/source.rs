@@ -1,10 +1,12 @@
 //! Reading a payload: a folder as it stands, an archive once from front to back into a scratch folder.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
@@ -77,11 +79,17 @@ pub(super) fn scan(
     scan.finish()
 }
 
-/// A reader that remembers the last block it read.
+/// The reader below a tar archive: it remembers the last block it read and bounds what the archive may say
+/// about one entry. Long names and extended headers are otherwise read whole, whatever size they announce.
 struct Tail<R> {
     reader: R,
     last: Vec<u8>,
+    /// Bytes that may still come before the next entry; unbounded inside one.
+    headers_left: Rc<Cell<u64>>,
 }
+
+/// Most bytes of headers, long names and extended attributes of one entry.
+const TAR_HEADERS_MAX: u64 = 1024 * 1024;
 
 /// Archives are made of blocks of this size; the last ones are zeros.
 const TAR_BLOCK: usize = 512;
@@ -89,6 +97,13 @@ const TAR_BLOCK: usize = 512;
 impl<R: Read> Read for Tail<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.reader.read(buffer)?;
+        let left = self.headers_left.get().checked_sub(read as u64).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("an entry has more than {TAR_HEADERS_MAX} bytes of headers and names"),
+            )
+        })?;
+        self.headers_left.set(left);
         self.last
             .extend_from_slice(&buffer[read.saturating_sub(TAR_BLOCK)..read]);
         self.last.drain(..self.last.len().saturating_sub(TAR_BLOCK));
@@ -275,12 +290,15 @@ impl Scan<'_> {
     fn tar(&mut self, reader: impl Read) -> Result<(), PublishError> {
         let payload = self.payload;
         let io = || io_error("read the archive", payload);
+        let headers_left = Rc::new(Cell::new(TAR_HEADERS_MAX));
         let mut archive = tar::Archive::new(Tail {
             reader,
             last: Vec::new(),
+            headers_left: headers_left.clone(),
         });
         for entry in archive.entries().map_err(io())? {
             let mut entry = entry.map_err(io())?;
+            headers_left.set(u64::MAX);
             let kind = entry.header().entry_type();
             let name = self.text(&entry.path_bytes())?;
             let path = name
@@ -305,7 +323,10 @@ impl Scan<'_> {
             } else if !kind.is_pax_global_extensions() {
                 return self.special(&path);
             }
+            std::io::copy(&mut entry, &mut std::io::sink()).map_err(io())?;
+            headers_left.set(TAR_HEADERS_MAX);
         }
+        headers_left.set(u64::MAX);
         // Reading on to the end lets decompressors check their trailers, and shows whether the archive has
         // its end mark: one that was cut off between two files has none.
         let mut rest = archive.into_inner();

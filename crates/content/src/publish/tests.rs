@@ -299,3 +299,57 @@ fn a_bomb_is_stopped_while_it_unpacks() {
     let error = publish(&path, &scratch, &desk.path("targets"), &[], &options, &mut |_| {}).unwrap_err();
     assert!(matches!(error, PublishError::TooLarge { .. }), "{error}");
 }
+
+#[test]
+fn a_name_that_never_ends_is_stopped() {
+    let mut desk = Desk::new();
+    for kind in [
+        tar::EntryType::GNULongName,
+        tar::EntryType::XHeader,
+        tar::EntryType::GNULongLink,
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_path("././@LongLink").unwrap();
+        header.set_entry_type(kind);
+        header.set_size(1 << 36);
+        header.set_mode(0o644);
+        header.set_cksum();
+        let path = desk.path(&format!("name{}.tar.zst", kind.as_byte()));
+        let mut encoder =
+            zstd::stream::write::Encoder::new(std::fs::File::create(&path).unwrap(), 1).unwrap();
+        std::io::Write::write_all(&mut encoder, header.as_bytes()).unwrap();
+        std::io::copy(&mut std::io::repeat(b'a').take(64 << 20), &mut encoder).unwrap();
+        encoder.finish().unwrap();
+        let error = desk.publish(&path, &[], 1).unwrap_err();
+        let story = format!("{error}: {:?}", std::error::Error::source(&error));
+        assert!(story.contains("of headers and names"), "{story}");
+    }
+}
+
+#[test]
+fn a_million_entries_are_refused_at_the_limit() {
+    let mut desk = Desk::new();
+    let mut header = tar::Header::new_ustar();
+    header.set_path("d0000000").unwrap();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_size(0);
+    header.set_mode(0o755);
+    let path = desk.path("many.tar.zst");
+    let mut encoder = zstd::stream::write::Encoder::new(std::fs::File::create(&path).unwrap(), 1).unwrap();
+    for number in 0..1_000_000 {
+        header.as_mut_bytes()[..8].copy_from_slice(format!("d{number:07}").as_bytes());
+        header.set_cksum();
+        std::io::Write::write_all(&mut encoder, header.as_bytes()).unwrap();
+    }
+    encoder.finish().unwrap();
+    desk.runs += 1;
+    let scratch = desk.path("scratch");
+    std::fs::create_dir(&scratch).unwrap();
+    let options = PublishOptions::default();
+    let error = publish(&path, &scratch, &desk.path("targets"), &[], &options, &mut |_| {}).unwrap_err();
+    let story = format!("{error}: {:?}", std::error::Error::source(&error));
+    assert!(
+        story.contains("d0400000") && story.contains("at most 400000 entries"),
+        "{story}"
+    );
+}

@@ -318,7 +318,11 @@ fn evaluate_one(
         row.state.next(PackageEvent::Listed).and_then(|state| state.next(PackageEvent::Evaluated(verdict))),
         Ok(next) if next == row.state && !matches!(next, S::ApplicabilitySuccess | S::ApplicabilityHide | S::ApplicabilityNa | S::ApplicabilityFailed)
     );
-    let reason = if keeps_reason { row.reason.clone() } else { reason };
+    let reason = match row.state {
+        _ if keeps_reason => row.reason.clone(),
+        S::InstallSuccess => format!("it was installed; {site_version} has replaced it"),
+        _ => reason,
+    };
     let state = tx.apply_all(
         row,
         &[PackageEvent::Listed, PackageEvent::Evaluated(verdict)],

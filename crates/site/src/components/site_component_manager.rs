@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use store::StoreError;
 
-use crate::context::SiteContext;
+use crate::context::{SiteContext, whole_story};
 use crate::host::free_bytes;
 
 const INTERVAL: Duration = Duration::from_secs(5 * 60);
@@ -38,12 +38,9 @@ impl SiteComponentManager {
 
     async fn run(&self, cx: &Activation<'_>) -> Result<Report, ComponentError> {
         let directory = &self.context.directory;
-        directory.create_folders().map_err(|source| {
-            ComponentError::with_source(
-                format!("cannot create the folders of {}", directory.root().display()),
-                source,
-            )
-        })?;
+        directory
+            .create_folders()
+            .map_err(|failure| ComponentError::new(whole_story(&failure)))?;
         self.remove_old_versions().await?;
         let free = free_bytes(directory.root())?;
         let wanted = self.context.settings.free_bytes_min;

@@ -79,7 +79,7 @@ async fn here<T: Send + 'static>(
     if !directory.content().is_dir() {
         return Err(super::run::no_site(cx));
     }
-    tokio::task::spawn_blocking(move || work(&Library::open(&directory.content())?, &output)).await?
+    tokio::task::spawn_blocking(move || work(&Library::open(&directory.content(), 0)?, &output)).await?
 }
 
 fn figures(library: &Library) -> Result<ContentStats, Failure> {

@@ -73,12 +73,7 @@ fn announce(cx: &Context) {
 pub fn options(cx: &Context) -> Result<RunOptions, Failure> {
     let directory = SiteDirectory::new(&cx.directory);
     let settings = Settings::load(&directory.configuration())?;
-    directory.create_folders().map_err(|failure| {
-        Failure::new(format!(
-            "cannot create the folders of {}: {failure}",
-            cx.directory.display()
-        ))
-    })?;
+    directory.create_folders()?;
     let (clock, zone) = (Clock::System, jiff::tz::TimeZone::system());
     let logs = site::run::log_layer(&cx.directory, &settings, clock.clone(), zone.clone());
     let subscriber = tracing_subscriber::registry().with(logs.clone());

@@ -72,9 +72,12 @@ impl World {
 
     /// A site that reads the feed's folder.
     pub fn site(&self, name: &str) -> Site {
-        let site = Site {
-            dir: self.folder.path().join(name),
-        };
+        self.site_at(&self.folder.path().join(name))
+    }
+
+    /// The same in any folder.
+    pub fn site_at(&self, dir: &Path) -> Site {
+        let site = Site { dir: dir.to_owned() };
         let feed = format!("file://{}", self.repository().display());
         let root = self
             .repository()
@@ -251,8 +254,9 @@ pub fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
     until_or(what, ask, String::new)
 }
 
+/// Asks until there is an answer; explains itself otherwise.
 #[expect(clippy::disallowed_methods, reason = "a test gives up after a real time")]
-fn until_or<T>(what: &str, mut ask: impl FnMut() -> Option<T>, explain: impl FnOnce() -> String) -> T {
+pub fn until_or<T>(what: &str, mut ask: impl FnMut() -> Option<T>, explain: impl FnOnce() -> String) -> T {
     let start = std::time::Instant::now();
     loop {
         if let Some(answer) = ask() {

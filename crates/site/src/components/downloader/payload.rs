@@ -263,7 +263,7 @@ async fn fetch_content(
             Err(content::download::DownloadError::Cancelled) => return Err(Ended::Stopped),
             Err(failure) => {
                 let failed = Failed {
-                    storage: failure.is_storage_full(),
+                    storage: failure.is_disk(),
                     retry_after: failure.retry_after(),
                     text: whole_story(&failure),
                 };
@@ -306,7 +306,7 @@ async fn verify_content(
         library
             .add_reference(&guid.to_string(), &index_file)
             .map_err(|failure| Failed {
-                storage: matches!(&failure, content::LibraryError::Disk(disk) if disk.is_storage_full()),
+                storage: failure.is_disk(),
                 text: whole_story(&failure),
                 retry_after: None,
             })

@@ -31,7 +31,7 @@ pub fn publish(request: &PublishRequest, output: &Output, now: Timestamp) -> Res
     let mut progress = Progress::new(output);
     let result = cloud::publish(request, now, &mut |step| match step {
         Step::Scanning { bytes, .. } => {
-            progress.show(format_args!("reading the payload, {}", words::bytes(bytes)), None);
+            progress.count("reading the payload", words::bytes(bytes));
         }
         Step::Compressing { done, total } => {
             progress.show(
