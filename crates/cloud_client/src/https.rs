@@ -5,57 +5,67 @@
 //! never a silent restart.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use domain::connectivity::Fault;
 use feed::transport::{ByteStream, encode_name, encode_path};
 use feed::{Kind, Response, Transport, TransportError};
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use futures_util::{StreamExt, TryStreamExt};
-use reqwest::header::{CONTENT_RANGE, DATE, HeaderMap, RANGE, RETRY_AFTER};
-use reqwest::{Client, StatusCode, Url, redirect};
+use futures_util::stream::{self, BoxStream, Stream};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, DATE, HeaderMap, HeaderValue, LOCATION, RANGE, RETRY_AFTER, USER_AGENT,
+};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use url::Url;
 
+use crate::HttpsOptions;
+use crate::connector::{ConnectError, Connector};
+use crate::dial::Resolver;
 use crate::location::LocationError;
 use crate::pace::paced;
-use crate::{HttpsOptions, ProxyChoice};
+use crate::tls::Roots;
+use crate::way::WayOut;
 
 const REDIRECTS_MAX: usize = 5;
+/// How long an unused connection is kept.
+const POOL_IDLE: Duration = Duration::from_secs(90);
+/// Bytes that may be under way per request over HTTP/2.
+const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// A server may ask for patience; not for a week of it.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Reads a repository over HTTP or HTTPS.
 #[derive(Debug, Clone)]
 pub struct HttpsTransport {
-    client: Client,
+    client: Client<Connector, Empty<Bytes>>,
     metadata: Url,
     targets: Url,
     metadata_timeout: Duration,
+    idle_timeout: Duration,
     pace_window: Duration,
     pace_bytes_min: u64,
 }
 
-/// Why the redirect policy stopped; travels inside the HTTP client's error.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct RedirectRefused(&'static str);
-
 impl HttpsTransport {
     /// A transport for the given base URLs, both of which must end in `/`.
     pub fn new(metadata: Url, targets: Url, options: &HttpsOptions) -> Result<Self, LocationError> {
-        let plain = metadata.scheme() == "http" && targets.scheme() == "http";
-        let client = client(options, plain)?;
+        let client = client(options)?;
         Ok(Self {
             client,
             metadata,
             targets,
             metadata_timeout: options.metadata_timeout,
+            idle_timeout: options.idle_timeout,
             pace_window: options.pace_window,
             pace_bytes_min: options.pace_bytes_min,
         })
-    }
-
-    /// The HTTP client itself, for other requests to the same vendor with the same roots, proxy and patience.
-    pub fn client(&self) -> &Client {
-        &self.client
     }
 
     fn url(&self, kind: Kind, path: &str) -> Result<Url, TransportError> {
@@ -77,32 +87,88 @@ impl HttpsTransport {
     ) -> Result<Response, TransportError> {
         let url = self.url(kind, path)?;
         let shown = display(&url);
-        let mut request = self.client.get(url);
-        if kind == Kind::Metadata {
-            request = request.timeout(self.metadata_timeout);
-        }
-        if let Some(range) = &range {
-            if range.start >= range.end {
+        let range_header = match &range {
+            Some(range) if range.start >= range.end => {
                 return Err(TransportError::RangeNotSatisfiable { url: shown });
             }
-            request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end - 1));
-        }
-        let response = request.send().await.map_err(|error| failed(&shown, error))?;
+            Some(range) => Some(format!("bytes={}-{}", range.start, range.end - 1)),
+            None => None,
+        };
+        let answering = self.follow(url, range_header.as_deref());
+        let limit = match kind {
+            Kind::Metadata => self.metadata_timeout,
+            Kind::Target => self.idle_timeout,
+        };
+        let started = tokio::time::Instant::now();
+        let response = tokio::time::timeout(limit, answering)
+            .await
+            .map_err(|_| TransportError::Timeout { url: shown.clone() })??;
         check_status(&response, &shown, range.is_some())?;
         if let Some(range) = &range {
             check_range(response.headers(), range, &shown)?;
         }
-        let length = response.content_length();
-        let named = shown.clone();
-        let body = response
-            .bytes_stream()
-            .map_err(move |error| failed(&named, error))
-            .boxed();
+        let length = response.headers().get(CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let body = silence_bounded(response.into_body(), shown.clone(), self.idle_timeout);
         let body: ByteStream = match kind {
-            Kind::Metadata => body,
+            Kind::Metadata => Box::pin(deadline_bounded(body, shown, started + self.metadata_timeout)),
             Kind::Target => Box::pin(paced(body, shown, self.pace_window, self.pace_bytes_min)),
         };
         Ok(Response { length, body })
+    }
+
+    /// Asks, and asks again where the answer sends on: never from `https:` to `http:`.
+    async fn follow(
+        &self,
+        url: Url,
+        range: Option<&str>,
+    ) -> Result<http::Response<Incoming>, TransportError> {
+        let (mut url, mut secure) = (url, false);
+        for _ in 0..=REDIRECTS_MAX {
+            let shown = display(&url);
+            secure |= url.scheme() == "https";
+            let mut request = Request::get(url.as_str()).header(USER_AGENT, "tidegate");
+            if let Some(range) = range {
+                request = request.header(
+                    RANGE,
+                    HeaderValue::from_str(range).unwrap_or(HeaderValue::from_static("")),
+                );
+            }
+            let request = request
+                .body(Empty::new())
+                .map_err(|failure| TransportError::Network {
+                    url: shown.clone(),
+                    source: Box::new(failure),
+                })?;
+            let response = self
+                .client
+                .request(request)
+                .await
+                .map_err(|failure| failed(&shown, failure))?;
+            let sends_on = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+            let Some(location) = response.headers().get(LOCATION).filter(|_| sends_on) else {
+                return Ok(response);
+            };
+            let refused = |why| TransportError::Redirect {
+                url: shown.clone(),
+                why,
+            };
+            let to = location
+                .to_str()
+                .ok()
+                .and_then(|location| url.join(location).ok());
+            url = to.ok_or_else(|| refused("it leads to something that is no address"))?;
+            match url.scheme() {
+                "https" => {}
+                "http" if !secure => {}
+                "http" => return Err(refused("it leads from https to http")),
+                _ => return Err(refused("it leads to another protocol")),
+            }
+        }
+        Err(TransportError::Redirect {
+            url: display(&url),
+            why: "there are more than five in a row",
+        })
     }
 }
 
@@ -117,61 +183,72 @@ impl Transport for HttpsTransport {
     }
 }
 
-fn client(options: &HttpsOptions, plain: bool) -> Result<Client, LocationError> {
-    let failed = |what| move |source| LocationError::Client { what, source };
-    let mut roots = Vec::new();
-    for pem in &options.extra_roots_pem {
-        let found = reqwest::Certificate::from_pem_bundle(pem);
-        let found = found.map_err(failed("a certificate file is not PEM"))?;
-        if found.is_empty() {
-            return Err(LocationError::NoCertificate);
-        }
-        roots.extend(found);
-    }
-    let builder = || {
-        let builder = Client::builder()
-            .user_agent("tidegate")
-            .connect_timeout(options.connect_timeout)
-            .read_timeout(options.idle_timeout)
-            .redirect(redirect_policy())
-            .referer(false);
-        match &options.proxy {
-            ProxyChoice::System => Ok(builder),
-            ProxyChoice::None => Ok(builder.no_proxy()),
-            ProxyChoice::Url { url, credentials } => {
-                let mut proxy = reqwest::Proxy::all(url).map_err(failed("the proxy is not a URL"))?;
-                if let Some((user, password)) = credentials {
-                    proxy = proxy.basic_auth(user, password);
-                }
-                Ok(builder.proxy(proxy))
-            }
-        }
-    };
-    match builder()?.tls_certs_merge(roots.clone()).build() {
-        Ok(client) => Ok(client),
-        // A machine without any certificates of its own can still speak plain HTTP, and HTTPS with the roots given.
-        Err(_) if plain || !roots.is_empty() => builder()?
-            .tls_certs_only(roots)
-            .build()
-            .map_err(failed("the client could not be built")),
-        Err(source) => Err(failed("no certificates of this system could be loaded")(source)),
-    }
+fn client(options: &HttpsOptions) -> Result<Client<Connector, Empty<Bytes>>, LocationError> {
+    let roots = Roots::load(&options.extra_roots_pem).map_err(LocationError::Roots)?;
+    let mut way = WayOut::new(
+        roots,
+        options.proxy.clone(),
+        Resolver::system(options.connect_timeout / 2)?,
+    );
+    way.limits.dns = options.connect_timeout / 2;
+    way.limits.tcp = options.connect_timeout;
+    way.limits.tls = options.connect_timeout;
+    let connector = Connector::new(Arc::new(way), options.clock.clone()).map_err(LocationError::Tls)?;
+    Ok(Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE)
+        // Large windows: a long fat link would otherwise wait for acknowledgements.
+        .http2_initial_stream_window_size(WINDOW_BYTES)
+        .http2_initial_connection_window_size(WINDOW_BYTES * 4)
+        .http2_keep_alive_interval(options.idle_timeout / 2)
+        .http2_keep_alive_timeout(options.idle_timeout / 2)
+        .build(connector))
 }
 
-fn redirect_policy() -> redirect::Policy {
-    redirect::Policy::custom(|attempt| {
-        let was_secure = attempt.previous().iter().any(|url| url.scheme() == "https");
-        if attempt.previous().len() > REDIRECTS_MAX {
-            attempt.error(RedirectRefused("there are more than five in a row"))
-        } else if was_secure && attempt.url().scheme() != "https" {
-            attempt.error(RedirectRefused("it leads from https to http"))
-        } else {
-            attempt.follow()
+/// A body that may not be silent for longer than this.
+fn silence_bounded(
+    body: Incoming,
+    url: String,
+    limit: Duration,
+) -> BoxStream<'static, Result<Bytes, TransportError>> {
+    let chunks = stream::unfold(Some(body.into_data_stream()), move |chunks| {
+        let url = url.clone();
+        async move {
+            let mut chunks = chunks?;
+            match tokio::time::timeout(limit, chunks.next()).await {
+                Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(chunks))),
+                Ok(Some(Err(failure))) => {
+                    let source = Box::new(failure);
+                    Some((Err(TransportError::Network { url, source }), None))
+                }
+                Ok(None) => None,
+                Err(_) => Some((Err(TransportError::Timeout { url }), None)),
+            }
+        }
+    });
+    chunks.boxed()
+}
+
+/// A body that must have ended by then.
+fn deadline_bounded(
+    body: BoxStream<'static, Result<Bytes, TransportError>>,
+    url: String,
+    end: tokio::time::Instant,
+) -> impl Stream<Item = Result<Bytes, TransportError>> + Send + 'static {
+    stream::unfold(Some(body), move |body| {
+        let url = url.clone();
+        async move {
+            let mut body = body?;
+            match tokio::time::timeout_at(end, body.next()).await {
+                Ok(item) => item.map(|item| (item, Some(body))),
+                Err(_) => Some((Err(TransportError::Timeout { url }), None)),
+            }
         }
     })
 }
 
-fn check_status(response: &reqwest::Response, url: &str, ranged: bool) -> Result<(), TransportError> {
+fn check_status(response: &http::Response<Incoming>, url: &str, ranged: bool) -> Result<(), TransportError> {
     let url = url.to_owned();
     match response.status() {
         StatusCode::PARTIAL_CONTENT if ranged => Ok(()),
@@ -224,22 +301,28 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(wait.min(RETRY_AFTER_MAX))
 }
 
-fn failed(url: &str, error: reqwest::Error) -> TransportError {
+fn failed(url: &str, error: hyper_util::client::legacy::Error) -> TransportError {
     let url = url.to_owned();
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(found) = cause {
-        if let Some(RedirectRefused(why)) = found.downcast_ref::<RedirectRefused>() {
-            return TransportError::Redirect { url, why };
+        if let Some(connect) = found.downcast_ref::<ConnectError>() {
+            let source = ConnectError {
+                fault: connect.fault,
+                evidence: connect.evidence.clone(),
+            };
+            return match connect.fault {
+                Fault::TcpTimeout | Fault::DnsTimeout => TransportError::Timeout { url },
+                _ => TransportError::Network {
+                    url,
+                    source: Box::new(source),
+                },
+            };
         }
         cause = found.source();
     }
-    if error.is_timeout() {
-        return TransportError::Timeout { url };
-    }
-    // The client's own error repeats the URL, credentials included.
     TransportError::Network {
         url,
-        source: Box::new(error.without_url()),
+        source: Box::new(error),
     }
 }
 

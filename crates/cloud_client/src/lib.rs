@@ -4,11 +4,25 @@
 //! Nothing that comes through here is trusted; TUF verifies it. TLS protects what is asked for from onlookers, and is
 //! therefore never given up once a connection had it. This crate sends no usage data and stores nothing.
 
+mod certificate;
+mod connector;
+mod dial;
+pub mod fuzz;
+mod head;
 mod https;
 mod location;
 mod options;
 mod pace;
+pub mod probe;
+mod proxy;
+mod tls;
+mod way;
 
+pub use connector::WallClock;
+pub use dial::{Resolver, ResolverError};
 pub use https::HttpsTransport;
 pub use location::{Location, LocationError, open};
-pub use options::{HttpsOptions, ProxyChoice};
+pub use options::HttpsOptions;
+pub use proxy::{Challenge, Credentials, DEFAULT_PORT as PROXY_PORT, Proxy, ProxyInvalid, ProxySettings};
+pub use tls::{Roots, RootsError};
+pub use way::{Limits, WayOut};

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use feed::{FolderTransport, Transport};
 
-use crate::{HttpsOptions, HttpsTransport};
+use url::Url;
+
+use crate::{HttpsOptions, HttpsTransport, ResolverError, RootsError};
 
 /// The base of one tree of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     /// A web server. The URL ends in `/`.
-    Web(reqwest::Url),
+    Web(Url),
     /// A folder on this machine.
     Folder(PathBuf),
 }
@@ -41,24 +43,21 @@ pub enum LocationError {
     /// Metadata and targets in different worlds.
     #[error("metadata and targets must both be on the web or both be in folders")]
     Mixed,
-    /// A file of extra roots without a root.
-    #[error("the file of extra certificates holds no certificate in PEM form")]
-    NoCertificate,
-    /// The HTTP client could not be set up.
-    #[error("could not set up HTTPS: {what}")]
-    Client {
-        /// Which part failed.
-        what: &'static str,
-        /// The failure below.
-        #[source]
-        source: reqwest::Error,
-    },
+    /// The certificates to trust.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    /// TLS could not be set up.
+    #[error("could not set up TLS")]
+    Tls(#[source] rustls::Error),
+    /// Name servers.
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
 }
 
 impl Location {
     /// Reads a base URL. A missing `/` at its end is added.
     pub fn parse(text: &str) -> Result<Self, LocationError> {
-        let mut url = reqwest::Url::parse(text).map_err(|_| LocationError::NotAUrl {
+        let mut url = Url::parse(text).map_err(|_| LocationError::NotAUrl {
             text: text.to_owned(),
         })?;
         match url.scheme() {

@@ -1,31 +1,22 @@
 //! How to connect: roots, proxy, patience.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-/// Which proxy to go through.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum ProxyChoice {
-    /// What the environment of the process says (`HTTPS_PROXY`, `NO_PROXY` and their relatives).
-    #[default]
-    System,
-    /// None, whatever the environment says.
-    None,
-    /// This one, for everything.
-    Url {
-        /// The proxy's URL, without credentials.
-        url: String,
-        /// User name and password, where it asks for them.
-        credentials: Option<(String, String)>,
-    },
-}
+use jiff::Timestamp;
+
+use crate::connector::WallClock;
+use crate::proxy::Proxy;
 
 /// How an [`HttpsTransport`](crate::HttpsTransport) connects.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HttpsOptions {
     /// Certificates in PEM form (one file may hold several) that are trusted beside those of the system.
     pub extra_roots_pem: Vec<Vec<u8>>,
-    /// Which proxy to use.
-    pub proxy: ProxyChoice,
+    /// The proxy; none for a direct way. The environment of the process is for callers to read.
+    pub proxy: Option<Arc<Proxy>>,
+    /// Wall clock.
+    pub clock: WallClock,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
     /// How long the other side may be silent.
@@ -44,7 +35,8 @@ impl Default for HttpsOptions {
     fn default() -> Self {
         Self {
             extra_roots_pem: Vec::new(),
-            proxy: ProxyChoice::System,
+            proxy: None,
+            clock: Arc::new(wall_clock),
             connect_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             metadata_timeout: Duration::from_secs(300),
@@ -52,4 +44,13 @@ impl Default for HttpsOptions {
             pace_window: Duration::from_secs(60),
         }
     }
+}
+
+/// The machine's own clock, unless a caller brings another.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the edge to the network; NTLM wants the time of day"
+)]
+fn wall_clock() -> Timestamp {
+    Timestamp::now()
 }

@@ -22,6 +22,8 @@ pub enum ComponentName {
     StateSystem,
     /// Keeps status messages.
     StatusManager,
+    /// Checks that the internet can be reached.
+    ServiceConnector,
 }
 
 /// How the lines of a log look (components-status-logs, section 7).
@@ -35,7 +37,7 @@ pub enum LogForm {
 
 impl ComponentName {
     /// Every component, supervisor first.
-    pub const ALL: [ComponentName; 8] = [
+    pub const ALL: [ComponentName; 9] = [
         ComponentName::Executive,
         ComponentName::SiteComponentManager,
         ComponentName::DmpDownloader,
@@ -44,6 +46,7 @@ impl ComponentName {
         ComponentName::ConfigurationManagerUpdate,
         ComponentName::StateSystem,
         ComponentName::StatusManager,
+        ComponentName::ServiceConnector,
     ];
 
     /// The product's name.
@@ -57,6 +60,7 @@ impl ComponentName {
             ComponentName::ConfigurationManagerUpdate => "CONFIGURATION_MANAGER_UPDATE",
             ComponentName::StateSystem => "SMS_STATE_SYSTEM",
             ComponentName::StatusManager => "SMS_STATUS_MANAGER",
+            ComponentName::ServiceConnector => "SMS_SERVICE_CONNECTOR",
         }
     }
 
@@ -71,6 +75,7 @@ impl ComponentName {
             ComponentName::ConfigurationManagerUpdate => "CMUpdate.log",
             ComponentName::StateSystem => "statesys.log",
             ComponentName::StatusManager => "statmgr.log",
+            ComponentName::ServiceConnector => "EndpointConnectivityCheckWorker.log",
         }
     }
 
@@ -85,6 +90,8 @@ impl ComponentName {
             | ComponentName::ConfigurationManagerUpdate
             | ComponentName::StateSystem
             | ComponentName::StatusManager => LogForm::Simple,
+            // Its workers are managed code, which writes the other form.
+            ComponentName::ServiceConnector => LogForm::Ccm,
         }
     }
 
@@ -99,6 +106,7 @@ impl ComponentName {
             ComponentName::ConfigurationManagerUpdate => "checks prerequisites and installs packages",
             ComponentName::StateSystem => "keeps state messages and their history",
             ComponentName::StatusManager => "keeps status messages and summarises them",
+            ComponentName::ServiceConnector => "checks that the internet can be reached",
         }
     }
 }

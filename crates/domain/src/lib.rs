@@ -5,7 +5,9 @@
 //! so that a change of wording on the wire never bends the rules and the reverse.
 
 pub mod component;
+pub mod connectivity;
 pub mod hierarchy;
+pub mod mode;
 pub mod schedule;
 pub mod servicing;
 pub mod status_message;

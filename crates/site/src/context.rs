@@ -13,8 +13,10 @@ use store::{NewStatusMessage, SiteRow, Store, StoreError, Tx};
 
 use crate::directory::{FolderError, SiteDirectory};
 use crate::host::machine_name;
+use crate::internet::{Internet, InternetError};
 use crate::product::switch::Product;
 use crate::progress::ProgressBoard;
+use crate::secrets::{SecretError, Secrets};
 use crate::settings::Settings;
 
 /// The all-zero GUID of state messages that speak of the whole sync.
@@ -38,6 +40,8 @@ pub struct SiteContext {
     pub machine: String,
     /// Transfers under way.
     pub progress: ProgressBoard,
+    /// Mode, proxy, runs of checks.
+    pub internet: Internet,
     /// Set once the executive runs; wakes components by name.
     pub executive: OnceLock<executive::ExecutiveHandle>,
     /// When this process began.
@@ -122,7 +126,10 @@ pub fn open(directory: SiteDirectory, settings: Settings, now: Timestamp) -> Res
                 source: Box::new(source),
             }
         })?;
+    let secrets = Secrets::open(&directory.secrets())?;
+    let internet = store.read_blocking(|tx| Internet::open(secrets, tx))?;
     Ok(SiteContext {
+        internet,
         product: Product::new(directory.product()),
         directory,
         settings,
@@ -151,6 +158,12 @@ pub enum OpenError {
         /// Directory.
         path: std::path::PathBuf,
     },
+    /// Mode or proxy settings.
+    #[error(transparent)]
+    Internet(#[from] InternetError),
+    /// The key of the site's secrets.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The content library failed.
     #[error("cannot open the content library {path}")]
     Library {

@@ -94,6 +94,11 @@ impl SiteDirectory {
         self.easy_setup_payload().join("catalogue")
     }
 
+    /// The catalogue of internet endpoints that the feed brought.
+    pub fn endpoint_catalogue(&self) -> PathBuf {
+        self.easy_setup_payload().join("endpoints.toml")
+    }
+
     /// The folder all packages are extracted below.
     pub fn staging(&self) -> PathBuf {
         self.root.join("CMUStaging")

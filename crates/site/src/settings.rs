@@ -30,6 +30,14 @@ pub struct Settings {
     pub message_days: u32,
     /// Free bytes that must remain on the site's file system; less is reported and stops downloads.
     pub free_bytes_min: u64,
+    /// Features of the endpoint catalogue that are in use; the feed's own host is always checked.
+    pub internet_features: Vec<String>,
+    /// The sovereign cloud: `public`, `us-gov` or `china`.
+    pub internet_cloud: String,
+    /// A catalogue of further endpoints, as TOML.
+    pub internet_catalogue: Option<PathBuf>,
+    /// Whether checks ask if certificates were revoked.
+    pub internet_revocation: bool,
     /// Address of the API over HTTPS; none means the local socket only.
     pub api_listen: Option<std::net::SocketAddr>,
 }
@@ -86,6 +94,18 @@ struct File {
     site: SiteTable,
     #[serde(default)]
     api: ApiTable,
+    #[serde(default)]
+    internet: InternetTable,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InternetTable {
+    #[serde(default)]
+    features: Vec<String>,
+    cloud: Option<String>,
+    catalogue: Option<PathBuf>,
+    revocation: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -203,6 +223,10 @@ impl Settings {
                 "at least 4194304 bytes must stay free, for the database and the logs",
             ));
         }
+        let cloud = file.internet.cloud.unwrap_or_else(|| "public".to_owned());
+        if !["public", "us-gov", "china"].contains(&cloud.as_str()) {
+            return Err(value("internet.cloud", &cloud, "write public, us-gov or china"));
+        }
         let api_listen = match &file.api.listen {
             None => None,
             Some(text) => Some(text.parse().map_err(|_| {
@@ -225,6 +249,13 @@ impl Settings {
             log_history: file.log.history.unwrap_or(true),
             message_days,
             free_bytes_min,
+            internet_features: file.internet.features,
+            internet_cloud: cloud,
+            internet_catalogue: file
+                .internet
+                .catalogue
+                .map(|catalogue| path.parent().unwrap_or(Path::new(".")).join(catalogue)),
+            internet_revocation: file.internet.revocation.unwrap_or(false),
             api_listen,
         })
     }
@@ -263,6 +294,14 @@ pub fn new_configuration(feed_url: &str, feed_ca: Option<&str>, rings: &[String]
          message_days = 30\n\
          # Downloads and installations wait rather than leave fewer free bytes than this on the file system.\n\
          free_bytes_min = 268435456\n\n\
+         [internet]\n\
+         # Features whose endpoints are checked beside the feed's own host; see `tidegate check --list-features`.\n\
+         features = []\n\
+         # Sovereign cloud of the tenant: public, us-gov or china.\n\
+         cloud = \"public\"\n\
+         # Further endpoints of your own, in the form of the catalogue; and whether to ask for revoked certificates.\n\
+         # catalogue = \"endpoints.toml\"\n\
+         revocation = false\n\n\
          [api]\n\
          # The API is always on the local socket run/api.sock. For other machines, also over HTTPS with a token:\n\
          # listen = \"127.0.0.1:8446\"\n",

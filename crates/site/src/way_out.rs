@@ -30,17 +30,11 @@ pub struct RoleVersion {
 /// Opens the configured way to the feed.
 pub fn transport(context: &SiteContext) -> Result<Arc<dyn Transport>, ComponentError> {
     let url = &context.settings.feed_url;
-    let mut options = cloud_client::HttpsOptions::default();
-    if let Some(path) = &context.settings.feed_ca {
-        let pem = std::fs::read(path).map_err(|source| {
-            let what = format!(
-                "cannot read the feed's certificates {}; correct feed.ca in tidegate.toml",
-                path.display()
-            );
-            ComponentError::with_source(what, source)
-        })?;
-        options.extra_roots_pem.push(pem);
-    }
+    let options = cloud_client::HttpsOptions {
+        extra_roots_pem: crate::internet::extra_roots(context)?,
+        proxy: context.internet.proxy(),
+        ..cloud_client::HttpsOptions::default()
+    };
     cloud_client::open(&format!("{url}/metadata/"), &format!("{url}/targets/"), &options)
         .map_err(|source| ComponentError::with_source(format!("cannot prepare the way to {url}"), source))
 }

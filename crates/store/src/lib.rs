@@ -11,6 +11,7 @@
 mod database;
 mod error;
 mod installs;
+mod internet;
 mod migrations;
 mod packages;
 mod site;
@@ -20,6 +21,7 @@ mod sync;
 pub use database::{Store, Tx};
 pub use error::StoreError;
 pub use installs::{FeatureRow, InstallRun, InstalledRow, PrereqRow, RedistRow, SubStageRow};
+pub use internet::EndpointRunRow;
 pub use packages::{ConditionRow, EvaluationInput, HistoryRow, ListedPackage, PackageRow};
 pub use site::SiteRow;
 pub use status::{

@@ -8,7 +8,10 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use crate::error::StoreError;
 
 /// Every step, in order; the number of a step is its position, counted from 1.
-pub(crate) const STEPS: [&str; 1] = [include_str!("migrations/0001_site.sql")];
+pub(crate) const STEPS: [&str; 2] = [
+    include_str!("migrations/0001_site.sql"),
+    include_str!("migrations/0002_internet.sql"),
+];
 
 /// Brings the database to the newest schema, one transaction per step.
 pub(crate) fn migrate(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(), StoreError> {

@@ -75,20 +75,25 @@ impl Tx<'_> {
         .transpose()
     }
 
-    /// A setting's value.
+    /// A setting that an administrator changes while the site runs.
     pub fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        self.one("SELECT value FROM setting WHERE name = $1", params![name], |r| {
-            r.get(0)
-        })
+        self.one(
+            "SELECT value FROM setting WHERE name = $1",
+            params![name],
+            |row| row.get(0),
+        )
     }
 
-    /// Changes a setting.
-    pub fn set_setting(&self, name: &str, value: &str) -> Result<(), StoreError> {
-        self.execute(
-            "INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            params![name, value],
-        )?;
-        Ok(())
+    /// Changes a setting; nothing removes it.
+    pub fn set_setting(&self, name: &str, value: Option<&str>) -> Result<(), StoreError> {
+        match value {
+            Some(value) => self.execute(
+                "INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                params![name, value],
+            ),
+            None => self.execute("DELETE FROM setting WHERE name = $1", params![name]),
+        }
+        .map(drop)
     }
 
     /// The version the product has now: that of the newest installed package, else the first one.

@@ -95,6 +95,31 @@ impl Client {
         Self::understood(path, &self.answer(request).await?)
     }
 
+    /// Asks for work with a description and waits for its result as long as it takes.
+    pub async fn post_for<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        let request = self.request(Method::POST, path).timeout(LONG_WORK_MAX).json(body);
+        Self::understood(path, &self.answer(request).await?)
+    }
+
+    /// Sets something and reads what it is now.
+    pub async fn put_for<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        let request = self.request(Method::PUT, path).json(body);
+        Self::understood(path, &self.answer(request).await?)
+    }
+
+    /// Removes something.
+    pub async fn delete(&self, path: &str) -> Result<(), Failure> {
+        self.answer(self.request(Method::DELETE, path)).await.map(drop)
+    }
+
     /// Sets something.
     pub async fn put(&self, path: &str, body: &impl Serialize) -> Result<(), Failure> {
         self.answer(self.request(Method::PUT, path).json(body))

@@ -22,6 +22,8 @@ pub enum Failure {
     },
     /// Everything worth saying has been printed; exit code 1.
     Told,
+    /// A check found something; its outcome is the exit code.
+    Found(u8),
     /// Whoever read the output has gone (`tidegate … | head`); nothing is left to say, exit code 0.
     ReaderGone,
 }
@@ -64,6 +66,7 @@ impl Failure {
         match self {
             Failure::Failed { .. } | Failure::Told => ExitCode::from(1),
             Failure::Usage { .. } => ExitCode::from(2),
+            Failure::Found(code) => ExitCode::from(*code),
             Failure::ReaderGone => ExitCode::SUCCESS,
         }
     }

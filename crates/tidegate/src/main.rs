@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use domain::connectivity::Outcome;
 
 use crate::cli::{Cli, Command, Global};
 use crate::commands::Context;
@@ -41,11 +42,18 @@ fn main() -> ExitCode {
         environment("NO_COLOR").is_some(),
         environment("TERM").is_none_or(|term| term == "dumb"),
     );
+    let is_check = matches!(cli.command, Command::Check(_));
     match execute(cli, &output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output.failure(&failure);
-            failure.exit_code()
+            match failure {
+                // Monitoring reads 1 and 2 of a check as findings: what could not run is unknown.
+                Failure::Failed { .. } | Failure::Usage { .. } | Failure::Told if is_check => {
+                    Outcome::Unknown.exit_code().into()
+                }
+                other => other.exit_code(),
+            }
         }
     }
 }
@@ -56,9 +64,29 @@ fn not_understood(refusal: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let _ = refusal.print();
     match refusal.exit_code() {
         0 => ExitCode::SUCCESS,
-        _ if commands::tuf::is_tuf_command_line(arguments, &["--dir", "--color"]) => ExitCode::from(1),
+        _ if is_command_line_of("tuf", arguments) => ExitCode::from(1),
+        _ if is_command_line_of("check", arguments) => Outcome::Unknown.exit_code().into(),
         _ => ExitCode::from(2),
     }
+}
+
+/// Whether a command line that could not be parsed was meant for this command, whose wrong usage has an exit
+/// code of its own.
+fn is_command_line_of(command: &str, arguments: &[OsString]) -> bool {
+    let mut arguments = arguments
+        .iter()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy());
+    while let Some(argument) = arguments.next() {
+        if !argument.starts_with('-') {
+            return argument == command;
+        }
+        // Global options that take a value of their own.
+        if ["--dir", "--color"].contains(&&*argument) {
+            arguments.next();
+        }
+    }
+    false
 }
 
 fn execute(cli: Cli, output: &Output) -> Result<(), Failure> {
@@ -81,6 +109,8 @@ async fn dispatch(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Run(arguments) => commands::run::run(&arguments, cx).await,
         Command::Site(arguments) => commands::site::run(arguments, cx).await,
         Command::Component(arguments) => commands::component::run(arguments, cx).await,
+        Command::Scp(arguments) => commands::scp::run(arguments, cx).await,
+        Command::Check(arguments) => commands::check::run(*arguments, cx).await,
         Command::Updates(arguments) => commands::updates::run(arguments, cx).await,
         Command::Status(arguments) => commands::status::run(arguments, cx).await,
         Command::Logs(arguments) => commands::logs::run(arguments, cx).await,
@@ -91,6 +121,9 @@ async fn dispatch(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Tuf(mut arguments) => {
             arguments.json = cx.output.json;
             arguments.quiet = cx.output.quiet;
+            arguments.proxy = commands::check::environment_proxy().map_err(|text| {
+                Failure::new(text).hint("correct the variable, or unset it for a direct way")
+            })?;
             commands::tuf::run(arguments)
                 .await
                 .map_err(|failure| Failure::of(failure.as_ref()))
@@ -134,7 +167,31 @@ fn state_directory() -> Option<PathBuf> {
     Some(state.join("tidegate"))
 }
 
+/// The same as text.
+fn environment_text(name: String) -> Option<String> {
+    environment(&name)?.into_string().ok()
+}
+
 /// A variable of the environment, unless it is empty.
 fn environment(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_command_line_of;
+
+    #[test]
+    fn commands_are_recognised_in_bad_command_lines() {
+        for (line, expected) in [
+            ("tidegate tuf --bad", true),
+            ("tidegate --dir tuf site", false),
+            ("tidegate --dir x --json tuf", true),
+            ("tidegate site tuf", false),
+            ("tidegate", false),
+        ] {
+            let arguments: Vec<_> = line.split(' ').map(Into::into).collect();
+            assert_eq!(is_command_line_of("tuf", &arguments), expected, "{line}");
+        }
+    }
 }

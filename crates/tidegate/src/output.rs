@@ -153,7 +153,7 @@ impl Output {
     pub fn failure(&self, failure: &Failure) {
         let (what, hint) = match failure {
             Failure::Failed { what, hint } | Failure::Usage { what, hint } => (what, hint),
-            Failure::Told | Failure::ReaderGone => return,
+            Failure::Told | Failure::Found(_) | Failure::ReaderGone => return,
         };
         let error = paint(self.colour_err, Style::Bad, "error:");
         self.aside(format_args!("{error} {}", words::harmless(what)));

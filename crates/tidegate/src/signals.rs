@@ -36,3 +36,10 @@ where
         output.note("stopping; press Ctrl-C again to stop at once");
     }
 }
+
+/// Waits for Ctrl-C, or for ever if the platform cannot tell.
+pub async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -4,17 +4,14 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cloud_client::{HttpsOptions, HttpsTransport, Location, ProxyChoice};
+use cloud_client::{HttpsOptions, HttpsTransport, Location};
 use feed::{Kind, Transport, TransportError};
 use futures_util::TryStreamExt;
 
 use crate::server::{Reply, Request, Server, reply};
 
 pub fn options() -> HttpsOptions {
-    HttpsOptions {
-        proxy: ProxyChoice::None,
-        ..HttpsOptions::default()
-    }
+    HttpsOptions::default()
 }
 
 pub fn transport(base: &str, options: &HttpsOptions) -> HttpsTransport {

@@ -92,6 +92,14 @@ pub enum StatusMessageId {
     SpaceLow,
     /// 60181: The file system of %1 has room again.
     SpaceBack,
+    /// 11410: Every internet endpoint that was checked can be reached: %1.
+    EndpointsPassed,
+    /// 11411: Internet endpoints cannot be reached that nothing in use depends on: %1.
+    EndpointsWarning,
+    /// 11412: Internet endpoints cannot be reached that are needed: %1.
+    EndpointsCritical,
+    /// 11488: The site cannot connect to what the cloud service %1 requires: %2.
+    CloudServiceUnreachable,
     /// 60200: %1 asked for a check for updates.
     AdminChecked,
     /// 60201: %1 asked for the download of package %2.
@@ -118,6 +126,14 @@ pub enum StatusMessageId {
     AdminVerify,
     /// 60212: %1 had unused content removed.
     AdminCollect,
+    /// 60213: %1 set the proxy to %2.
+    AdminProxySet,
+    /// 60214: %1 removed the proxy.
+    AdminProxyCleared,
+    /// 60215: %1 asked for a check of internet access.
+    AdminEndpointCheck,
+    /// 60216: %1 set the mode to %2; it comes into force when SMS_DMP_DOWNLOADER restarts.
+    AdminMode,
 }
 
 const fn declare(
@@ -139,7 +155,7 @@ const fn declare(
 }
 
 #[rustfmt::skip]
-const CATALOGUE: [Declaration; 49] = [
+const CATALOGUE: [Declaration; 57] = [
     declare(StatusMessageId::ComponentStarted, 500, Severity::Informational, MessageType::Milestone, None,
         "%1 started."),
     declare(StatusMessageId::ComponentStopped, 501, Severity::Informational, MessageType::Milestone, None,
@@ -212,6 +228,14 @@ const CATALOGUE: [Declaration; 49] = [
         "The file system of %1 has %2 bytes free, fewer than the %3 that are asked for; downloads wait until there is room."),
     declare(StatusMessageId::SpaceBack, 60181, Severity::Informational, MessageType::Milestone, Some(ComponentName::SiteComponentManager),
         "The file system of %1 has room again."),
+    declare(StatusMessageId::EndpointsPassed, 11410, Severity::Informational, MessageType::Milestone, Some(ComponentName::ServiceConnector),
+        "Every internet endpoint that was checked can be reached: %1."),
+    declare(StatusMessageId::EndpointsWarning, 11411, Severity::Warning, MessageType::Milestone, Some(ComponentName::ServiceConnector),
+        "Internet endpoints cannot be reached that nothing in use depends on: %1."),
+    declare(StatusMessageId::EndpointsCritical, 11412, Severity::Error, MessageType::Milestone, Some(ComponentName::ServiceConnector),
+        "Internet endpoints cannot be reached that are needed: %1."),
+    declare(StatusMessageId::CloudServiceUnreachable, 11488, Severity::Error, MessageType::Milestone, Some(ComponentName::ServiceConnector),
+        "The site cannot connect to what the cloud service %1 requires: %2."),
     declare(StatusMessageId::AdminChecked, 60200, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
         "%1 asked for a check for updates."),
     declare(StatusMessageId::AdminDownload, 60201, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
@@ -238,6 +262,14 @@ const CATALOGUE: [Declaration; 49] = [
         "%1 had the content library verified."),
     declare(StatusMessageId::AdminCollect, 60212, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
         "%1 had unused content removed."),
+    declare(StatusMessageId::AdminProxySet, 60213, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 set the proxy to %2."),
+    declare(StatusMessageId::AdminProxyCleared, 60214, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 removed the proxy."),
+    declare(StatusMessageId::AdminEndpointCheck, 60215, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 asked for a check of internet access."),
+    declare(StatusMessageId::AdminMode, 60216, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 set the mode to %2; it comes into force when SMS_DMP_DOWNLOADER restarts."),
 ];
 
 impl StatusMessageId {
@@ -313,7 +345,7 @@ mod tests {
                 declaration.variant
             );
             assert!(ids.insert(declaration.id), "{} twice", declaration.id);
-            assert!(declaration.id < 3400 || (60000..=60999).contains(&declaration.id));
+            assert!(declaration.id < 12000 || (60000..=60999).contains(&declaration.id));
             if declaration.severity == Severity::Informational {
                 // Viewers of the simple log form colour lines by these words.
                 let text = declaration.text.to_lowercase();

@@ -1,12 +1,14 @@
 //! Requests and answers of the local REST API; also what `--json` prints. Times are RFC 3339.
 
 mod components;
+mod internet;
 mod queries;
 mod site;
 mod status;
 mod updates;
 
 pub use components::{ActionRequest, ComponentAction, ComponentInfo, LogLevelRequest, WaitingInfo};
+pub use internet::{EndpointRunInfo, ModeRequest, ProxyInfo, ProxyRequest, ScpShow};
 pub use queries::{LIMIT_DEFAULT, LIMIT_MAX, LimitQuery, TallyQuery, UpdateStatusQuery, UpdatesQuery};
 pub use site::{
     ApiProblem, ContentCollected, ContentStats, ContentVerified, SiteShow, SyncStatus, TrustedRoleInfo,

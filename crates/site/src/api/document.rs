@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use super::{components, site, status, updates};
+use super::{components, internet, site, status, updates};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -45,6 +45,16 @@ use super::{components, site, status, updates};
         status::reset_component,
         status::thresholds,
         status::state_messages,
+        internet::scp,
+        internet::set_mode,
+        internet::proxy,
+        internet::set_proxy,
+        internet::clear_proxy,
+        internet::test_proxy,
+        internet::last,
+        internet::history,
+        internet::check,
+        internet::metrics,
     ),
     modifiers(&BearerToken),
 )]

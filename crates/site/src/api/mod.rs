@@ -7,6 +7,7 @@
 pub mod certificate;
 mod components;
 mod document;
+mod internet;
 pub mod listen;
 mod problem;
 mod site;
@@ -94,14 +95,27 @@ fn quick_routes() -> Vec<Route> {
         ("/status/thresholds", get(status::thresholds)),
         ("/status/state-messages", get(status::state_messages)),
         ("/content", get(site::content_stats)),
+        ("/scp", get(internet::scp)),
+        ("/scp/mode", put(internet::set_mode)),
+        (
+            "/scp/proxy",
+            get(internet::proxy)
+                .put(internet::set_proxy)
+                .delete(internet::clear_proxy),
+        ),
+        ("/internet", get(internet::last)),
+        ("/internet/history", get(internet::history)),
+        ("/metrics", get(internet::metrics)),
     ]
 }
 
-/// Routes that answer when the work is done, which takes as long as the content library is large.
+/// Routes that answer when the work is done: as long as the content library is large, or endpoints are slow.
 fn long_routes() -> Vec<Route> {
     vec![
         ("/content/verify", post(site::content_verify)),
         ("/content/gc", post(site::content_gc)),
+        ("/scp/proxy/test", post(internet::test_proxy)),
+        ("/internet/check", post(internet::check)),
     ]
 }
 

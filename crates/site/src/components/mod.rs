@@ -2,6 +2,7 @@
 //! carries the plan out and reports; it takes no input, so that a restart, a wake-up and the timer are
 //! one code path.
 
+mod connectivity_checker;
 mod distribution_manager;
 mod downloader;
 mod hierarchy_manager;
@@ -23,6 +24,7 @@ pub fn all(context: &Arc<SiteContext>) -> Vec<Arc<dyn Component>> {
         Arc::new(status_manager::StatusManager::new(context.clone())),
         Arc::new(state_system::StateSystem::new(context.clone())),
         Arc::new(hierarchy_manager::HierarchyManager::new(context.clone())),
+        Arc::new(connectivity_checker::ConnectivityChecker::new(context.clone())),
         Arc::new(downloader::Downloader::new(context.clone())),
         Arc::new(distribution_manager::DistributionManager::new(context.clone())),
         Arc::new(update_installer::UpdateInstaller::new(context.clone())),

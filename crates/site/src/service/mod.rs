@@ -6,6 +6,8 @@
 
 mod actions;
 mod error;
+mod internet;
+mod metrics;
 mod status;
 pub mod tokens;
 mod updates;
@@ -26,6 +28,7 @@ use store::StoreError;
 
 use crate::context::SiteContext;
 use crate::host::free_bytes;
+use crate::internet::configured_mode;
 use crate::way_out::RoleVersion;
 
 pub use error::ServiceError;
@@ -95,9 +98,11 @@ impl SiteService {
     /// `site show`
     pub async fn site_show(&self) -> Result<SiteShow, ServiceError> {
         let context = &self.context;
-        let (version, packages) = context
+        let (version, packages, mode) = context
             .store
-            .read::<_, StoreError, _>(|tx| Ok((tx.site_version()?, tx.package_count()?)))
+            .read::<_, StoreError, _>(|tx| {
+                Ok((tx.site_version()?, tx.package_count()?, configured_mode(tx)?))
+            })
             .await?;
         Ok(SiteShow {
             site_code: context.identity.code.to_string(),
@@ -109,8 +114,8 @@ impl SiteService {
             tidegate_version: env!("CARGO_PKG_VERSION").to_owned(),
             running_since: context.started_at,
             feed_url: context.settings.feed_url.clone(),
-            mode_configured: "online".into(),
-            mode_effective: "online".into(),
+            mode_configured: mode.as_str().into(),
+            mode_effective: context.internet.mode().as_str().into(),
             rings: context.settings.rings.clone(),
             packages,
             free_bytes: free_bytes(context.directory.root()).unwrap_or(0),
@@ -207,6 +212,9 @@ impl SiteService {
                 tx.record_status_message(&message)
             })
             .await?;
+        if name == ComponentName::DmpDownloader && !stopped {
+            self.apply_mode().await?;
+        }
         match action {
             ComponentAction::Stop => executive.stop(name)?,
             ComponentAction::Start => executive.start(name)?,
@@ -221,6 +229,7 @@ impl SiteService {
         self.context
             .raise(StatusMessageId::AdminComponent, &strings, self.clock.now())
             .await?;
+        self.apply_mode().await?;
         for snapshot in executive.query_all() {
             let name = snapshot.name;
             let row = self

@@ -113,11 +113,12 @@ impl SiteService {
                     .map(|name| {
                         let reset = tx.component(name.as_str())?.tally_reset_at;
                         let since = since.max(reset);
-                        Ok((
-                            name,
-                            since,
-                            tx.severity_counts(name.as_str(), since, CRITICAL_ID)?,
-                        ))
+                        let mut counts = tx.severity_counts(name.as_str(), since, CRITICAL_ID)?;
+                        if name == ComponentName::ServiceConnector {
+                            // Critical as long as a cloud service cannot be reached, not for the rest of the day.
+                            counts.critical = tx.endpoint_alarms()?.len() as u64;
+                        }
+                        Ok((name, since, counts))
                     })
                     .collect::<Result<Vec<_>, _>>()
             })

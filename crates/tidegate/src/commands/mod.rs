@@ -1,12 +1,14 @@
 //! The commands, one file each. A command reads its arguments, calls the site's API or a library, and
 //! prints; it decides nothing that the site decides.
 
+pub mod check;
 pub mod cloud;
 pub mod component;
 pub mod config;
 pub mod content;
 pub mod logs;
 pub mod run;
+pub mod scp;
 pub mod site;
 pub mod status;
 pub mod tuf;

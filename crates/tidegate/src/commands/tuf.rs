@@ -3,7 +3,6 @@
 //! It runs exactly the code that a site reads its feeds with, and follows the command line that the public TUF
 //! conformance suite expects of a client. It exits with 0 or 1 and nothing else, wrong usage included.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -55,6 +54,9 @@ pub struct TufArgs {
     /// Whether to print nothing but errors; set by the caller from its own options.
     #[arg(skip)]
     pub quiet: bool,
+    /// The proxy; set by the caller from its environment.
+    #[arg(skip)]
+    pub proxy: Option<cloud_client::ProxySettings>,
 }
 
 /// What to do.
@@ -66,24 +68,6 @@ pub enum TufVerb {
     Refresh,
     /// Bring it up to date and download targets
     Download,
-}
-
-/// Whether a command line that could not be parsed was meant for `tuf`, whose wrong usage exits with 1 instead of 2.
-/// `value_options` are the global options that take a value of their own.
-pub fn is_tuf_command_line(arguments: &[OsString], value_options: &[&str]) -> bool {
-    let mut arguments = arguments
-        .iter()
-        .skip(1)
-        .map(|argument| argument.to_string_lossy());
-    while let Some(argument) = arguments.next() {
-        if !argument.starts_with('-') {
-            return argument == "tuf";
-        }
-        if value_options.contains(&&*argument) {
-            arguments.next();
-        }
-    }
-    false
 }
 
 /// Runs the command.
@@ -100,7 +84,7 @@ pub async fn run(args: TufArgs) -> anyhow::Result<()> {
             };
             // A refresh fetches no target, so any base will do.
             let targets = args.target_base_url.as_ref().unwrap_or(metadata);
-            let (mut client, now) = (client(folder, metadata, targets)?, now());
+            let (mut client, now) = (client(&args, folder, metadata, targets)?, now());
             client.refresh(now).await?;
             report(&args, &client.states(), &[]);
             Ok(())
@@ -139,7 +123,7 @@ async fn download(args: &TufArgs, folder: &Path) -> anyhow::Result<()> {
     if args.target_name.is_empty() {
         bail!("download needs at least one --target-name PATH");
     }
-    let (mut client, now) = (client(folder, metadata, targets)?, now());
+    let (mut client, now) = (client(args, folder, metadata, targets)?, now());
     client.refresh(now).await?;
     let mut done = Vec::new();
     let mut failed = Vec::new();
@@ -194,9 +178,13 @@ fn no_root_argument(args: &TufArgs) -> anyhow::Result<()> {
     }
 }
 
-fn client(folder: &Path, metadata: &str, targets: &str) -> anyhow::Result<FeedClient> {
+fn client(args: &TufArgs, folder: &Path, metadata: &str, targets: &str) -> anyhow::Result<FeedClient> {
     let trust = FolderTrust::open(folder)?;
-    let transport = cloud_client::open(metadata, targets, &HttpsOptions::default())?;
+    let options = HttpsOptions {
+        proxy: args.proxy.clone().map(cloud_client::Proxy::new),
+        ..HttpsOptions::default()
+    };
+    let transport = cloud_client::open(metadata, targets, &options)?;
     Ok(FeedClient::new(transport, trust, Limits::default())?)
 }
 

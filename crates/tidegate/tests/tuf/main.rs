@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use sha2::{Digest, Sha256};
-use tuf::{TufArgs, is_tuf_command_line};
+use tuf::TufArgs;
 
 #[derive(Parser)]
 struct Cli {
@@ -155,23 +155,5 @@ async fn wrong_usage() {
         &[],
     ] {
         assert!(run(arguments).await.is_err(), "{arguments:?}");
-    }
-}
-
-#[test]
-fn tuf_is_recognised_in_a_bad_command_line() {
-    for (line, expected) in [
-        ("tidegate tuf --bad", true),
-        ("tidegate --dir tuf site", false),
-        ("tidegate --dir x --json tuf", true),
-        ("tidegate site tuf", false),
-        ("tidegate", false),
-    ] {
-        let arguments: Vec<_> = line.split(' ').map(Into::into).collect();
-        assert_eq!(
-            is_tuf_command_line(&arguments, &["--dir", "--color"]),
-            expected,
-            "{line}"
-        );
     }
 }

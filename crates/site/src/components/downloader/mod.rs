@@ -49,6 +49,20 @@ impl Downloader {
             .store
             .read::<_, store::StoreError, _>(|tx| tx.sync())
             .await?;
+        if !self.context.internet.mode().may_connect() {
+            return Ok(Report {
+                summary: "offline mode: nothing is fetched".into(),
+                next: Next::WhenWoken,
+                waiting: observed.requested.then(|| Waiting {
+                    what: "a check for updates was asked for, and the service connection point is offline"
+                        .into(),
+                    since: cx.now(),
+                    next_try: None,
+                    action: "`tidegate scp mode online` and a restart of SMS_DMP_DOWNLOADER, or an import"
+                        .into(),
+                }),
+            });
+        }
         let due = is_due(observed.next_at, cx.now(), self.context.settings.check_interval);
         let mut problem = None;
         if just_started || observed.requested || due {

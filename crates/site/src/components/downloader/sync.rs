@@ -28,6 +28,8 @@ pub async fn synchronise(
     context: &Arc<SiteContext>,
     cx: &mut Activation<'_>,
 ) -> Result<Option<String>, ComponentError> {
+    cx.progress("checking internet access");
+    crate::internet::before_update_check(context, cx.now()).await;
     let now = cx.now();
     cx.progress("checking the feed for updates");
     context

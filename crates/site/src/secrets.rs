@@ -1,0 +1,137 @@
+//! Secrets at rest: AES-256-GCM under a key of this site that never leaves `secrets/`.
+
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use zeroize::Zeroizing;
+
+use crate::directory::write_durably;
+
+const KEY_BYTES: usize = 32;
+
+/// Why a secret cannot be kept or read.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The key file.
+    #[error("cannot use the key file {path}")]
+    File {
+        /// File.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not this site's key, or changed bytes.
+    #[error("the stored {name} cannot be decrypted with the key of this site; set it again")]
+    Damaged {
+        /// What it is.
+        name: String,
+    },
+    /// No randomness.
+    #[error("the machine gives no random numbers")]
+    Random,
+}
+
+/// The key of a site.
+pub struct Secrets {
+    key: LessSafeKey,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets")
+    }
+}
+
+impl Secrets {
+    /// Reads the key, or makes one.
+    pub fn open(folder: &Path) -> Result<Self, SecretError> {
+        let path = folder.join("site.key");
+        let file = |source| SecretError::File {
+            path: path.clone(),
+            source,
+        };
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => Zeroizing::new(bytes),
+            Err(failure) if failure.kind() == std::io::ErrorKind::NotFound => {
+                let mut fresh = Zeroizing::new(vec![0; KEY_BYTES]);
+                getrandom::fill(&mut fresh).map_err(|_| SecretError::Random)?;
+                write_durably(&path, &fresh, 0o600).map_err(file)?;
+                fresh
+            }
+            Err(failure) => return Err(file(failure)),
+        };
+        let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| {
+            let text = format!("it has {} bytes instead of {KEY_BYTES}", bytes.len());
+            file(std::io::Error::new(std::io::ErrorKind::InvalidData, text))
+        })?;
+        Ok(Secrets {
+            key: LessSafeKey::new(key),
+        })
+    }
+
+    /// Encrypts a secret; `name` is bound to it, so that one cannot be put in another's place.
+    pub fn seal(&self, name: &str, secret: &str) -> Result<String, SecretError> {
+        let mut nonce = [0; NONCE_LEN];
+        getrandom::fill(&mut nonce).map_err(|_| SecretError::Random)?;
+        let mut bytes = Zeroizing::new(secret.as_bytes().to_vec());
+        let sealed = Nonce::assume_unique_for_key(nonce);
+        self.key
+            .seal_in_place_append_tag(sealed, Aad::from(name.as_bytes()), &mut *bytes)
+            .map_err(|_| SecretError::Random)?;
+        Ok(format!("{}{}", hex::encode(nonce), hex::encode(&*bytes)))
+    }
+
+    /// Decrypts a secret.
+    pub fn open_sealed(&self, name: &str, sealed: &str) -> Result<Zeroizing<String>, SecretError> {
+        let damaged = || SecretError::Damaged {
+            name: name.to_owned(),
+        };
+        let bytes = hex::decode(sealed).map_err(|_| damaged())?;
+        let (nonce, rest) = bytes.split_at_checked(NONCE_LEN).ok_or_else(damaged)?;
+        let mut rest = Zeroizing::new(rest.to_vec());
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| damaged())?;
+        let plain = self
+            .key
+            .open_in_place(nonce, Aad::from(name.as_bytes()), &mut rest)
+            .map_err(|_| damaged())?;
+        let text = std::str::from_utf8(plain).map_err(|_| damaged())?;
+        Ok(Zeroizing::new(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_opens_here_and_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = Secrets::open(folder.path()).unwrap();
+        let sealed = secrets.seal("proxy password", "hunter2").unwrap();
+        assert!(!sealed.contains("hunter2") && !sealed.contains(&hex::encode("hunter2")));
+        let again = Secrets::open(folder.path()).unwrap();
+        assert_eq!(
+            again.open_sealed("proxy password", &sealed).unwrap().as_str(),
+            "hunter2"
+        );
+        assert!(again.open_sealed("another", &sealed).is_err());
+        let other = tempfile::tempdir().unwrap();
+        let other = Secrets::open(other.path()).unwrap();
+        assert!(other.open_sealed("proxy password", &sealed).is_err());
+        for damaged in [
+            "",
+            "zz",
+            &sealed[..20],
+            &format!("{}00", &sealed[..sealed.len() - 2]),
+        ] {
+            assert!(again.open_sealed("proxy password", damaged).is_err());
+        }
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(folder.path().join("site.key"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
