@@ -3,6 +3,7 @@
 //! The built program is measured from outside, as a user runs it. Nothing here fails on a slow machine.
 
 mod catalogue;
+mod check;
 mod download;
 mod publish;
 mod site;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 /// Every benchmark.
-pub const NAMES: [&str; 4] = ["download", "catalogue", "publish", "site"];
+pub const NAMES: [&str; 5] = ["download", "catalogue", "publish", "site", "check"];
 
 /// A row of the table.
 pub struct Row {
@@ -60,6 +61,7 @@ pub fn run(names: &[&str]) -> Result<()> {
             "download" => download::run(&program)?,
             "catalogue" => catalogue::run(&program)?,
             "publish" => publish::run(&program)?,
+            "check" => check::run(&program)?,
             _ => site::run(&program)?,
         };
         for row in rows {

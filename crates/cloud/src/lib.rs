@@ -18,6 +18,8 @@ mod tls;
 pub use error::CloudError;
 pub use files::ServiceDir;
 pub use fresh::keep_fresh;
-pub use publish::{LEVEL, PublishReport, PublishRequest, packages, publish, rollout, withdraw};
+pub use publish::{
+    LEVEL, PublishReport, PublishRequest, packages, publish, rollout, set_endpoints, withdraw,
+};
 pub use service::{InitOptions, InitReport, KeyRole, init, init_with, keys, renew, rotate_key};
 pub use settings::Settings;

@@ -10,6 +10,8 @@ use content::publish::{Progress, PublishOptions};
 use domain::servicing::package::{PackageGuid, PackageRecord, PayloadReference, Redistributable};
 use feed::publisher::{Publisher, TargetRecord};
 use jiff::Timestamp;
+use protocol::connectivity::{CATALOGUE_BYTES_MAX, CATALOGUE_TARGET, Catalogue};
+use sha2::{Digest, Sha256};
 
 use crate::error::{CloudError, io};
 use crate::files::{self, ServiceDir};
@@ -189,6 +191,37 @@ pub fn rollout(dir: &Path, guid: PackageGuid, percent: u8, now: Timestamp) -> Re
         record.rollout_percent = percent;
         Ok(())
     })
+}
+
+/// Puts a catalogue of internet endpoints into the feed; sites take it over at their next check. Says
+/// whether that made a difference.
+pub fn set_endpoints(dir: &Path, file: &Path, now: Timestamp) -> Result<bool, CloudError> {
+    let dir = ServiceDir::new(dir);
+    Settings::load(&dir)?;
+    let bytes = files::read_bounded(file, CATALOGUE_BYTES_MAX as u64)?;
+    let invalid = |detail: String| CloudError::Invalid {
+        what: "catalogue of endpoints",
+        detail: format!("{}: {detail}", file.display()),
+    };
+    let text = std::str::from_utf8(&bytes).map_err(|_| invalid("it is no text".into()))?;
+    Catalogue::parse(text).map_err(|failure| invalid(failure.to_string()))?;
+    let _lock = lock(&dir)?;
+    let mut feed = open(&dir)?;
+    let record = TargetRecord {
+        length: bytes.len() as u64,
+        sha256: hex::encode(Sha256::digest(&bytes)),
+        custom: None,
+    };
+    if feed
+        .target(CATALOGUE_TARGET)?
+        .is_some_and(|known| known.sha256 == record.sha256)
+    {
+        return Ok(false);
+    }
+    files::place(&feed.target_file(CATALOGUE_TARGET, &record.sha256), &bytes)?;
+    feed.set_target(CATALOGUE_TARGET, &record)?;
+    feed.commit(now)?;
+    Ok(true)
 }
 
 /// Every package of the feed, by release date and GUID.

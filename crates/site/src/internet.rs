@@ -14,7 +14,7 @@ use domain::mode::Mode;
 use domain::status_message::StatusMessageId;
 use executive::ComponentError;
 use jiff::Timestamp;
-use protocol::connectivity::{Catalogue, CheckReport, parse_address};
+use protocol::connectivity::{CATALOGUE_BYTES_MAX, Catalogue, CheckReport, parse_address};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use store::{EndpointRunRow, StoreError, Tx};
@@ -31,8 +31,6 @@ const CHECKED: &str = "internet.checked-settings";
 const PASSWORD: &str = "proxy password";
 /// The feature that the feed's own host stands for.
 pub const FEED_FEATURE: &str = "feed";
-/// Largest catalogue of an administrator.
-const CATALOGUE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// What everything that goes out shares.
 #[derive(Debug)]
@@ -252,7 +250,7 @@ fn read_catalogue(path: &std::path::Path) -> Result<Catalogue, ComponentError> {
         ComponentError::with_source(format!("cannot read the catalogue {}", path.display()), source)
     };
     let length = std::fs::metadata(path).map_err(unreadable)?.len();
-    if length > CATALOGUE_BYTES_MAX {
+    if length > CATALOGUE_BYTES_MAX as u64 {
         return Err(ComponentError::new(format!(
             "{} has {length} bytes, which no catalogue has",
             path.display()
@@ -466,9 +464,13 @@ fn learned(plan: &Plan, report: &CheckReport) -> Vec<(String, String)> {
     found
 }
 
-/// Before a check for updates: a run, unless there was one a moment ago. It never stands in the way.
-pub async fn before_update_check(context: &Arc<SiteContext>, now: Timestamp) {
+/// Before something that depends on the internet: a run, unless there was one a moment ago. It never stands
+/// in the way.
+pub async fn before(context: &Arc<SiteContext>, what: &str, now: Timestamp) {
     let settings = fingerprint(context);
+    if plan(context).await.is_ok_and(|(plan, _)| plan.targets.is_empty()) {
+        return;
+    }
     let observed = context
         .store
         .read::<_, StoreError, _>(|tx| Ok((tx.endpoint_runs(1)?, checked_with(tx)?)))
@@ -481,7 +483,7 @@ pub async fn before_update_check(context: &Arc<SiteContext>, now: Timestamp) {
     if fresh && checked.as_deref() == Some(settings.as_str()) {
         return;
     }
-    if let Err(failure) = run(context, "before a check for updates", now).await {
+    if let Err(failure) = run(context, &format!("before {what}"), now).await {
         tracing::warn!("internet access could not be checked: {failure}");
     }
 }

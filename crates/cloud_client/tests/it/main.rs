@@ -3,4 +3,5 @@
 mod faults;
 mod feed_over_http;
 mod server;
+mod standing;
 mod tls;

@@ -8,8 +8,11 @@ use serde::Deserialize;
 
 use super::CatalogueStamp;
 
+/// Where a feed keeps its catalogue of endpoints.
+pub const CATALOGUE_TARGET: &str = "config/endpoints.toml";
+
 /// Largest catalogue that is read.
-const BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Most entries.
 const ENTRIES_MAX: usize = 10_000;
 /// Most stand-ins of one entry.

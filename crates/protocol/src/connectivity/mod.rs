@@ -3,7 +3,9 @@
 mod catalogue;
 mod report;
 
-pub use catalogue::{Catalogue, CatalogueError, Feature, parse_address};
+pub use catalogue::{
+    BYTES_MAX as CATALOGUE_BYTES_MAX, CATALOGUE_TARGET, Catalogue, CatalogueError, Feature, parse_address,
+};
 pub use report::{
     CatalogueStamp, CheckReport, DirectReport, FaultReport, NotTestableReport, PhaseReport, SCHEMA,
     TargetReport, TlsReport,

@@ -397,3 +397,40 @@ fn metrics_have_phases_and_faults() {
         assert!(text.contains(part), "{part}: {text}");
     }
 }
+
+#[test]
+fn the_feed_brings_a_newer_catalogue() {
+    let world = World::new();
+    world.configure("features = []", "features = [\"made-up\"]");
+    let nginx = Nginx::start("https://localhost:1/");
+    let catalogue = |version: &str| {
+        let path = world.folder.path().join("endpoints.toml");
+        let text = format!(
+            "schema_version = 1\ncatalogue = \"vendor\"\nnewest_source = \"{version}\"\n\
+             [[endpoint]]\nid = \"one\"\nfeature = \"made-up\"\npattern = \"127.0.0.1\"\nhost = \"127.0.0.1\"\n\
+             scheme = \"http\"\nport = {}\n",
+            nginx.port("plain")
+        );
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let service = world.folder.path().join("service");
+    let refused = run(&service, &["cloud", "config", "endpoints", "/etc/hostname"]);
+    assert_eq!(refused.status.code(), Some(1));
+    must(
+        &service,
+        &["cloud", "config", "endpoints", &catalogue("2030-01-01")],
+    );
+    let again = must(
+        &service,
+        &["cloud", "config", "endpoints", &catalogue("2030-01-01")],
+    );
+    assert!(again.contains("already"), "{again}");
+    let _running = world.start();
+    world.until("the new catalogue", || {
+        let said = run(&world.site(), &["check", "--site", "--json"]);
+        let report: Value = serde_json::from_slice(&said.stdout).ok()?;
+        let results = report["results"].as_array()?.len();
+        (report["catalogue"]["version"] == "2030-01-01" && results == 2).then_some(())
+    });
+}

@@ -12,6 +12,8 @@ use domain::servicing::state_message::StateMessage as M;
 use executive::{Activation, ComponentError};
 use feed::{FeedClient, FeedError, FolderTrust, Limits, Reason};
 use protocol::catalogue;
+use protocol::connectivity::{CATALOGUE_BYTES_MAX, CATALOGUE_TARGET, Catalogue};
+use sha2::{Digest, Sha256};
 use store::{ListedPackage, StoreError};
 
 use crate::context::{SiteContext, WHOLE_SYNC, state_message, whole_story};
@@ -29,7 +31,7 @@ pub async fn synchronise(
     cx: &mut Activation<'_>,
 ) -> Result<Option<String>, ComponentError> {
     cx.progress("checking internet access");
-    crate::internet::before_update_check(context, cx.now()).await;
+    crate::internet::before(context, "a check for updates", cx.now()).await;
     let now = cx.now();
     cx.progress("checking the feed for updates");
     context
@@ -182,7 +184,44 @@ async fn take_over(context: &Arc<SiteContext>, cx: &mut Activation<'_>) -> Resul
             tracing::info!("{} stays behind: {failure}", path.display());
         }
     }
+    take_endpoints(context, cx, &mut client).await?;
     Ok(roles)
+}
+
+/// The catalogue of internet endpoints, where the feed has one. One that this release cannot read leaves
+/// the last one in force: it says nothing about updates and holds none of them up.
+async fn take_endpoints(
+    context: &Arc<SiteContext>,
+    cx: &Activation<'_>,
+    client: &mut FeedClient,
+) -> Result<(), SyncFailure> {
+    let target = match client.find_target(CATALOGUE_TARGET, cx.now()).await {
+        Ok(target) => target,
+        Err(failure) if failure.reason() == Reason::NotFound => return Ok(()),
+        Err(failure) => return Err(failure.into()),
+    };
+    let path = context.directory.endpoint_catalogue();
+    let known = std::fs::read(&path)
+        .ok()
+        .map(|bytes| hex::encode(Sha256::digest(bytes)));
+    if known == target.sha256 || target.length > CATALOGUE_BYTES_MAX as u64 {
+        return Ok(());
+    }
+    let incoming = path.with_extension("incoming");
+    client.download_target(&target, &incoming, &mut |_| {}).await?;
+    let text = std::fs::read_to_string(&incoming).unwrap_or_default();
+    match Catalogue::parse(&text) {
+        Ok(catalogue) => {
+            std::fs::rename(&incoming, &path).map_err(|source| {
+                let what = format!("cannot place {}", path.display());
+                SyncFailure::Local(ComponentError::with_source(what, source))
+            })?;
+            tracing::info!("the catalogue of endpoints is of {} now", catalogue.stamp.version);
+            context.wake(ComponentName::ServiceConnector);
+        }
+        Err(failure) => tracing::warn!("the feed's catalogue of endpoints is not used: {failure}"),
+    }
+    Ok(())
 }
 
 enum ShardError {

@@ -59,6 +59,9 @@ impl UpdateInstaller {
                 .store
                 .read::<_, StoreError, _>(|tx| tx.packages_in(&WORK))
                 .await?;
+            if moved == 0 && !rows.is_empty() {
+                crate::internet::before(&self.context, "an installation", cx.now()).await;
+            }
             let mut progressed = false;
             for row in rows {
                 if cx.cancelled().is_cancelled() {

@@ -78,10 +78,25 @@ enum Verb {
         #[arg(value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
         percent: Option<u8>,
     },
+    /// What the feed tells sites beside packages.
+    Config {
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
     /// Who signs what and until when; rotate keys; renew signatures.
     Keys(keys::KeysArgs),
     /// Serve the feed over HTTPS until Ctrl-C, and renew its signatures while they are due.
     Serve(Serve),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigVerb {
+    /// Publish a catalogue of the internet endpoints that sites have to reach.
+    Endpoints {
+        /// The catalogue, in the form of `docs/reference/endpoints.md`.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -177,6 +192,18 @@ fn carry_out(verb: Verb, cx: &Context) -> Result<(), Failure> {
             )
         }
         Verb::Rollout { .. } => packages::list(output, &cloud::packages(directory)?),
+        Verb::Config {
+            verb: ConfigVerb::Endpoints { file },
+        } => {
+            let changed = cloud::set_endpoints(directory, &file, now)?;
+            if output.json {
+                return output.json(&serde_json::json!({ "changed": changed }));
+            }
+            output.line(match changed {
+                true => "the catalogue of endpoints is published; sites take it over at their next check",
+                false => "the feed has this catalogue of endpoints already",
+            })
+        }
         Verb::Keys(arguments) => keys::run(arguments, cx, now),
         // Serving is asynchronous and was taken out before.
         Verb::Serve(_) => Ok(()),
