@@ -10,14 +10,16 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        ["test"] => test::run(),
+        ["test"] => test::run(false),
+        ["test", "--negotiate"] => test::run(true),
         ["check"] => check::run(),
         ["bench", names @ ..] => bench::run(names),
         _ => {
             eprintln!(
-                "usage: cargo xtask test            install what the tests need, then run all of them\n       \
-                 cargo xtask check           house rules, licences and bans\n       \
-                 cargo xtask bench [NAME…]   measure: {}",
+                "usage: cargo xtask test              install what the tests need, then run all of them\n       \
+                 cargo xtask test --negotiate  the tests of the optional feature negotiate\n       \
+                 cargo xtask check             house rules, licences and bans\n       \
+                 cargo xtask bench [NAME…]     measure: {}",
                 bench::NAMES.join(", ")
             );
             return ExitCode::from(2);

@@ -14,14 +14,46 @@ const NEEDED: [(&str, &[&str], &str); 6] = [
     ("/usr/lib/squid/security_file_certgen", &["-h"], "squid-openssl"),
 ];
 
-pub fn run() -> Result<()> {
+/// What the tests of Negotiate need beside that, and to build it.
+const NEEDED_FOR_NEGOTIATE: [(&str, &[&str], &str); 4] = [
+    ("krb5-config", &["--version"], "libkrb5-dev"),
+    (
+        "sh",
+        &["-c", "test -x /usr/sbin/krb5kdc"],
+        "krb5-kdc krb5-admin-server",
+    ),
+    ("sh", &["-c", "command -v kinit"], "krb5-user"),
+    (
+        "sh",
+        &["-c", "ls /usr/lib/llvm-*/lib/libclang*.so*"],
+        "libclang-dev",
+    ),
+];
+
+/// Runs every test; with `negotiate` those of the optional feature instead.
+pub fn run(negotiate: bool) -> Result<()> {
+    let more: &[_] = if negotiate { &NEEDED_FOR_NEGOTIATE } else { &[] };
     let missing: Vec<&str> = NEEDED
         .iter()
+        .chain(more)
         .filter(|(program, arguments, _)| !succeeds(program, arguments))
-        .map(|(_, _, package)| *package)
+        .flat_map(|(_, _, packages)| packages.split(' '))
         .collect();
     if !missing.is_empty() {
         install(&missing)?;
+    }
+    if negotiate {
+        return cargo(&[
+            "test",
+            "--locked",
+            "--package",
+            "tidegate",
+            "--features",
+            "negotiate",
+            "--test",
+            "internet",
+            "negotiate",
+        ]);
     }
     let nextest = succeeds("cargo", &["nextest", "--version"]);
     let tests: &[&str] = match nextest {

@@ -163,6 +163,8 @@ impl WayOut {
 fn proxy_trouble(failure: &TunnelError) -> Trouble {
     let fault = match failure {
         TunnelError::Again(_) | TunnelError::Broken(_) => Fault::ProxyTcp,
+        TunnelError::Ticket(_) => Fault::ProxyAuthRequired,
+        TunnelError::TicketRefused => Fault::ProxyAuthRejected,
         TunnelError::AuthRequired { .. } => Fault::ProxyAuthRequired,
         TunnelError::AuthRejected { .. } | TunnelError::AuthSpared { .. } => Fault::ProxyAuthRejected,
         TunnelError::AuthScheme { .. } | TunnelError::Unanswerable { .. } => Fault::ProxyAuthScheme,

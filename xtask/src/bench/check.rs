@@ -89,6 +89,8 @@ fn certificates(folder: &Path) -> Result<PathBuf> {
                 "/CN=localhost",
                 "-addext",
                 "subjectAltName=DNS:localhost",
+                "-addext",
+                "basicConstraints=critical,CA:FALSE",
                 "-keyout",
             ])
             .arg(folder.join("ca.key"))

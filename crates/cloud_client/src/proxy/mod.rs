@@ -2,6 +2,7 @@
 
 mod challenge;
 mod digest;
+mod negotiate;
 mod ntlm;
 mod tunnel;
 

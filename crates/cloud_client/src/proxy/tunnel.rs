@@ -1,7 +1,8 @@
 //! The tunnel: CONNECT, and whatever the proxy wants to know before (RFC 9110, sections 9.3.6 and 11.7).
 //!
 //! Credentials are sent only when the proxy asks, only to the proxy, with the safest scheme that it
-//! offers: NTLM, Digest, and Basic where nobody can read along or the settings allow it.
+//! offers: Negotiate (if built with it), NTLM, Digest, and Basic where nobody can read along or the settings
+//! allow it.
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::negotiate::{self, Negotiate, NegotiateError};
 use super::ntlm::{self, Freshness};
 use super::{Challenge, Credentials, Known, Proxy, digest, parse_challenges};
 use crate::head::{Head, HeadError};
@@ -67,6 +69,12 @@ pub(crate) enum TunnelError {
         /// Scheme.
         scheme: String,
     },
+    /// No ticket for Negotiate.
+    #[error(transparent)]
+    Ticket(#[from] NegotiateError),
+    /// The proxy refused the ticket.
+    #[error("407 after a Kerberos ticket was sent with negotiate")]
+    TicketRefused,
     /// A challenge that nothing can be answered to.
     #[error("the proxy's challenge for {scheme} cannot be answered, or never ends")]
     Unanswerable {
@@ -126,6 +134,22 @@ where
         return finish(stream, head, route).await;
     }
     let challenges = parse_challenges(head.all("proxy-authenticate"));
+    let mut open = next_leg(&mut stream, &head, route).await;
+    // The machine's own identity comes before a stored account, and needs no password.
+    if negotiate::AVAILABLE && challenges.iter().any(|challenge| challenge.scheme == "negotiate") {
+        if !open {
+            stream = again().await.map_err(TunnelError::Again)?;
+        }
+        match with_ticket(stream, &mut again, route).await {
+            Err(TunnelError::Ticket(_) | TunnelError::TicketRefused)
+                if route.proxy.settings.credentials.is_some() =>
+            {
+                stream = again().await.map_err(TunnelError::Again)?;
+                open = true;
+            }
+            ended => return ended,
+        }
+    }
     let Some(credentials) = &route.proxy.settings.credentials else {
         return Err(TunnelError::AuthRequired {
             offered: offered(&challenges),
@@ -145,7 +169,7 @@ where
     }
     let scheme = choose(route.proxy, &challenges)?;
     let mut challenge = challenges.iter().find(|found| found.scheme == scheme).cloned();
-    let (mut open, mut answered) = (next_leg(&mut stream, &head, route).await, false);
+    let mut answered = false;
     for _ in 0..LEGS_MAX {
         if !open {
             stream = again().await.map_err(TunnelError::Again)?;
@@ -185,6 +209,49 @@ where
         }),
         false => Err(TunnelError::Unanswerable { scheme }),
     }
+}
+
+/// Authenticates with the tickets of this process.
+async fn with_ticket<S, C, F>(stream: S, again: &mut C, route: &Route<'_>) -> Result<Opened<S>, TunnelError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    C: FnMut() -> F,
+    F: Future<Output = std::io::Result<S>>,
+{
+    let mut stream = stream;
+    let mut context = Some(Negotiate::new(&route.proxy.settings.host)?);
+    let mut token: Option<Vec<u8>> = None;
+    for _ in 0..LEGS_MAX {
+        let Some(mut authentication) = context.take() else {
+            break;
+        };
+        // The library may ask the key distribution centre: that blocks.
+        let stepping = tokio::task::spawn_blocking(move || {
+            let next = authentication.step(token.as_deref());
+            (authentication, next)
+        });
+        let Ok((authentication, next)) = stepping.await else {
+            break;
+        };
+        context = Some(authentication);
+        let value = format!("Negotiate {}", BASE64_STANDARD.encode(next?));
+        let head = exchange(&mut stream, route, Some(&value)).await?;
+        if head.status != 407 {
+            return finish(stream, head, route).await;
+        }
+        let challenges = parse_challenges(head.all("proxy-authenticate"));
+        let more = challenges
+            .into_iter()
+            .find(|challenge| challenge.scheme == "negotiate");
+        token = more.and_then(|challenge| BASE64_STANDARD.decode(challenge.token?).ok());
+        if token.is_none() {
+            break;
+        }
+        if !next_leg(&mut stream, &head, route).await {
+            stream = again().await.map_err(TunnelError::Again)?;
+        }
+    }
+    Err(TunnelError::TicketRefused)
 }
 
 fn offered(challenges: &[Challenge]) -> String {

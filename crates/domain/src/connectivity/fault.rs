@@ -129,7 +129,7 @@ macro_rules! faults {
             }
 
             /// The advice with places for HOST, PORT, SERVER and PROXY.
-            fn template(self) -> &'static str {
+            pub(super) fn template(self) -> &'static str {
                 match self { $(Fault::$name => $advice,)* }
             }
         }

@@ -3,6 +3,8 @@
 
 pub mod endpoint;
 pub mod fault;
+#[cfg(test)]
+mod reference;
 pub mod run;
 pub mod verdict;
 

@@ -230,3 +230,32 @@ fn the_api_serves_other_machines_only_with_a_token() {
     );
     assert_eq!(ask("wrong"), "401");
 }
+
+#[test]
+fn a_reset_keeps_what_is_downloaded_unless_forced_and_never_touches_what_is_installed() {
+    let world = World::empty(now());
+    world.publish(
+        "reset",
+        &package(GUID, "5.00.9200.1000", "[install]\nswitch = true\n"),
+        &[("file.txt", "content")],
+    );
+    let site = world.site("site");
+    let _running = site.started();
+    site.wait_for(GUID, READY);
+    let index = site.dir.join("EasySetupPayload").join(GUID).join("index");
+    let first = std::fs::metadata(&index).unwrap().modified().unwrap();
+    site.must(&["updates", "reset", GUID]);
+    site.wait_for(GUID, READY);
+    assert_eq!(std::fs::metadata(&index).unwrap().modified().unwrap(), first);
+    site.must(&["updates", "reset", GUID, "--force"]);
+    until("another download", || {
+        let again = std::fs::metadata(&index).ok()?.modified().ok()?;
+        (again > first).then_some(())
+    });
+    site.wait_for(GUID, READY);
+    site.must(&["updates", "install", GUID]);
+    site.wait_for(GUID, INSTALLED);
+    let refused = site.run(&["updates", "reset", GUID, "--force"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(site.current().as_deref(), Some("5.00.9200.1000"));
+}

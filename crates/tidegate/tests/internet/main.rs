@@ -4,6 +4,8 @@
 mod authorities;
 mod check;
 mod facts;
+#[cfg(feature = "negotiate")]
+mod kerberos;
 mod nginx;
 mod proxies;
 mod site;
