@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use cloud_client::probe::{Prober, RunInfo, refused};
 use cloud_client::{Credentials, Proxy, ProxySettings, Resolver, Roots, WayOut};
-use domain::connectivity::run::{Told, message};
+use domain::connectivity::run::{FRESH, Told, message};
 use domain::connectivity::{Fault, Outcome, Plan, Selection, Target};
 use domain::mode::Mode;
 use domain::status_message::StatusMessageId;
@@ -286,9 +286,12 @@ pub fn fingerprint(context: &SiteContext) -> String {
     hex::encode(Sha256::digest(text))
 }
 
-/// The settings that the last run was made with.
-pub fn checked_with(tx: &Tx<'_>) -> Result<Option<String>, StoreError> {
-    tx.setting(CHECKED)
+/// The last run, and whether the settings are still those it was made with.
+pub struct LastRun {
+    /// The run, if there was one.
+    pub run: Option<EndpointRunRow>,
+    /// Mode, proxy or features are others now.
+    pub changed: bool,
 }
 
 /// Runs every check and records what comes of it: history, alarms, and at most one status message.
@@ -298,6 +301,32 @@ pub async fn run(
     now: Timestamp,
 ) -> Result<CheckReport, ComponentError> {
     let _turn = context.internet.running.lock().await;
+    run_now(context, cause, now).await
+}
+
+/// The same, if it is needed still when it is this run's turn; `needed` names the cause.
+pub async fn run_if(
+    context: &Arc<SiteContext>,
+    now: Timestamp,
+    needed: impl FnOnce(&LastRun) -> Option<String>,
+) -> Result<Option<CheckReport>, ComponentError> {
+    let _turn = context.internet.running.lock().await;
+    let (run, checked) = context
+        .store
+        .read::<_, StoreError, _>(|tx| Ok((tx.endpoint_runs(1)?.pop(), tx.setting(CHECKED)?)))
+        .await?;
+    let changed = checked.as_deref() != Some(fingerprint(context).as_str());
+    match needed(&LastRun { run, changed }) {
+        Some(cause) => run_now(context, &cause, now).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn run_now(
+    context: &Arc<SiteContext>,
+    cause: &str,
+    now: Timestamp,
+) -> Result<CheckReport, ComponentError> {
     let (plan, catalogue) = plan(context).await?;
     let identity = format!(
         "{}/{}/{cause}",
@@ -335,7 +364,7 @@ fn log(report: &CheckReport) {
         match &target.fault {
             None => tracing::info!("{} passed in {:.0} ms", target.url, target.took_ms),
             Some(fault) => tracing::warn!(
-                "{} failed: {} ({}): {} {}",
+                "{} failed: {} ({}): {}. {}",
                 target.url,
                 fault.code,
                 fault.party,
@@ -467,23 +496,18 @@ fn learned(plan: &Plan, report: &CheckReport) -> Vec<(String, String)> {
 /// Before something that depends on the internet: a run, unless there was one a moment ago. It never stands
 /// in the way.
 pub async fn before(context: &Arc<SiteContext>, what: &str, now: Timestamp) {
-    let settings = fingerprint(context);
-    if plan(context).await.is_ok_and(|(plan, _)| plan.targets.is_empty()) {
-        return;
+    match plan(context).await {
+        Ok((plan, _)) if plan.targets.is_empty() => return,
+        _ => {}
     }
-    let observed = context
-        .store
-        .read::<_, StoreError, _>(|tx| Ok((tx.endpoint_runs(1)?, checked_with(tx)?)))
-        .await;
-    let Ok((runs, checked)) = observed else { return };
-    let fresh = runs.first().is_some_and(|run| {
-        let age = now.as_second() - run.started_at.as_second();
-        (0..domain::connectivity::run::FRESH.as_secs() as i64).contains(&age)
-    });
-    if fresh && checked.as_deref() == Some(settings.as_str()) {
-        return;
-    }
-    if let Err(failure) = run(context, &format!("before {what}"), now).await {
+    let needed = |last: &LastRun| {
+        let fresh = last.run.as_ref().is_some_and(|run| {
+            let age = now.as_second() - run.started_at.as_second();
+            (0..FRESH.as_secs() as i64).contains(&age)
+        });
+        (last.changed || !fresh).then(|| format!("before {what}"))
+    };
+    if let Err(failure) = run_if(context, now, needed).await {
         tracing::warn!("internet access could not be checked: {failure}");
     }
 }

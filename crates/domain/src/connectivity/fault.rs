@@ -163,7 +163,7 @@ faults! {
     TlsCipher "tls.cipher" Tls Service "No common cipher suite. Allow the suites of TLS 1.2 with ECDHE and AES-GCM, or TLS 1.3.",
     TlsPlaintext "tls.plaintext" Tls Service "Plain text came where TLS was expected: a captive portal, or the wrong port.",
     TlsFailed "tls.failed" Tls Service "The TLS handshake failed. The evidence has the words of the other side.",
-    CertIntercepted "cert.intercepted" Certificate InspectionDevice "Something between SERVER and HOST looks into TLS with a certificate of its own. Exempt HOST from inspection.",
+    CertIntercepted "cert.intercepted" Certificate InspectionDevice "Something between SERVER and HOST looks into TLS with a certificate of its own. Exempt HOST from inspection. If the issuer is your own authority, trust it with --ca or feed.ca.",
     CertUntrustedRoot "cert.untrusted-root" Certificate ThisServer "Install the root certificate that the evidence names, if it is meant to be trusted.",
     CertIncomplete "cert.incomplete" Certificate Service "An intermediate certificate is missing: the server, or an inspection device before it, does not send it.",
     CertName "cert.name" Certificate Service "The certificate is for other names: DNS or the proxy leads elsewhere than to HOST.",

@@ -9,10 +9,20 @@ use crate::status_message::StatusMessageId;
 
 /// Time between runs that nobody asked for.
 pub const EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The same while something fails: whoever mended it need not ask.
+pub const EVERY_WHILE_FAILING: Duration = Duration::from_secs(30 * 60);
 /// An outcome that stays the same is told again after this long.
 pub const TOLD_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A run this young need not be repeated before a check for updates.
 pub const FRESH: Duration = Duration::from_secs(15 * 60);
+
+/// Time from a run with this outcome to the next that nobody asks for.
+pub fn interval(outcome: Outcome) -> Duration {
+    match outcome {
+        Outcome::Passed => EVERY,
+        Outcome::Warning | Outcome::Critical | Outcome::Unknown => EVERY_WHILE_FAILING,
+    }
+}
 
 /// The last outcome that administrators were told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

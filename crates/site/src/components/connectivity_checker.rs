@@ -2,46 +2,31 @@
 //! when mode, proxy or features change, and every 24 hours (internet-access, section 6).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use domain::component::ComponentName;
-use domain::connectivity::run::EVERY;
+use domain::connectivity::Outcome;
+use domain::connectivity::run::{EVERY, interval};
 use domain::schedule::{is_due, later};
 use executive::{Activation, Component, ComponentError, Next, Report, Waiting};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use store::StoreError;
 
 use crate::context::SiteContext;
-use crate::internet;
+use crate::internet::{self, LastRun};
 
 /// The component.
 pub struct ConnectivityChecker {
     context: Arc<SiteContext>,
-    started: AtomicBool,
 }
 
 impl ConnectivityChecker {
     /// Made once; activated for ever.
     pub fn new(context: Arc<SiteContext>) -> Self {
-        ConnectivityChecker {
-            context,
-            started: AtomicBool::new(false),
-        }
+        ConnectivityChecker { context }
     }
 
     async fn run(&self, cx: &mut Activation<'_>) -> Result<Report, ComponentError> {
-        let just_started = !self.started.swap(true, Ordering::Relaxed);
         let now = cx.now();
-        let (last, checked) = self
-            .context
-            .store
-            .read::<_, StoreError, _>(|tx| Ok((tx.endpoint_runs(1)?.pop(), internet::checked_with(tx)?)))
-            .await?;
-        let changed = checked.as_deref() != Some(internet::fingerprint(&self.context).as_str());
-        let due = last
-            .as_ref()
-            .is_none_or(|run| is_due(Some(later(run.started_at, EVERY)), now, EVERY));
         let (plan, _) = internet::plan(&self.context).await?;
         if plan.targets.is_empty() && self.context.internet.mode().may_connect() {
             return Ok(Report {
@@ -50,38 +35,47 @@ impl ConnectivityChecker {
                 waiting: None,
             });
         }
-        let report = if just_started || changed || due {
-            cx.progress(format!("checking {} endpoints", plan.targets.len()));
-            let cause = match (just_started, changed) {
-                (true, _) => "start",
-                (false, true) => "changed settings",
-                (false, false) => "every 24 hours",
+        cx.progress(format!("checking {} endpoints", plan.targets.len()));
+        let began = self.context.started_at;
+        let mut known = None;
+        let needed = |last: &LastRun| {
+            known = last.run.clone();
+            let Some(run) = &last.run else {
+                return Some("start".to_owned());
             };
-            let run = internet::run(&self.context, cause, now);
-            let report = tokio::select! {
-                report = run => report?,
-                () = cx.cancelled().cancelled() => return Ok(Report {
-                    summary: "stopping".into(),
-                    next: Next::WhenWoken,
-                    waiting: None,
-                }),
-            };
-            Some(report)
-        } else {
-            None
+            let interval = interval(Outcome::parse(&run.outcome).unwrap_or(Outcome::Unknown));
+            if run.started_at < began {
+                Some("start".to_owned())
+            } else if last.changed {
+                Some("changed settings".to_owned())
+            } else {
+                is_due(Some(later(run.started_at, interval)), now, EVERY).then(|| "timer".to_owned())
+            }
         };
-        let next = cx.jittered_next(EVERY);
-        let waiting = report
-            .as_ref()
-            .filter(|report| report.outcome == "critical")
-            .map(|report| Waiting {
-                what: format!("internet access: {}", report.summary),
-                since: now,
-                next_try: Some(next),
-                action: "`tidegate check --site` shows what fails, and whose fault it is".into(),
-            });
+        let report = tokio::select! {
+            report = internet::run_if(&self.context, now, needed) => report?,
+            () = cx.cancelled().cancelled() => return Ok(Report {
+                summary: "stopping".into(),
+                next: Next::WhenWoken,
+                waiting: None,
+            }),
+        };
+        let (outcome, summary, at) = match (&report, &known) {
+            (Some(report), _) => (report.outcome.as_str(), report.summary.clone(), now),
+            (None, Some(run)) => (run.outcome.as_str(), run.summary.clone(), run.started_at),
+            (None, None) => ("unknown", "not checked yet".to_owned(), now),
+        };
+        let outcome = Outcome::parse(outcome).unwrap_or(Outcome::Unknown);
+        let next = cx.jittered_next(interval(outcome));
+        let failing = outcome != Outcome::Passed && self.context.internet.mode().may_connect();
+        let waiting = failing.then(|| Waiting {
+            what: format!("internet access: {summary}"),
+            since: at,
+            next_try: Some(next),
+            action: "`tidegate check --site` shows what fails, and whose fault it is".into(),
+        });
         Ok(Report {
-            summary: report.map_or_else(|| "nothing is due".into(), |report| report.summary),
+            summary,
             next: Next::At(next),
             waiting,
         })

@@ -235,7 +235,7 @@ fn i2_and_i3_one_message_per_run_and_alarms_that_clear() {
 }
 
 #[test]
-fn everything_goes_through_the_proxy_that_is_set() {
+fn i13_everything_goes_through_the_proxy_and_no_secret_is_written() {
     let world = World::new();
     let squid = Squid::start(Asks::Digest);
     let _running = world.start();
@@ -294,7 +294,7 @@ fn everything_goes_through_the_proxy_that_is_set() {
     };
     let failure = world.until("the failure", failure);
     assert!(failure.contains("proxy.tcp"), "{failure}");
-    i13_no_secret_anywhere(&world);
+    no_secret_anywhere(&world);
     must(&world.site(), &["scp", "proxy", "clear"]);
     must(&world.site(), &["updates", "check"]);
     let failure = || {
@@ -306,7 +306,7 @@ fn everything_goes_through_the_proxy_that_is_set() {
 }
 
 /// I13: nothing that was written holds the password, in any of the forms it travels in.
-fn i13_no_secret_anywhere(world: &World) {
+fn no_secret_anywhere(world: &World) {
     use base64::Engine;
     let basic = base64::prelude::BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"));
     let mut pending = vec![world.site()];

@@ -104,6 +104,12 @@ pub fn report(report: &CheckReport, output: &Output) -> Result<(), Failure> {
             output.line(format_args!("{}: {}", target.host, direct.verdict))?;
         }
     }
+    for target in report.results.iter().filter(|target| target.result == "passed") {
+        for pattern in &target.stands_for {
+            // A filter may still block its siblings.
+            output.line(format_args!("{pattern}: verified through {}", target.host))?;
+        }
+    }
     for entry in &report.not_testable {
         output.line(format_args!(
             "not testable: {} ({}): {}",
