@@ -11,3 +11,4 @@ pub mod mode;
 pub mod schedule;
 pub mod servicing;
 pub mod status_message;
+pub mod usage_data;

@@ -6,3 +6,4 @@
 pub mod api;
 pub mod catalogue;
 pub mod connectivity;
+pub mod usage;

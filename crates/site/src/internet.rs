@@ -103,6 +103,11 @@ impl Internet {
         })
     }
 
+    /// The key of this site's secrets.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
     /// The proxy in force.
     pub fn proxy(&self) -> Option<Arc<Proxy>> {
         self.proxy.read().unwrap_or_else(PoisonError::into_inner).clone()

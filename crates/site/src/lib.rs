@@ -15,6 +15,7 @@ pub mod secrets;
 pub mod service;
 pub mod settings;
 mod site_facts;
+mod usage;
 mod way_out;
 
 pub use run::{RunOptions, run};

@@ -28,7 +28,7 @@ pub fn collect(context: &SiteContext, tx: &Tx<'_>, now: Timestamp) -> Result<Fac
         "hierarchy.rings",
         Value::List(context.settings.rings.iter().map(|ring| text(ring)).collect()),
     );
-    facts.set("scp.mode", text("online"));
+    facts.set("scp.mode", text(context.internet.mode().as_str()));
     facts.set("tidegate.version", text(env!("CARGO_PKG_VERSION")));
     facts.set("database.engine", text("sqlite"));
     match std::fs::metadata(context.directory.database()) {

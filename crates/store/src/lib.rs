@@ -17,6 +17,7 @@ mod packages;
 mod site;
 mod status;
 mod sync;
+mod usage;
 
 pub use database::{Store, Tx};
 pub use error::StoreError;

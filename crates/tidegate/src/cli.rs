@@ -75,6 +75,7 @@ pub enum Command {
     Scp(commands::scp::ScpArgs),
     Updates(commands::updates::UpdatesArgs),
     Check(Box<commands::check::CheckArgs>),
+    Usage(commands::usage::UsageArgs),
     Status(commands::status::StatusArgs),
     Logs(commands::logs::LogsArgs),
     Content(commands::content::ContentArgs),

@@ -75,6 +75,11 @@ impl Client {
         Self::understood(path, &self.answer(request).await?)
     }
 
+    /// Reads the bytes of an answer as they are.
+    pub async fn get_bytes(&self, path: &str, query: &impl Serialize) -> Result<Vec<u8>, Failure> {
+        self.answer(self.request(Method::GET, path).query(query)).await
+    }
+
     fn understood<T: DeserializeOwned>(path: &str, body: &[u8]) -> Result<T, Failure> {
         serde_json::from_slice(body).map_err(|e| {
             Failure::new(format!("the site's answer to {path} is not understood: {e}"))

@@ -112,6 +112,7 @@ async fn dispatch(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Scp(arguments) => commands::scp::run(arguments, cx).await,
         Command::Check(arguments) => commands::check::run(*arguments, cx).await,
         Command::Updates(arguments) => commands::updates::run(arguments, cx).await,
+        Command::Usage(arguments) => commands::usage::run(arguments, cx).await,
         Command::Status(arguments) => commands::status::run(arguments, cx).await,
         Command::Logs(arguments) => commands::logs::run(arguments, cx).await,
         Command::Content(arguments) => commands::content::run(arguments, cx).await,

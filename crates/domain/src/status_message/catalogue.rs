@@ -134,6 +134,8 @@ pub enum StatusMessageId {
     AdminEndpointCheck,
     /// 60216: %1 set the mode to %2; it comes into force when SMS_DMP_DOWNLOADER restarts.
     AdminMode,
+    /// 60217: %1 set the level of usage data to %2.
+    AdminUsageLevel,
 }
 
 const fn declare(
@@ -155,7 +157,7 @@ const fn declare(
 }
 
 #[rustfmt::skip]
-const CATALOGUE: [Declaration; 57] = [
+const CATALOGUE: [Declaration; 58] = [
     declare(StatusMessageId::ComponentStarted, 500, Severity::Informational, MessageType::Milestone, None,
         "%1 started."),
     declare(StatusMessageId::ComponentStopped, 501, Severity::Informational, MessageType::Milestone, None,
@@ -270,6 +272,8 @@ const CATALOGUE: [Declaration; 57] = [
         "%1 asked for a check of internet access."),
     declare(StatusMessageId::AdminMode, 60216, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
         "%1 set the mode to %2; it comes into force when SMS_DMP_DOWNLOADER restarts."),
+    declare(StatusMessageId::AdminUsageLevel, 60217, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 set the level of usage data to %2."),
 ];
 
 impl StatusMessageId {

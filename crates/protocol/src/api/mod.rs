@@ -8,8 +8,10 @@ mod status;
 mod updates;
 
 pub use components::{ActionRequest, ComponentAction, ComponentInfo, LogLevelRequest, WaitingInfo};
-pub use internet::{EndpointRunInfo, ModeRequest, ProxyInfo, ProxyRequest, ScpShow};
-pub use queries::{LIMIT_DEFAULT, LIMIT_MAX, LimitQuery, TallyQuery, UpdateStatusQuery, UpdatesQuery};
+pub use internet::{EndpointRunInfo, ModeRequest, ProxyInfo, ProxyRequest, ScpShow, UsageLevel};
+pub use queries::{
+    LIMIT_DEFAULT, LIMIT_MAX, LimitQuery, TallyQuery, UpdateStatusQuery, UpdatesQuery, UsageQuery,
+};
 pub use site::{
     ApiProblem, ContentCollected, ContentStats, ContentVerified, SiteShow, SyncStatus, TrustedRoleInfo,
 };

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use super::{components, internet, site, status, updates};
+use super::{components, internet, site, status, updates, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -55,6 +55,9 @@ use super::{components, internet, site, status, updates};
         internet::history,
         internet::check,
         internet::metrics,
+        usage::level,
+        usage::set_level,
+        usage::preview,
     ),
     modifiers(&BearerToken),
 )]

@@ -13,6 +13,7 @@ mod problem;
 mod site;
 mod status;
 mod updates;
+mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -106,6 +107,8 @@ fn quick_routes() -> Vec<Route> {
         ("/internet", get(internet::last)),
         ("/internet/history", get(internet::history)),
         ("/metrics", get(internet::metrics)),
+        ("/usage/level", get(usage::level).put(usage::set_level)),
+        ("/usage/preview", get(usage::preview)),
     ]
 }
 

@@ -11,6 +11,7 @@ mod metrics;
 mod status;
 pub mod tokens;
 mod updates;
+mod usage;
 
 use std::sync::Arc;
 

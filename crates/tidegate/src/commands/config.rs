@@ -115,6 +115,17 @@ fn in_force(settings: &Settings, written: &toml::Table) -> Vec<Setting> {
         setting("log.history", settings.log_history.into()),
         setting("site.message_days", settings.message_days.into()),
         setting("site.free_bytes_min", settings.free_bytes_min.into()),
+        setting("internet.features", settings.internet_features.clone().into()),
+        setting("internet.cloud", settings.internet_cloud.clone().into()),
+        setting(
+            "internet.catalogue",
+            settings
+                .internet_catalogue
+                .as_ref()
+                .map(|path| path.display().to_string())
+                .into(),
+        ),
+        setting("internet.revocation", settings.internet_revocation.into()),
         setting(
             "api.listen",
             settings.api_listen.map(|address| address.to_string()).into(),
@@ -157,6 +168,6 @@ mod tests {
             ["90s", "90m", "2h"]
         );
         // A key that the configuration knows and this list forgot would be missed here.
-        assert_eq!(found.len(), 9);
+        assert_eq!(found.len(), 13);
     }
 }

@@ -14,6 +14,7 @@ pub mod status;
 pub mod tuf;
 pub mod up;
 pub mod updates;
+pub mod usage;
 pub mod user;
 
 use std::path::{Path, PathBuf};

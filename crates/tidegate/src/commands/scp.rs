@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use domain::connectivity::Outcome;
-use protocol::api::{EndpointRunInfo, ModeRequest, ProxyInfo, ProxyRequest, ScpShow};
+use protocol::api::{EndpointRunInfo, ModeRequest, ProxyInfo, ProxyRequest, ScpShow, UsageLevel};
 use protocol::connectivity::CheckReport;
 
 use super::Context;
@@ -34,6 +34,12 @@ enum Verb {
         /// Restart SMS_DMP_DOWNLOADER now.
         #[arg(long)]
         restart: bool,
+    },
+    /// Show or set how much usage data is collected: basic, enhanced or full.
+    Level {
+        /// The level; without one, the configured one is shown.
+        #[arg(value_name = "LEVEL")]
+        level: Option<String>,
     },
     /// The one proxy of this server, for everything that goes out.
     Proxy {
@@ -105,7 +111,7 @@ struct RestArgs {
     /// Allow the password to be sent readable (Basic over a connection without TLS).
     #[arg(long)]
     allow_basic: bool,
-    /// Reach this host directly: a name, *.SUFFIX, an address, or <local>; repeatable.
+    /// Reach this host directly: a name, *.SUFFIX, an address, or `<local>`; repeatable.
     #[arg(long = "exception", value_name = "HOST")]
     exceptions: Vec<String>,
 }
@@ -140,6 +146,16 @@ pub async fn run(arguments: ScpArgs, cx: &Context) -> Result<(), Failure> {
                 restart,
             };
             shown(&client.put_for("/scp/mode", &request).await?, output, cx)
+        }
+        Verb::Level { level } => {
+            let shown: UsageLevel = match level {
+                None => client.get("/usage/level").await?,
+                Some(level) => client.put_for("/usage/level", &UsageLevel { level }).await?,
+            };
+            match output.json {
+                true => output.json(&shown),
+                false => output.line(&shown.level),
+            }
         }
         Verb::History { limit } => {
             let runs: Vec<EndpointRunInfo> = client.get(&format!("/internet/history?limit={limit}")).await?;

@@ -434,3 +434,87 @@ fn the_feed_brings_a_newer_catalogue() {
         (report["catalogue"]["version"] == "2030-01-01" && results == 2).then_some(())
     });
 }
+
+#[test]
+fn usage_data_is_seen_as_it_would_be_sent() {
+    let world = World::new();
+    let _running = world.start();
+    let site = world.site();
+    let preview = |level: &str| must(&site, &["usage", "preview", "--level", level]);
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let names = |report: &Value| {
+        report["values"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let [basic, enhanced, full] = ["basic", "enhanced", "full"].map(|level| read(&preview(level)));
+    assert!(names(&basic).iter().all(|name| names(&enhanced).contains(name)));
+    assert!(names(&basic).len() < names(&enhanced).len() && names(&enhanced).len() < names(&full).len());
+    assert_eq!(basic["values"]["setup.version"], "5.00.9096.1000");
+    // A10 and A11: nothing names anybody; the hierarchy is a hash.
+    let everything = preview("full");
+    let machine = world.json(&["site", "show"]).unwrap()["machine"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let folder = world.folder.path().display().to_string();
+    for name in [
+        "P01",
+        "\"Test\"",
+        "127.0.0.1",
+        "localhost",
+        folder.as_str(),
+        &format!("\"{machine}\""),
+    ] {
+        assert!(!everything.contains(name), "{name}: {everything}");
+    }
+    assert_eq!(full["values"]["hierarchy.id"].as_str().unwrap().len(), 64);
+    // A8: the export has the same values, the JSON the same bytes.
+    let (json, csv) = (
+        world.folder.path().join("out.json"),
+        world.folder.path().join("out.csv"),
+    );
+    must(
+        &site,
+        &["usage", "export", &json.display().to_string(), "--level", "basic"],
+    );
+    must(
+        &site,
+        &["usage", "export", &csv.display().to_string(), "--level", "basic"],
+    );
+    let exported = std::fs::read_to_string(&json).unwrap();
+    assert_eq!(names(&read(&exported)), names(&basic));
+    let rows = std::fs::read_to_string(&csv).unwrap();
+    for (name, value) in read(&exported)["values"].as_object().unwrap() {
+        if let Value::String(word) = value {
+            assert!(rows.contains(&format!("\"{name}\",\"{word}\"")), "{name}: {rows}");
+        }
+    }
+    assert_eq!(run(&site, &["usage", "export", "out.txt"]).status.code(), Some(2));
+    // The level is the administrator's, and an audit message says who set it.
+    assert_eq!(must(&site, &["scp", "level"]).trim(), "enhanced");
+    must(&site, &["scp", "level", "basic"]);
+    assert_eq!(names(&read(&must(&site, &["usage", "preview"]))), names(&basic));
+    assert_eq!(world.messages(60_217), 1);
+    assert_eq!(run(&site, &["scp", "level", "everything"]).status.code(), Some(1));
+    let diff = world
+        .json(&["usage", "preview", "--level", "basic", "--diff", "enhanced"])
+        .unwrap();
+    assert!(
+        diff.as_array()
+            .unwrap()
+            .iter()
+            .any(|row| row["name"] == "content.objects"),
+        "{diff}"
+    );
+    assert!(must(&site, &["usage", "explain", "hierarchy.id"]).contains("keyed hash"));
+    assert_eq!(
+        run(&site, &["usage", "explain", "site.name"]).status.code(),
+        Some(1)
+    );
+    assert!(must(&site, &["usage", "levels"]).contains("basic"));
+    assert!(must(&site, &["usage", "dictionary", "--level", "basic"]).contains("updates.installed"));
+}
