@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -182,10 +183,12 @@ pub(crate) enum Known {
     Nothing,
     /// This scheme was taken.
     Accepted,
-    /// It was refused; it is not sent again.
+    /// It was refused; it is not sent again for a while.
     Rejected {
         /// The scheme it was refused with.
         scheme: String,
+        /// When.
+        at: Instant,
     },
 }
 

@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
 
 use super::negotiate::{self, Negotiate, NegotiateError};
 use super::ntlm::{self, Freshness};
@@ -19,6 +20,9 @@ use crate::head::{Head, HeadError};
 
 /// Most requests of one tunnel: a challenge, NTLM's three legs, a stale nonce.
 const LEGS_MAX: usize = 6;
+/// A password that was refused is not sent again for this long: a lock-out counts attempts, and a fault of the
+/// proxy passes.
+const REFUSED_FOR: Duration = Duration::from_secs(60 * 60);
 /// Most bytes of a refusal that are read: to reuse the connection, and to quote it.
 const BODY_MAX: u64 = 256 * 1024;
 /// Seconds between 1601 and 1970.
@@ -83,7 +87,7 @@ pub(crate) enum TunnelError {
     },
     /// The account was refused before and is not sent again.
     #[error(
-        "the account {user} was refused with {scheme} before; it is not sent again until the settings change, to spare it from being locked"
+        "the account {user} was refused with {scheme} before; it is sent again after an hour, or when the settings change, to spare it from being locked"
     )]
     AuthSpared {
         /// Account.
@@ -158,7 +162,7 @@ where
     // One at a time until the account is known to be good.
     let mut gate = Some(route.proxy.known.lock().await);
     match gate.as_deref() {
-        Some(Known::Rejected { scheme }) => {
+        Some(Known::Rejected { scheme, at }) if at.elapsed() < REFUSED_FOR => {
             return Err(TunnelError::AuthSpared {
                 user: credentials.user.clone(),
                 scheme: scheme.clone(),
@@ -195,12 +199,16 @@ where
         challenge = found;
         open = next_leg(&mut stream, &head, route).await;
     }
-    if let Some(gate) = gate.as_deref_mut()
-        && answered
-    {
-        *gate = Known::Rejected {
+    if answered {
+        let rejected = Known::Rejected {
             scheme: scheme.clone(),
+            at: Instant::now(),
         };
+        match gate.as_deref_mut() {
+            Some(known) => *known = rejected,
+            // It was good until now: the password has changed.
+            None => *route.proxy.known.lock().await = rejected,
+        }
     }
     match answered {
         true => Err(TunnelError::AuthRejected {

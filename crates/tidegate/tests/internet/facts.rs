@@ -84,7 +84,11 @@ fn i7_certificates_are_told_apart_and_a_wrong_clock_is_named() {
         assert!(said.evidence().contains(evidence), "{listener}: {}", said.printed);
     }
     // A server that lives in another time: its certificate was good then, and its Date says so.
-    let skewed = skewed_server(nginx.folder.path());
+    let skewed = tls_server(
+        nginx.folder.path(),
+        "expired",
+        b"HTTP/1.1 200 OK\r\nDate: Tue, 15 Jun 2010 12:00:00 GMT\r\nContent-Length: 0\r\n\r\n",
+    );
     let said = check(&["--ca", &ca, &format!("https://localhost:{skewed}/")]);
     assert_eq!(said.fault(), "cert.expired", "{}", said.printed);
     assert!(
@@ -95,37 +99,6 @@ fn i7_certificates_are_told_apart_and_a_wrong_clock_is_named() {
     // TLS where none is.
     let said = check(&[&format!("https://localhost:{}/", nginx.port("plain"))]);
     assert_eq!(said.fault(), "tls.plaintext", "{}", said.printed);
-}
-
-/// TLS by openssl's own server: an expired certificate and a Date of the same year.
-fn skewed_server(folder: &std::path::Path) -> u16 {
-    use std::sync::Arc;
-    let pem = std::fs::read(folder.join("expired.pem")).unwrap();
-    let key = std::fs::read(folder.join("expired.key")).unwrap();
-    use rustls::pki_types::pem::PemObject;
-    let chain = rustls::pki_types::CertificateDer::pem_slice_iter(&pem)
-        .map(Result::unwrap)
-        .collect();
-    let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(&key).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    let config = Arc::new(config);
-    serve(move |mut stream| {
-        use std::io::{Read, Write};
-        let mut connection = rustls::ServerConnection::new(config.clone()).unwrap();
-        let mut tls = rustls::Stream::new(&mut connection, &mut stream);
-        let mut buffer = [0; 4096];
-        if tls.read(&mut buffer).is_ok() {
-            let _ = tls.write_all(
-                b"HTTP/1.1 200 OK\r\nDate: Tue, 15 Jun 2010 12:00:00 GMT\r\nContent-Length: 0\r\n\r\n",
-            );
-        }
-    })
 }
 
 #[test]
@@ -346,7 +319,11 @@ fn revoked_certificates_and_lists_that_cannot_be_had() {
             &[],
             Some(&url),
         );
-        let server = tls_server(folder.path(), "server");
+        let server = tls_server(
+            folder.path(),
+            "server",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        );
         let address = format!("https://localhost:{server}/");
         assert_eq!(
             check(&["--ca", &ca, &address]).fault(),
@@ -358,8 +335,8 @@ fn revoked_certificates_and_lists_that_cannot_be_had() {
     }
 }
 
-/// A TLS server with the certificate of this name, which answers 200.
-pub fn tls_server(folder: &std::path::Path, name: &str) -> u16 {
+/// A TLS server with the certificate of this name and one answer.
+fn tls_server(folder: &std::path::Path, name: &str, answer: &'static [u8]) -> u16 {
     use std::sync::Arc;
 
     use rustls::pki_types::pem::PemObject;
@@ -383,7 +360,7 @@ pub fn tls_server(folder: &std::path::Path, name: &str) -> u16 {
         let mut tls = rustls::Stream::new(&mut connection, &mut stream);
         let mut buffer = [0; 4096];
         if tls.read(&mut buffer).is_ok() {
-            let _ = tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            let _ = tls.write_all(answer);
         }
     })
 }
