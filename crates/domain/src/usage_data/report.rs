@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::dictionary::{Kind, METRICS, Metric, Protection, metric};
+use super::dictionary::{Category, Kind, METRICS, Metric, Protection, metric};
 use super::level::Level;
+use super::words::WORD_CHARACTERS_MAX;
 
 /// Most words of a list or histogram.
-const WORDS_MAX: usize = 1_000;
-/// Most characters of a word.
-const WORD_CHARACTERS: usize = 200;
+pub const WORDS_MAX: usize = 1_000;
+/// Fewer than this of a word are told as [`RARE`].
+pub const RARE_BELOW: u64 = 5;
+/// The word for words that are rare.
+pub const RARE: &str = "rare";
 
 /// A value of a datum.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +29,8 @@ pub enum Value {
 }
 
 impl Value {
-    fn kind(&self) -> Kind {
+    /// What it is.
+    pub fn kind(&self) -> Kind {
         match self {
             Value::Flag(_) => Kind::Flag,
             Value::Count(_) => Kind::Count,
@@ -39,6 +43,51 @@ impl Value {
 
 /// What was measured, by name of the dictionary.
 pub type Collected = BTreeMap<&'static str, Value>;
+
+/// Puts the measurements of the sites of a hierarchy together, the top-tier site's first: what is counted is
+/// added up, words are united, and what speaks of the top-tier site alone stays its own.
+pub fn aggregate(sites: impl IntoIterator<Item = Collected>) -> Collected {
+    let mut sites = sites.into_iter();
+    let mut whole = sites.next().unwrap_or_default();
+    for site in sites {
+        for (name, value) in site {
+            if !metric(name).is_some_and(|metric| is_of_every_site(metric)) {
+                continue;
+            }
+            match (whole.get_mut(name), value) {
+                (None, value) => {
+                    whole.insert(name, value);
+                }
+                (Some(Value::Count(sum)), Value::Count(count)) => *sum = sum.saturating_add(count),
+                (Some(Value::Flag(any)), Value::Flag(flag)) => *any |= flag,
+                (Some(Value::Texts(all)), Value::Texts(texts)) => all.extend(texts),
+                (Some(Value::Histogram(all)), Value::Histogram(counts)) => {
+                    for (word, count) in counts {
+                        let sum = all.entry(word).or_default();
+                        *sum = sum.saturating_add(count);
+                    }
+                }
+                (Some(_), _) => {}
+            }
+        }
+    }
+    whole
+}
+
+/// Whether every site has its part in a datum, and not the top-tier site alone.
+fn is_of_every_site(metric: &Metric) -> bool {
+    match metric.category {
+        Category::Components | Category::Crashes | Category::Inventory => metric.kind != Kind::Text,
+        Category::Hierarchy => matches!(metric.name, "hierarchy.sites" | "hierarchy.site-types"),
+        Category::Setup
+        | Category::Platform
+        | Category::Database
+        | Category::Features
+        | Category::Updates
+        | Category::Content
+        | Category::Internet => false,
+    }
+}
 
 /// Why a measurement cannot go into a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,12 +146,16 @@ pub fn build(level: Level, collected: &Collected) -> Result<BTreeMap<&'static st
 }
 
 fn protected(metric: &Metric, value: &Value) -> Value {
-    let word = |text: &String| -> String { text.chars().take(WORD_CHARACTERS).collect() };
+    let word = |text: &String| -> String { text.chars().take(WORD_CHARACTERS_MAX).collect() };
     match value {
         Value::Flag(flag) => Value::Flag(*flag),
         Value::Count(count) => Value::Count(match metric.protection {
             Protection::Bucketed => bucket(*count),
-            Protection::Plain | Protection::KeyedHash | Protection::MatchHash => *count,
+            Protection::Plain
+            | Protection::Thresholded
+            | Protection::Scrubbed
+            | Protection::KeyedHash
+            | Protection::MatchHash => *count,
         }),
         Value::Text(text) => Value::Text(word(text)),
         Value::Texts(texts) => {
@@ -111,13 +164,33 @@ fn protected(metric: &Metric, value: &Value) -> Value {
             texts.dedup();
             Value::Texts(texts)
         }
-        Value::Histogram(counts) => Value::Histogram(
-            counts
-                .iter()
-                .take(WORDS_MAX)
-                .map(|(name, count)| (word(name), *count))
-                .collect(),
-        ),
+        Value::Histogram(counts) => {
+            let mut told: BTreeMap<String, u64> = BTreeMap::new();
+            let mut rare = 0_u64;
+            for (name, count) in counts.iter().take(WORDS_MAX) {
+                match metric.protection {
+                    Protection::Thresholded if *count < RARE_BELOW || name == RARE => {
+                        rare = rare.saturating_add(*count);
+                    }
+                    Protection::Plain
+                    | Protection::Bucketed
+                    | Protection::Thresholded
+                    | Protection::Scrubbed
+                    | Protection::KeyedHash
+                    | Protection::MatchHash => {
+                        told.insert(word(name), *count);
+                    }
+                }
+            }
+            if rare > 0 {
+                // Rounded too: one rare word alone would be told exactly.
+                told.insert(
+                    RARE.to_owned(),
+                    rare.div_ceil(RARE_BELOW).saturating_mul(RARE_BELOW),
+                );
+            }
+            Value::Histogram(told)
+        }
     }
 }
 
@@ -178,6 +251,35 @@ mod tests {
             build(Level::Basic, &collected),
             Err(Rejected::Kind { .. })
         ));
+    }
+
+    #[test]
+    fn rare_words_are_told_together() {
+        let counts = [("a", 100), ("b", 4), ("c", 2), ("rare", 1), ("d", 5)];
+        let counts = counts.map(|(word, count)| (word.to_owned(), count));
+        let collected = [("inventory.os", Value::Histogram(counts.into()))].into();
+        let report = build(Level::Basic, &collected).unwrap();
+        let expected = [("a", 100), ("d", 5), ("rare", 10)].map(|(word, count)| (word.to_owned(), count));
+        assert_eq!(report["inventory.os"], Value::Histogram(expected.into()));
+    }
+
+    #[test]
+    fn sites_are_added_up() {
+        let site = |os: &str, devices: u64, sites: u64| -> Collected {
+            [
+                ("platform.os", Value::Text(os.into())),
+                ("inventory.clients", Value::Count(devices)),
+                (
+                    "inventory.os",
+                    Value::Histogram([("windows".to_owned(), devices)].into()),
+                ),
+                ("hierarchy.sites", Value::Count(sites)),
+            ]
+            .into()
+        };
+        let whole = aggregate([site("debian", 10, 1), site("ubuntu", 20, 1), site("rhel", 5, 1)]);
+        assert_eq!(whole, site("debian", 35, 3));
+        assert_eq!(aggregate([]), Collected::new());
     }
 
     #[test]
