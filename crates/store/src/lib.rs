@@ -29,6 +29,7 @@ pub use status::{
     ComponentRow, NewStatusMessage, SeverityCounts, StateMessageRow, StatusFilter, StatusMessageRow,
 };
 pub use sync::SyncRow;
+pub use usage::{InventoryImport, InventoryWords, LedgerRow, NOTHING, UsageReportRow};
 
 #[cfg(test)]
 mod tests;

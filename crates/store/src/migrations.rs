@@ -8,9 +8,10 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use crate::error::StoreError;
 
 /// Every step, in order; the number of a step is its position, counted from 1.
-pub(crate) const STEPS: [&str; 2] = [
+pub(crate) const STEPS: [&str; 3] = [
     include_str!("migrations/0001_site.sql"),
     include_str!("migrations/0002_internet.sql"),
+    include_str!("migrations/0003_usage.sql"),
 ];
 
 /// Brings the database to the newest schema, one transaction per step.

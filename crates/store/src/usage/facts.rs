@@ -61,6 +61,24 @@ impl Tx<'_> {
             .collect())
     }
 
+    /// Prerequisite rules of the last checks, by result.
+    pub fn prerequisites_by_result(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        let rows: Vec<(String, i64)> = self.many(
+            "SELECT result, COUNT(*) FROM prereq_result GROUP BY result",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        Ok(rows
+            .into_iter()
+            .map(|(result, count)| (result, count.unsigned_abs()))
+            .collect())
+    }
+
+    /// Version of the database engine.
+    pub fn engine_version(&self) -> Result<Option<String>, StoreError> {
+        self.one("SELECT sqlite_version()", [], |row| row.get(0))
+    }
+
     /// Checks of internet access that are kept, by outcome.
     pub fn endpoint_runs_by_outcome(&self) -> Result<BTreeMap<String, u64>, StoreError> {
         let rows: Vec<(String, i64)> = self.many(
