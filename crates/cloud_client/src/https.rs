@@ -183,7 +183,12 @@ impl Transport for HttpsTransport {
     }
 }
 
-fn client(options: &HttpsOptions) -> Result<Client<Connector, Empty<Bytes>>, LocationError> {
+/// A client whose connections go the one way out.
+pub(crate) fn client<B>(options: &HttpsOptions) -> Result<Client<Connector, B>, LocationError>
+where
+    B: http_body::Body + Send,
+    B::Data: Send,
+{
     let roots = Roots::load(&options.extra_roots_pem).map_err(LocationError::Roots)?;
     let mut way = WayOut::new(
         roots,

@@ -2,7 +2,8 @@
 //! through the same checks.
 //!
 //! Nothing that comes through here is trusted; TUF verifies it. TLS protects what is asked for from onlookers, and is
-//! therefore never given up once a connection had it. This crate sends no usage data and stores nothing.
+//! therefore never given up once a connection had it. This crate stores nothing, and sends nothing but requests and the
+//! sealed reports that it is given.
 
 mod certificate;
 mod connector;
@@ -10,6 +11,7 @@ mod dial;
 pub mod fuzz;
 mod head;
 mod https;
+mod intake;
 mod location;
 mod options;
 mod pace;
@@ -21,6 +23,7 @@ mod way;
 pub use connector::WallClock;
 pub use dial::{Resolver, ResolverError};
 pub use https::HttpsTransport;
+pub use intake::{Intake, IntakeError, Uploaded};
 pub use location::{Location, LocationError, open};
 pub use options::HttpsOptions;
 pub use proxy::{Challenge, Credentials, DEFAULT_PORT as PROXY_PORT, Proxy, ProxyInvalid, ProxySettings};

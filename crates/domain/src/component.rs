@@ -24,6 +24,8 @@ pub enum ComponentName {
     StatusManager,
     /// Checks that the internet can be reached.
     ServiceConnector,
+    /// Collects and sends usage data.
+    DmpUploader,
 }
 
 /// How the lines of a log look (components-status-logs, section 7).
@@ -37,7 +39,7 @@ pub enum LogForm {
 
 impl ComponentName {
     /// Every component, supervisor first.
-    pub const ALL: [ComponentName; 9] = [
+    pub const ALL: [ComponentName; 10] = [
         ComponentName::Executive,
         ComponentName::SiteComponentManager,
         ComponentName::DmpDownloader,
@@ -47,6 +49,7 @@ impl ComponentName {
         ComponentName::StateSystem,
         ComponentName::StatusManager,
         ComponentName::ServiceConnector,
+        ComponentName::DmpUploader,
     ];
 
     /// The product's name.
@@ -61,6 +64,7 @@ impl ComponentName {
             ComponentName::StateSystem => "SMS_STATE_SYSTEM",
             ComponentName::StatusManager => "SMS_STATUS_MANAGER",
             ComponentName::ServiceConnector => "SMS_SERVICE_CONNECTOR",
+            ComponentName::DmpUploader => "SMS_DMP_UPLOADER",
         }
     }
 
@@ -76,6 +80,7 @@ impl ComponentName {
             ComponentName::StateSystem => "statesys.log",
             ComponentName::StatusManager => "statmgr.log",
             ComponentName::ServiceConnector => "EndpointConnectivityCheckWorker.log",
+            ComponentName::DmpUploader => "Dmpuploader.log",
         }
     }
 
@@ -89,7 +94,8 @@ impl ComponentName {
             | ComponentName::DistributionManager
             | ComponentName::ConfigurationManagerUpdate
             | ComponentName::StateSystem
-            | ComponentName::StatusManager => LogForm::Simple,
+            | ComponentName::StatusManager
+            | ComponentName::DmpUploader => LogForm::Simple,
             // Its workers are managed code, which writes the other form.
             ComponentName::ServiceConnector => LogForm::Ccm,
         }
@@ -107,6 +113,7 @@ impl ComponentName {
             ComponentName::StateSystem => "keeps state messages and their history",
             ComponentName::StatusManager => "keeps status messages and summarises them",
             ComponentName::ServiceConnector => "checks that the internet can be reached",
+            ComponentName::DmpUploader => "collects usage data and sends it",
         }
     }
 }

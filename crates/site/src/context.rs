@@ -42,6 +42,8 @@ pub struct SiteContext {
     pub progress: ProgressBoard,
     /// Mode, proxy, runs of checks.
     pub internet: Internet,
+    /// Held by the import of an inventory under way.
+    pub importing: tokio::sync::Mutex<()>,
     /// Set once the executive runs; wakes components by name.
     pub executive: OnceLock<executive::ExecutiveHandle>,
     /// When this process began.
@@ -138,6 +140,7 @@ pub fn open(directory: SiteDirectory, settings: Settings, now: Timestamp) -> Res
         identity,
         machine: machine_name(),
         progress: ProgressBoard::default(),
+        importing: tokio::sync::Mutex::default(),
         executive: OnceLock::new(),
         started_at: now,
     })

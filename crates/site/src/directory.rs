@@ -99,6 +99,16 @@ impl SiteDirectory {
         self.easy_setup_payload().join("endpoints.toml")
     }
 
+    /// Where usage data goes, as the feed says.
+    pub fn usage_intake(&self) -> PathBuf {
+        self.easy_setup_payload().join("usage.json")
+    }
+
+    /// Files that are handed over: inventories on their way into the database.
+    pub fn inboxes(&self) -> PathBuf {
+        self.root.join("inboxes")
+    }
+
     /// The folder all packages are extracted below.
     pub fn staging(&self) -> PathBuf {
         self.root.join("CMUStaging")

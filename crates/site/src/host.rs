@@ -41,6 +41,23 @@ pub fn host_facts() -> HostFacts {
     }
 }
 
+/// Whether the processor says that it runs under a hypervisor; nothing where it does not tell.
+pub fn is_virtual() -> Option<bool> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let flags = text
+        .lines()
+        .find_map(|line| line.strip_prefix("flags")?.split_once(':'))?
+        .1;
+    Some(flags.split_whitespace().any(|flag| flag == "hypervisor"))
+}
+
+/// Bytes of memory that this process holds.
+pub fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages.saturating_mul(rustix::param::page_size() as u64))
+}
+
 /// The name this machine goes by in status messages.
 pub fn machine_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
@@ -63,5 +80,6 @@ mod tests {
         assert!(facts.memory_bytes.is_some_and(|bytes| bytes > 1 << 20));
         assert!(free_bytes(Path::new("/")).is_ok());
         assert!(!machine_name().is_empty());
+        assert!(resident_bytes().is_some_and(|bytes| bytes > 1 << 16));
     }
 }

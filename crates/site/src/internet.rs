@@ -235,7 +235,7 @@ pub async fn plan(context: &SiteContext) -> Result<(Plan, Catalogue), ComponentE
 }
 
 /// The catalogue that the feed brought, if it is newer than the one that comes with the program.
-fn catalogue(context: &SiteContext) -> Result<Catalogue, ComponentError> {
+pub(crate) fn catalogue(context: &SiteContext) -> Result<Catalogue, ComponentError> {
     let shipped = Catalogue::shipped().map_err(|source| {
         ComponentError::with_source("the catalogue of this release cannot be read", source)
     })?;

@@ -30,13 +30,23 @@ pub struct RoleVersion {
 /// Opens the configured way to the feed.
 pub fn transport(context: &SiteContext) -> Result<Arc<dyn Transport>, ComponentError> {
     let url = &context.settings.feed_url;
-    let options = cloud_client::HttpsOptions {
+    let options = options(context)?;
+    cloud_client::open(&format!("{url}/metadata/"), &format!("{url}/targets/"), &options)
+        .map_err(|source| ComponentError::with_source(format!("cannot prepare the way to {url}"), source))
+}
+
+/// The configured way to where usage data goes.
+pub fn intake(context: &SiteContext) -> Result<cloud_client::Intake, ComponentError> {
+    cloud_client::Intake::new(&options(context)?)
+        .map_err(|source| ComponentError::with_source("cannot prepare the way for usage data", source))
+}
+
+fn options(context: &SiteContext) -> Result<cloud_client::HttpsOptions, ComponentError> {
+    Ok(cloud_client::HttpsOptions {
         extra_roots_pem: crate::internet::extra_roots(context)?,
         proxy: context.internet.proxy(),
         ..cloud_client::HttpsOptions::default()
-    };
-    cloud_client::open(&format!("{url}/metadata/"), &format!("{url}/targets/"), &options)
-        .map_err(|source| ComponentError::with_source(format!("cannot prepare the way to {url}"), source))
+    })
 }
 
 /// The roles' versions after a refresh.

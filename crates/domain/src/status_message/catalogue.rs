@@ -100,6 +100,18 @@ pub enum StatusMessageId {
     EndpointsCritical,
     /// 11488: The site cannot connect to what the cloud service %1 requires: %2.
     CloudServiceUnreachable,
+    /// 60190: The report %1 of usage data was collected at level %2.
+    UsageCollected,
+    /// 60191: The report %1 of usage data was sent to %2, which confirmed it.
+    UsageSent,
+    /// 60192: The service keeps the report %1 of usage data and cannot read it yet.
+    UsageQuarantined,
+    /// 60193: The service refused the report %1 of usage data: %2.
+    UsageRefused,
+    /// 60194: Usage data cannot be sent: %1. Next try at %2.
+    UsageNotSent,
+    /// 60195: The ledger of usage data is not whole: %1.
+    UsageLedgerBroken,
     /// 60200: %1 asked for a check for updates.
     AdminChecked,
     /// 60201: %1 asked for the download of package %2.
@@ -136,6 +148,20 @@ pub enum StatusMessageId {
     AdminMode,
     /// 60217: %1 set the level of usage data to %2.
     AdminUsageLevel,
+    /// 60218: %1 set the sending of usage data to %2.
+    AdminUsageSending,
+    /// 60219: %1 had usage data collected.
+    AdminUsageCollect,
+    /// 60220: %1 approved the report %2 of usage data.
+    AdminUsageApprove,
+    /// 60221: %1 discarded the report %2 of usage data.
+    AdminUsageDiscard,
+    /// 60222: %1 asked for usage data to be sent.
+    AdminUsageUpload,
+    /// 60223: %1 replaced the keys of usage data.
+    AdminUsageKeys,
+    /// 60224: %1 imported %2 rows into the inventory table %3.
+    AdminInventory,
 }
 
 const fn declare(
@@ -157,7 +183,7 @@ const fn declare(
 }
 
 #[rustfmt::skip]
-const CATALOGUE: [Declaration; 58] = [
+const CATALOGUE: [Declaration; 71] = [
     declare(StatusMessageId::ComponentStarted, 500, Severity::Informational, MessageType::Milestone, None,
         "%1 started."),
     declare(StatusMessageId::ComponentStopped, 501, Severity::Informational, MessageType::Milestone, None,
@@ -238,6 +264,18 @@ const CATALOGUE: [Declaration; 58] = [
         "Internet endpoints cannot be reached that are needed: %1."),
     declare(StatusMessageId::CloudServiceUnreachable, 11488, Severity::Error, MessageType::Milestone, Some(ComponentName::ServiceConnector),
         "The site cannot connect to what the cloud service %1 requires: %2."),
+    declare(StatusMessageId::UsageCollected, 60190, Severity::Informational, MessageType::Milestone, Some(ComponentName::DmpUploader),
+        "The report %1 of usage data was collected at level %2."),
+    declare(StatusMessageId::UsageSent, 60191, Severity::Informational, MessageType::Milestone, Some(ComponentName::DmpUploader),
+        "The report %1 of usage data was sent to %2, which confirmed it."),
+    declare(StatusMessageId::UsageQuarantined, 60192, Severity::Warning, MessageType::Milestone, Some(ComponentName::DmpUploader),
+        "The service keeps the report %1 of usage data and cannot read it yet."),
+    declare(StatusMessageId::UsageRefused, 60193, Severity::Warning, MessageType::Milestone, Some(ComponentName::DmpUploader),
+        "The service refused the report %1 of usage data: %2."),
+    declare(StatusMessageId::UsageNotSent, 60194, Severity::Warning, MessageType::Milestone, Some(ComponentName::DmpUploader),
+        "Usage data cannot be sent: %1. Next try at %2."),
+    declare(StatusMessageId::UsageLedgerBroken, 60195, Severity::Error, MessageType::Milestone, Some(ComponentName::DmpUploader),
+        "The ledger of usage data is not whole: %1."),
     declare(StatusMessageId::AdminChecked, 60200, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
         "%1 asked for a check for updates."),
     declare(StatusMessageId::AdminDownload, 60201, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
@@ -274,6 +312,20 @@ const CATALOGUE: [Declaration; 58] = [
         "%1 set the mode to %2; it comes into force when SMS_DMP_DOWNLOADER restarts."),
     declare(StatusMessageId::AdminUsageLevel, 60217, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
         "%1 set the level of usage data to %2."),
+    declare(StatusMessageId::AdminUsageSending, 60218, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 set the sending of usage data to %2."),
+    declare(StatusMessageId::AdminUsageCollect, 60219, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 had usage data collected."),
+    declare(StatusMessageId::AdminUsageApprove, 60220, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 approved the report %2 of usage data."),
+    declare(StatusMessageId::AdminUsageDiscard, 60221, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 discarded the report %2 of usage data."),
+    declare(StatusMessageId::AdminUsageUpload, 60222, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 asked for usage data to be sent."),
+    declare(StatusMessageId::AdminUsageKeys, 60223, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 replaced the keys of usage data."),
+    declare(StatusMessageId::AdminInventory, 60224, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 imported %2 rows into the inventory table %3."),
 ];
 
 impl StatusMessageId {

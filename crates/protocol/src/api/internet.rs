@@ -104,11 +104,3 @@ pub struct EndpointRunInfo {
     /// Milliseconds it took.
     pub took_ms: u64,
 }
-
-/// `scp level`
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UsageLevel {
-    /// `basic`, `enhanced` or `full`.
-    pub level: String,
-}

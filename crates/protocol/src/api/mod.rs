@@ -6,12 +6,11 @@ mod queries;
 mod site;
 mod status;
 mod updates;
+mod usage;
 
 pub use components::{ActionRequest, ComponentAction, ComponentInfo, LogLevelRequest, WaitingInfo};
-pub use internet::{EndpointRunInfo, ModeRequest, ProxyInfo, ProxyRequest, ScpShow, UsageLevel};
-pub use queries::{
-    LIMIT_DEFAULT, LIMIT_MAX, LimitQuery, TallyQuery, UpdateStatusQuery, UpdatesQuery, UsageQuery,
-};
+pub use internet::{EndpointRunInfo, ModeRequest, ProxyInfo, ProxyRequest, ScpShow};
+pub use queries::{LIMIT_DEFAULT, LIMIT_MAX, LimitQuery, TallyQuery, UpdateStatusQuery, UpdatesQuery};
 pub use site::{
     ApiProblem, ContentCollected, ContentStats, ContentVerified, SiteShow, SyncStatus, TrustedRoleInfo,
 };
@@ -22,4 +21,8 @@ pub use updates::{
     ConditionInfo, FeatureInfo, FeatureRequest, HistoryEntry, InstallRequest, PrereqResult, RedistInfo,
     ResetRequest, SiteUpdateStatus, StateInfo, SubStageInfo, TransferInfo, UpdateDetail, UpdateSummary,
     WhyReport,
+};
+pub use usage::{
+    InventoryInfo, InventoryQuery, LedgerChecked, LedgerEntryInfo, LedgerQuery, UsageLevel, UsageQuery,
+    UsageReportInfo, UsageSending, UsageShow,
 };

@@ -45,16 +45,6 @@ pub struct UpdateStatusQuery {
     pub guid: Option<String>,
 }
 
-/// Which level of usage data.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct UsageQuery {
-    /// `basic`, `enhanced` or `full`; the configured one unless given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub level: Option<String>,
-}
-
 /// Over which interval to count status messages.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

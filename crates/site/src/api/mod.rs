@@ -107,8 +107,18 @@ fn quick_routes() -> Vec<Route> {
         ("/internet", get(internet::last)),
         ("/internet/history", get(internet::history)),
         ("/metrics", get(internet::metrics)),
+        ("/usage", get(usage::show)),
         ("/usage/level", get(usage::level).put(usage::set_level)),
-        ("/usage/preview", get(usage::preview)),
+        ("/usage/sending", get(usage::sending).put(usage::set_sending)),
+        ("/usage/reports", get(usage::reports)),
+        ("/usage/reports/{report}", get(usage::report)),
+        ("/usage/reports/{report}/body", get(usage::report_body)),
+        ("/usage/reports/{report}/approve", post(usage::approve)),
+        ("/usage/reports/{report}/discard", post(usage::discard)),
+        ("/usage/upload", post(usage::upload)),
+        ("/usage/rotate-keys", post(usage::rotate_keys)),
+        ("/usage/ledger", get(usage::ledger)),
+        ("/inventory", get(usage::inventory)),
     ]
 }
 
@@ -119,6 +129,10 @@ fn long_routes() -> Vec<Route> {
         ("/content/gc", post(site::content_gc)),
         ("/scp/proxy/test", post(internet::test_proxy)),
         ("/internet/check", post(internet::check)),
+        ("/usage/preview", get(usage::preview)),
+        ("/usage/collect", post(usage::collect)),
+        ("/usage/ledger/verify", post(usage::verify_ledger)),
+        ("/inventory/{table}", put(usage::import)),
     ]
 }
 

@@ -10,12 +10,15 @@ mod site_component_manager;
 mod state_system;
 mod status_manager;
 mod update_installer;
+mod uploader;
 
 use std::sync::Arc;
 
 use executive::Component;
 
 use crate::context::SiteContext;
+
+pub use uploader::store_report;
 
 /// Every component of a stand-alone primary site with a co-located service connection point.
 pub fn all(context: &Arc<SiteContext>) -> Vec<Arc<dyn Component>> {
@@ -26,6 +29,7 @@ pub fn all(context: &Arc<SiteContext>) -> Vec<Arc<dyn Component>> {
         Arc::new(hierarchy_manager::HierarchyManager::new(context.clone())),
         Arc::new(connectivity_checker::ConnectivityChecker::new(context.clone())),
         Arc::new(downloader::Downloader::new(context.clone())),
+        Arc::new(uploader::Uploader::new(context.clone())),
         Arc::new(distribution_manager::DistributionManager::new(context.clone())),
         Arc::new(update_installer::UpdateInstaller::new(context.clone())),
     ]

@@ -3,6 +3,8 @@
 use executive::UnknownComponent;
 use store::StoreError;
 
+use crate::usage::CollectError;
+
 /// Why a request was not carried out; nothing of it was.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
@@ -78,6 +80,17 @@ impl From<StoreError> for ServiceError {
                 message: failure.to_string(),
                 hint: None,
             },
+            other => ServiceError::Internal {
+                source: Box::new(other),
+            },
+        }
+    }
+}
+
+impl From<CollectError> for ServiceError {
+    fn from(failure: CollectError) -> Self {
+        match failure {
+            CollectError::Store(failure) => failure.into(),
             other => ServiceError::Internal {
                 source: Box::new(other),
             },

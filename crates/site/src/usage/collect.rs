@@ -3,16 +3,19 @@
 
 use std::collections::BTreeMap;
 
-use domain::component::ComponentName;
+use domain::component::{ComponentName, LogLevel};
 use domain::status_message::StatusMessageId;
-use domain::usage_data::{Collected, Value};
+use domain::usage_data::words::scrub;
+use domain::usage_data::{Collected, Value, aggregate};
 use jiff::{SignedDuration, Timestamp};
 use protocol::connectivity::CheckReport;
 use store::{StatusFilter, StoreError, Tx};
 
+use super::CollectError;
 use super::hash::{keyed_hash, match_hash};
+use super::inventory;
 use crate::context::SiteContext;
-use crate::host::{free_bytes, host_facts};
+use crate::host::{free_bytes, host_facts, is_virtual, resident_bytes};
 
 /// Reports of crashes that are told.
 const CRASHES_MAX: u32 = 20;
@@ -20,31 +23,29 @@ const DAY: i64 = 24;
 /// Seconds of a month of thirty days.
 const MONTH_S: i64 = 30 * 24 * 3_600;
 
-/// Everything that can be measured here. What cannot be found out is left out.
+/// Everything that can be measured here. What cannot be found out is left out. `go_on` is asked now and
+/// then; it ends the collection when it says no.
 pub fn collect(
     context: &SiteContext,
     tx: &Tx<'_>,
     key: &[u8],
     now: Timestamp,
-) -> Result<Collected, StoreError> {
+    go_on: &dyn Fn() -> bool,
+) -> Result<Collected, CollectError> {
     let mut found = Collected::new();
     hierarchy(context, tx, key, now, &mut found)?;
-    platform(context, &mut found);
+    platform(context, tx, &mut found)?;
     updates(context, tx, &mut found)?;
-    let week = now
-        .checked_sub(SignedDuration::from_hours(7 * DAY))
-        .unwrap_or(Timestamp::MIN);
-    let month = now
-        .checked_sub(SignedDuration::from_hours(30 * DAY))
-        .unwrap_or(Timestamp::MIN);
-    components(tx, week, month, &mut found)?;
+    components(context, tx, now, &mut found)?;
     internet(context, tx, &mut found)?;
     if let Ok(stats) = context.library.stats() {
         found.insert("content.bytes", Value::Count(stats.stored_bytes));
         found.insert("content.objects", Value::Count(stats.objects));
         found.insert("content.packages", Value::Count(stats.references));
     }
-    Ok(found)
+    inventory::count(tx, now, go_on, &mut found)?;
+    // One site so far; those below it add theirs when they join.
+    Ok(aggregate([found]))
 }
 
 fn text(text: impl Into<String>) -> Value {
@@ -66,6 +67,10 @@ fn hierarchy(
     found.insert("hierarchy.site-types", Value::Histogram([(site_type, 1)].into()));
     found.insert("scp.level", text(super::level(tx)?.as_str()));
     found.insert("scp.mode", text(context.internet.mode().as_str()));
+    found.insert("scp.sending", text(super::sending(tx)?.as_str()));
+    if let Some(last) = tx.usage_reports(1)?.pop() {
+        found.insert("usage.last-collection-ms", Value::Count(last.took_ms));
+    }
     found.insert(
         "setup.age-months",
         Value::Count((age_s.max(0) / MONTH_S).unsigned_abs()),
@@ -84,7 +89,7 @@ fn hierarchy(
     Ok(())
 }
 
-fn platform(context: &SiteContext, found: &mut Collected) {
+fn platform(context: &SiteContext, tx: &Tx<'_>, found: &mut Collected) -> Result<(), StoreError> {
     let host = host_facts();
     found.insert("platform.arch", text(host.arch));
     found.insert("platform.os", text(host.os));
@@ -100,10 +105,20 @@ fn platform(context: &SiteContext, found: &mut Collected) {
     if let Ok(bytes) = free_bytes(context.directory.root()) {
         found.insert("platform.free-bytes", Value::Count(bytes));
     }
+    if let Some(is_virtual) = is_virtual() {
+        found.insert("platform.virtual", Value::Flag(is_virtual));
+    }
+    if let Some(bytes) = resident_bytes() {
+        found.insert("platform.process-bytes", Value::Count(bytes));
+    }
     found.insert("database.engine", text("sqlite"));
+    if let Some(version) = tx.engine_version()? {
+        found.insert("database.engine-version", text(version));
+    }
     if let Ok(metadata) = std::fs::metadata(context.directory.database()) {
         found.insert("database.bytes", Value::Count(metadata.len()));
     }
+    Ok(())
 }
 
 fn updates(context: &SiteContext, tx: &Tx<'_>, found: &mut Collected) -> Result<(), StoreError> {
@@ -125,18 +140,47 @@ fn updates(context: &SiteContext, tx: &Tx<'_>, found: &mut Collected) -> Result<
         "updates.installed",
         Value::Texts(installed.iter().map(|row| row.guid.to_string()).collect()),
     );
-    found.insert("updates.rings", Value::Texts(context.settings.rings.clone()));
+    // Only rings that the vendor knows: an administrator may have written anything.
+    let known = tx.rings()?;
+    let rings = context.settings.rings.iter().filter(|ring| known.contains(*ring));
+    found.insert("updates.rings", Value::Texts(rings.cloned().collect()));
+    found.insert(
+        "updates.prerequisites",
+        Value::Histogram(tx.prerequisites_by_result()?),
+    );
     found.insert("updates.rolled-back", Value::Count(tx.rolled_back_packages()?));
     found.insert("updates.states", Value::Histogram(tx.packages_by_state()?));
     Ok(())
 }
 
 fn components(
+    context: &SiteContext,
     tx: &Tx<'_>,
-    week: Timestamp,
-    month: Timestamp,
+    now: Timestamp,
     found: &mut Collected,
 ) -> Result<(), StoreError> {
+    let before = |days: i64| {
+        now.checked_sub(SignedDuration::from_hours(days * DAY))
+            .unwrap_or(Timestamp::MIN)
+    };
+    let (week, month) = (before(7), before(30));
+    let up_s = now.as_second() - context.started_at.as_second();
+    found.insert(
+        "components.uptime-hours",
+        Value::Count(up_s.max(0).unsigned_abs() / 3_600),
+    );
+    let mut levels: BTreeMap<String, u64> = BTreeMap::new();
+    let mut stopped = Vec::new();
+    for name in ComponentName::ALL {
+        let row = tx.component(name.as_str())?;
+        let level = LogLevel::from_code(row.log_level).unwrap_or(LogLevel::Default);
+        *levels.entry(level.as_str().to_owned()).or_default() += 1;
+        if row.stopped {
+            stopped.push(name.as_str().to_owned());
+        }
+    }
+    found.insert("components.log-levels", Value::Histogram(levels));
+    found.insert("components.stopped", Value::Texts(stopped));
     let (failed, crashed) = (
         StatusMessageId::ComponentFailed.id(),
         StatusMessageId::ComponentPanicked.id(),
@@ -157,12 +201,17 @@ fn components(
     };
     let reports = tx.status_messages(&filter, CRASHES_MAX)?;
     let known = |name: &str| name.parse::<ComponentName>().is_ok();
+    let names = [
+        context.machine.as_str(),
+        context.identity.name.as_str(),
+        context.identity.code.as_str(),
+    ];
     let words = reports.into_iter().filter_map(|row| {
         // The component, then what it said when it crashed.
         let [name, said, ..] = row.message.insertion_strings.as_slice() else {
             return None;
         };
-        known(name).then(|| format!("{name}: {said}"))
+        known(name).then(|| format!("{name}: {}", scrub(said, &names)))
     });
     found.insert("crashes.reports", Value::Texts(words.collect()));
     Ok(())
@@ -175,10 +224,11 @@ fn internet(context: &SiteContext, tx: &Tx<'_>, found: &mut Collected) -> Result
         .is_some_and(|proxy| proxy.settings.credentials.is_some());
     found.insert("internet.proxy", Value::Flag(proxy.is_some()));
     found.insert("internet.proxy-account", Value::Flag(account));
-    found.insert(
-        "internet.features",
-        Value::Texts(context.settings.internet_features.clone()),
-    );
+    if let Ok(catalogue) = crate::internet::catalogue(context) {
+        let features = context.settings.internet_features.iter();
+        let known = features.filter(|name| catalogue.features.contains_key(*name));
+        found.insert("internet.features", Value::Texts(known.cloned().collect()));
+    }
     found.insert(
         "internet.outcomes",
         Value::Histogram(tx.endpoint_runs_by_outcome()?),

@@ -61,6 +61,16 @@ impl Tx<'_> {
             .collect())
     }
 
+    /// Rings that packages of the catalogue name.
+    pub fn rings(&self) -> Result<Vec<String>, StoreError> {
+        self.many(
+            "SELECT DISTINCT ring.value FROM package, json_each(package.record, '$.rings') AS ring
+             WHERE ring.type = 'text' ORDER BY ring.value LIMIT 1000",
+            [],
+            |row| row.get(0),
+        )
+    }
+
     /// Prerequisite rules of the last checks, by result.
     pub fn prerequisites_by_result(&self) -> Result<BTreeMap<String, u64>, StoreError> {
         let rows: Vec<(String, i64)> = self.many(

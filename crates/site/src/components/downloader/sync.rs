@@ -13,6 +13,7 @@ use executive::{Activation, ComponentError};
 use feed::{FeedClient, FeedError, FolderTrust, Limits, Reason};
 use protocol::catalogue;
 use protocol::connectivity::{CATALOGUE_BYTES_MAX, CATALOGUE_TARGET, Catalogue};
+use protocol::usage::{CONFIG_BYTES_MAX, CONFIG_TARGET};
 use sha2::{Digest, Sha256};
 use store::{ListedPackage, StoreError};
 
@@ -185,6 +186,7 @@ async fn take_over(context: &Arc<SiteContext>, cx: &mut Activation<'_>) -> Resul
         }
     }
     take_endpoints(context, cx, &mut client).await?;
+    take_intake(context, cx, &mut client).await?;
     Ok(roles)
 }
 
@@ -221,6 +223,42 @@ async fn take_endpoints(
         }
         Err(failure) => tracing::warn!("the feed's catalogue of endpoints is not used: {failure}"),
     }
+    Ok(())
+}
+
+/// Where usage data goes. A feed that no longer says it takes none.
+async fn take_intake(
+    context: &Arc<SiteContext>,
+    cx: &Activation<'_>,
+    client: &mut FeedClient,
+) -> Result<(), SyncFailure> {
+    let path = context.directory.usage_intake();
+    let local = |source: std::io::Error| {
+        let what = format!("cannot change {}", path.display());
+        SyncFailure::Local(ComponentError::with_source(what, source))
+    };
+    let target = match client.find_target(CONFIG_TARGET, cx.now()).await {
+        Ok(target) => target,
+        Err(failure) if failure.reason() == Reason::NotFound => {
+            return match std::fs::remove_file(&path) {
+                Err(failure) if failure.kind() != std::io::ErrorKind::NotFound => Err(local(failure)),
+                _ => Ok(()),
+            };
+        }
+        Err(failure) => return Err(failure.into()),
+    };
+    let known = std::fs::read(&path)
+        .ok()
+        .map(|bytes| hex::encode(Sha256::digest(bytes)));
+    if known == target.sha256 || target.length > CONFIG_BYTES_MAX as u64 {
+        return Ok(());
+    }
+    let incoming = path.with_extension("incoming");
+    client.download_target(&target, &incoming, &mut |_| {}).await?;
+    // What this release cannot read is kept all the same: the uploader says so.
+    std::fs::rename(&incoming, &path).map_err(local)?;
+    tracing::info!("the feed says where usage data goes");
+    context.wake(ComponentName::DmpUploader);
     Ok(())
 }
 

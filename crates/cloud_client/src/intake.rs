@@ -1,0 +1,251 @@
+//! Sends sealed reports of usage data to an intake: resumable, and the same however often it is repeated.
+//!
+//! A report has an address of its own. `HEAD` tells how many of its bytes the service has, `PUT` sends the
+//! rest, and whoever sends a complete report again gets the same receipt. Redirects are not followed: data
+//! goes to the address that the feed signed and nowhere else.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use url::Url;
+
+use crate::HttpsOptions;
+use crate::connector::{ConnectError, Connector};
+use crate::https::client;
+use crate::location::LocationError;
+
+/// Byte of the report that the body begins with, and in answers how many the service has.
+const UPLOAD_OFFSET: &str = "upload-offset";
+/// Bytes of the whole report.
+const UPLOAD_LENGTH: &str = "upload-length";
+/// Longest answer.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Longest refusal that is quoted, in characters.
+const QUOTED_MAX: usize = 300;
+/// A service may ask for patience; not for more than this.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Times the offset is asked for again in one attempt.
+const RESUMES: usize = 2;
+
+/// A way to an intake.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    client: Client<Connector, Full<Bytes>>,
+    /// How long one request may take.
+    patience: Duration,
+}
+
+/// What the service says of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Uploaded {
+    /// It has the whole report; these are the bytes of its receipt.
+    Receipt(Vec<u8>),
+    /// It does not take it, now or later.
+    Refused {
+        /// Status code.
+        status: u16,
+        /// Its words.
+        why: String,
+    },
+}
+
+/// Why an attempt failed. What the service has by now stays there.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// No connection, or it broke.
+    #[error("{url}: {why}")]
+    Network {
+        /// Address.
+        url: String,
+        /// Why.
+        why: String,
+    },
+    /// No answer in time.
+    #[error("{url} did not answer within {} s", limit.as_secs())]
+    Timeout {
+        /// Address.
+        url: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// The service asks for patience, or has trouble of its own.
+    #[error("{url} answered {status}: {why}")]
+    Busy {
+        /// Address.
+        url: String,
+        /// Status code.
+        status: u16,
+        /// Its words.
+        why: String,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// Not an answer of an intake.
+    #[error("{url} answered {status}, which is no answer of an intake of usage data: {why}")]
+    Odd {
+        /// Address.
+        url: String,
+        /// Status code.
+        status: u16,
+        /// Its words.
+        why: String,
+    },
+}
+
+impl IntakeError {
+    /// How long the service asks to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            IntakeError::Busy { retry_after, .. } => *retry_after,
+            IntakeError::Network { .. } | IntakeError::Timeout { .. } | IntakeError::Odd { .. } => None,
+        }
+    }
+}
+
+impl Intake {
+    /// Connects like everything else of this site.
+    pub fn new(options: &HttpsOptions) -> Result<Self, LocationError> {
+        Ok(Intake {
+            client: client(options)?,
+            patience: options.metadata_timeout,
+        })
+    }
+
+    /// Sends what the service does not have yet of a sealed report.
+    pub async fn upload(&self, base: &Url, report: &str, sealed: &Bytes) -> Result<Uploaded, IntakeError> {
+        let url = format!("{base}reports/{report}");
+        let mut offset = self.offset(&url).await?.min(sealed.len());
+        for _ in 0..=RESUMES {
+            let body = sealed.slice(offset..);
+            let request = Request::builder()
+                .method(Method::PUT)
+                .uri(&url)
+                .header(USER_AGENT, "tidegate")
+                .header(CONTENT_TYPE, "application/vnd.tidegate.usage-report")
+                .header(UPLOAD_OFFSET, offset)
+                .header(UPLOAD_LENGTH, sealed.len())
+                .body(Full::new(body));
+            let (status, headers, answer) = self.answer(&url, request).await?;
+            match status {
+                StatusCode::OK | StatusCode::CREATED => return Ok(Uploaded::Receipt(answer)),
+                StatusCode::CONFLICT if told(&headers, UPLOAD_OFFSET).is_some() => {
+                    offset = told(&headers, UPLOAD_OFFSET).unwrap_or(0).min(sealed.len());
+                }
+                status => return judge(&url, status, &headers, &answer),
+            }
+        }
+        Err(IntakeError::Odd {
+            url,
+            status: StatusCode::CONFLICT.as_u16(),
+            why: "it names another offset each time".into(),
+        })
+    }
+
+    /// How many bytes of a report the service has.
+    async fn offset(&self, url: &str) -> Result<usize, IntakeError> {
+        let request = Request::builder()
+            .method(Method::HEAD)
+            .uri(url)
+            .header(USER_AGENT, "tidegate")
+            .body(Full::default());
+        let (status, headers, _) = self.answer(url, request).await?;
+        match status {
+            // A service that knows nothing of resuming gets the whole report.
+            _ if status.is_success() => Ok(told(&headers, UPLOAD_OFFSET).unwrap_or(0)),
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(0),
+            status => match judge(url, status, &headers, &[])? {
+                Uploaded::Receipt(_) | Uploaded::Refused { .. } => Ok(0),
+            },
+        }
+    }
+
+    async fn answer(
+        &self,
+        url: &str,
+        request: http::Result<Request<Full<Bytes>>>,
+    ) -> Result<(StatusCode, HeaderMap, Vec<u8>), IntakeError> {
+        let broken = |why: String| IntakeError::Network {
+            url: url.to_owned(),
+            why,
+        };
+        let request = request.map_err(|failure| broken(failure.to_string()))?;
+        let exchange = async {
+            let answer: Response<Incoming> = self
+                .client
+                .request(request)
+                .await
+                .map_err(|failure| broken(why(&failure)))?;
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+            let body = body.map_err(|failure| broken(failure.to_string()))?.to_bytes();
+            Ok((head.status, head.headers, body.to_vec()))
+        };
+        tokio::time::timeout(self.patience, exchange)
+            .await
+            .map_err(|_| IntakeError::Timeout {
+                url: url.to_owned(),
+                limit: self.patience,
+            })?
+    }
+}
+
+/// What a status means that is no success.
+fn judge(url: &str, status: StatusCode, headers: &HeaderMap, answer: &[u8]) -> Result<Uploaded, IntakeError> {
+    let words = quoted(answer);
+    match status.as_u16() {
+        // These speak of the report itself; sending it again changes nothing.
+        400 | 403 | 409 | 410 | 413 | 422 => Ok(Uploaded::Refused {
+            status: status.as_u16(),
+            why: words,
+        }),
+        408 | 423 | 425 | 429 | 500..=599 => Err(IntakeError::Busy {
+            url: url.to_owned(),
+            status: status.as_u16(),
+            why: words,
+            retry_after: told(headers, RETRY_AFTER.as_str())
+                .map(|seconds| Duration::from_secs(seconds as u64).min(RETRY_AFTER_MAX)),
+        }),
+        _ => Err(IntakeError::Odd {
+            url: url.to_owned(),
+            status: status.as_u16(),
+            why: words,
+        }),
+    }
+}
+
+fn told(headers: &HeaderMap, name: &str) -> Option<usize> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// The error of an intake's answer, or its first words; nothing that moves a cursor.
+fn quoted(answer: &[u8]) -> String {
+    let text = String::from_utf8_lossy(answer);
+    let text: String = text
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(QUOTED_MAX)
+        .collect();
+    match text.trim() {
+        "" => "it says nothing".to_owned(),
+        text => text.to_owned(),
+    }
+}
+
+/// A failure by the fault that caused it, where it was a connection that failed.
+fn why(failure: &hyper_util::client::legacy::Error) -> String {
+    let mut deepest: &dyn std::error::Error = failure;
+    let mut cause = Some(deepest);
+    while let Some(deeper) = cause {
+        if let Some(fault) = deeper.downcast_ref::<ConnectError>() {
+            return fault.to_string();
+        }
+        deepest = deeper;
+        cause = deeper.source();
+    }
+    deepest.to_string()
+}
