@@ -120,6 +120,21 @@ impl Client {
         Self::understood(path, &self.answer(request).await?)
     }
 
+    /// Sends a file and waits for what becomes of it as long as it takes.
+    pub async fn put_file<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &impl Serialize,
+        file: tokio::fs::File,
+    ) -> Result<T, Failure> {
+        let request = self
+            .request(Method::PUT, path)
+            .query(query)
+            .timeout(LONG_WORK_MAX)
+            .body(file);
+        Self::understood(path, &self.answer(request).await?)
+    }
+
     /// Removes something.
     pub async fn delete(&self, path: &str) -> Result<(), Failure> {
         self.answer(self.request(Method::DELETE, path)).await.map(drop)
