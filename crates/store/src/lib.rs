@@ -11,6 +11,7 @@
 mod database;
 mod error;
 mod installs;
+pub mod intake;
 mod internet;
 mod migrations;
 mod packages;

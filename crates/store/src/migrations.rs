@@ -79,7 +79,7 @@ pub(crate) fn migrate(connection: &mut Connection, path: &Path, steps: &[&str]) 
 }
 
 /// FNV-1a, 64 bit: notices an edit, nothing more is asked of it.
-fn checksum_of(sql: &str) -> i64 {
+pub(crate) fn checksum_of(sql: &str) -> i64 {
     sql.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     }) as i64
