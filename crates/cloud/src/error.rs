@@ -96,6 +96,9 @@ pub enum CloudError {
         #[source]
         source: rcgen::Error,
     },
+    /// The database of usage data.
+    #[error("the database of usage data cannot be used")]
+    Intake(#[from] store::intake::IntakeStoreError),
     /// The machine has no randomness.
     #[error("this machine gives no random numbers, and keys need them: {detail}")]
     Randomness {

@@ -49,6 +49,14 @@ impl ServiceDir {
     pub fn scratch(&self) -> PathBuf {
         self.root.join("scratch")
     }
+    /// What the intake of usage data keeps; 0700.
+    pub fn intake(&self) -> PathBuf {
+        self.root.join("intake")
+    }
+    /// The key that signs receipts of usage data.
+    pub fn receipt_key(&self) -> PathBuf {
+        self.intake().join("receipt.key")
+    }
     /// Certificates of our own server.
     pub fn tls(&self) -> PathBuf {
         self.root.join("tls")

@@ -6,6 +6,7 @@
 mod error;
 mod files;
 mod fresh;
+pub mod intake;
 pub mod package_toml;
 mod publish;
 pub mod sample;
@@ -18,6 +19,7 @@ mod tls;
 pub use error::CloudError;
 pub use files::ServiceDir;
 pub use fresh::keep_fresh;
+pub use intake::set_intake;
 pub use publish::{
     LEVEL, PublishReport, PublishRequest, packages, publish, rollout, set_endpoints, withdraw,
 };

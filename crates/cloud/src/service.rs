@@ -115,6 +115,9 @@ pub fn init_with(
             None => beside.clone(),
             Some(folder) => std::path::absolute(folder).map_err(io("find", folder))?,
         },
+        database: None,
+        database_password_file: None,
+        database_ca: None,
     };
     let root_keys = settings.root_keys_dir(&dir);
     files::create_private_folder(&root_keys)?;

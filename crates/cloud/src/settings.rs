@@ -12,6 +12,10 @@ use crate::files::{self, ServiceDir};
 const HEADER: &str = "\
 # A feed of update packages. Made by `tidegate cloud init`.
 # root-keys is where the offline keys are looked for when the root changes; keep that folder elsewhere.
+# Usage data is kept in intake/usage.db, or in PostgreSQL:
+#   database = \"postgres://tidegate@db.example.com:5432/usage\"
+#   database-password-file = \"intake/database-password\"
+#   database-ca = \"intake/database-ca.pem\"
 
 ";
 const BYTES_MAX: u64 = 64 * 1024;
@@ -26,6 +30,15 @@ pub struct Settings {
     pub host_names: Vec<String>,
     /// Where the root keys are: absolute, or relative to the service folder.
     pub root_keys: PathBuf,
+    /// PostgreSQL for usage data, `postgres://user@host:port/database`; the embedded database unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// File with the password for it: absolute, or relative to the service folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_password_file: Option<PathBuf>,
+    /// Certificates (PEM) that are trusted for it beside those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_ca: Option<PathBuf>,
 }
 
 impl Settings {

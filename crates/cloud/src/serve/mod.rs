@@ -1,7 +1,8 @@
 //! `cloud serve`: our own HTTPS server for the static files of a feed.
 //!
 //! Any other web server, bucket or folder does as well; this one exists so that a vendor can begin with one program.
-//! It refuses everything that is not a file below `metadata/` or `targets/`, holds bounded memory per connection and
+//! Beside them it serves the intake of usage data, where the service has one. It refuses everything else that is not a
+//! file below `metadata/` or `targets/`, holds bounded memory per connection and
 //! a bounded number of connections, and owns every task it starts.
 
 mod body;
@@ -32,6 +33,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::intake::Intake;
+
+pub(crate) use respond::Body;
+
 /// Connections held at once; further ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 1024;
 /// A handshake or a request header that takes longer comes from nobody who wants the file.
@@ -54,7 +59,7 @@ pub struct TlsFiles {
 }
 
 /// What to serve and where.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ServeOptions {
     /// The folder that holds `metadata/` and `targets/`.
     pub repository: PathBuf,
@@ -62,6 +67,14 @@ pub struct ServeOptions {
     pub listen: SocketAddr,
     /// None serves plain HTTP, for a proxy in front or for tests.
     pub tls: Option<TlsFiles>,
+    /// Takes usage data.
+    pub intake: Option<Arc<Intake>>,
+}
+
+/// What every connection serves.
+struct Served {
+    repository: Arc<Path>,
+    intake: Option<Arc<Intake>>,
 }
 
 /// Why the server could not start.
@@ -117,14 +130,18 @@ pub async fn serve(
     tracing::info!(%address, tls = acceptor.is_some(), repository = %repository.display(), "serving the feed");
     // Nobody may be interested in the address.
     let _ = bound.send(address);
-    accept_all(&listener, &repository, acceptor, &shutdown).await;
+    let served = Arc::new(Served {
+        repository,
+        intake: options.intake,
+    });
+    accept_all(&listener, &served, acceptor, &shutdown).await;
     tracing::info!(%address, "stopped serving the feed");
     Ok(())
 }
 
 async fn accept_all(
     listener: &TcpListener,
-    repository: &Arc<Path>,
+    served: &Arc<Served>,
     acceptor: Option<TlsAcceptor>,
     shutdown: &CancellationToken,
 ) {
@@ -153,17 +170,17 @@ async fn accept_all(
                 continue;
             }
         };
-        let (repository, acceptor, shutdown) = (Arc::clone(repository), acceptor.clone(), shutdown.clone());
+        let (served, acceptor, shutdown) = (Arc::clone(served), acceptor.clone(), shutdown.clone());
         let streams = Tracked(streams.clone());
         tasks.spawn(async move {
             let _place = place;
             // Responses are written whole; waiting to fill a segment only adds a round trip.
             let _ = stream.set_nodelay(true);
             match acceptor {
-                None => connection(stream, peer, repository, streams, shutdown).await,
+                None => connection(stream, peer, served, streams, shutdown).await,
                 Some(acceptor) => {
                     match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                        Ok(Ok(stream)) => connection(stream, peer, repository, streams, shutdown).await,
+                        Ok(Ok(stream)) => connection(stream, peer, served, streams, shutdown).await,
                         Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
                         Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
                     }
@@ -212,23 +229,31 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 async fn connection<S>(
     stream: S,
     peer: SocketAddr,
-    repository: Arc<Path>,
+    served: Arc<Served>,
     streams: Tracked,
     shutdown: CancellationToken,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let repository = Arc::clone(&repository);
+        let served = Arc::clone(&served);
         async move {
-            let response = respond::respond(&repository, &request).await;
+            let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+            let version = request.version();
+            let range = request.headers().get(header::RANGE).cloned();
+            let response = match &served.intake {
+                Some(intake) if path.starts_with(crate::intake::PREFIX) => {
+                    crate::intake::respond(intake, request).await
+                }
+                _ => respond::respond(&served.repository, &request).await,
+            };
             let announced = response.headers().get(header::CONTENT_LENGTH);
             tracing::info!(
                 %peer,
-                method = %request.method(),
-                path = %request.uri().path(),
-                version = ?request.version(),
-                range = request.headers().get(header::RANGE).and_then(|range| range.to_str().ok()),
+                %method,
+                %path,
+                ?version,
+                range = range.as_ref().and_then(|range| range.to_str().ok()),
                 status = response.status().as_u16(),
                 bytes = announced.and_then(|length| length.to_str().ok()).unwrap_or("0"),
                 "request"

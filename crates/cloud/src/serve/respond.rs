@@ -18,7 +18,7 @@ use super::range::{self, Selection};
 use super::resource::{self, Resource};
 
 /// What a response carries.
-pub(super) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// Answers one request from the files of `repository` (which is canonical).
 pub(super) async fn respond<B>(repository: &Arc<Path>, request: &Request<B>) -> Response<Body> {

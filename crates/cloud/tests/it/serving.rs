@@ -34,6 +34,7 @@ impl Server {
                 certificate: files.join("server.pem"),
                 key: files.join("server.key"),
             }),
+            intake: None,
         };
         let shutdown = CancellationToken::new();
         let (bound, address) = tokio::sync::oneshot::channel();
@@ -238,6 +239,7 @@ async fn a_server_that_cannot_start_says_why() {
         repository: folder.path().join("none"),
         listen,
         tls: None,
+        intake: None,
     };
     assert!(matches!(start(none).await, Err(ServeError::Repository { .. })));
     let vendor = Vendor::new();
@@ -250,6 +252,7 @@ async fn a_server_that_cannot_start_says_why() {
         repository: vendor.repository(),
         listen,
         tls,
+        intake: None,
     };
     assert!(matches!(start(broken).await, Err(ServeError::Tls { .. })));
     let taken = std::net::TcpListener::bind(listen).unwrap();
@@ -258,6 +261,7 @@ async fn a_server_that_cannot_start_says_why() {
         repository: vendor.repository(),
         listen,
         tls: None,
+        intake: None,
     };
     assert!(matches!(start(busy).await, Err(ServeError::Listen { .. })));
 }

@@ -1,0 +1,105 @@
+//! Opening an intake to sites: the key of receipts, and the target of the feed that names both.
+
+use std::path::Path;
+
+use feed::publisher::TargetRecord;
+use jiff::Timestamp;
+use protocol::usage::{CONFIG_TARGET, IntakeConfig, SigningKey};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::ADDRESS;
+use crate::error::{CloudError, io};
+use crate::files::{self, ServiceDir};
+use crate::service::{lock, open};
+use crate::settings::Settings;
+
+const SEED_BYTES: usize = 32;
+
+/// The key that signs receipts; nothing if this service takes no usage data.
+pub(super) fn receipt_key(dir: &ServiceDir) -> Result<Option<SigningKey>, CloudError> {
+    let path = dir.receipt_key();
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = Zeroizing::new(files::read_bounded(&path, 1024)?);
+    let seed = hex::decode(text.trim_ascii())
+        .map(Zeroizing::new)
+        .unwrap_or_default();
+    let unusable = |_| CloudError::Invalid {
+        what: "key of receipts",
+        detail: format!(
+            "{} is not the key that was made; restore it from a backup",
+            path.display()
+        ),
+    };
+    SigningKey::from_seed(&seed).map(Some).map_err(unusable)
+}
+
+/// Tells sites where usage data goes: to `address`, or beside the feed. Without `taken`, sites are told that
+/// none is taken. Says whether that made a difference.
+pub fn set_intake(
+    dir: &Path,
+    address: Option<&str>,
+    taken: bool,
+    now: Timestamp,
+) -> Result<bool, CloudError> {
+    let dir = ServiceDir::new(dir);
+    Settings::load(&dir)?;
+    let _lock = lock(&dir)?;
+    let mut feed = open(&dir)?;
+    if !taken {
+        if feed.target(CONFIG_TARGET)?.is_none() {
+            return Ok(false);
+        }
+        feed.remove_target(CONFIG_TARGET)?;
+        feed.commit(now)?;
+        return Ok(true);
+    }
+    let key = match receipt_key(&dir)? {
+        Some(key) => key,
+        None => make_key(&dir)?,
+    };
+    let config = IntakeConfig::new(address.unwrap_or(ADDRESS), vec![key.public()]);
+    // What a site would refuse must not be signed; any feed over HTTPS stands for this one.
+    config
+        .url("https://feed.invalid")
+        .map_err(|failure| CloudError::Invalid {
+            what: "address",
+            detail: failure.to_string(),
+        })?;
+    let bytes = serde_json::to_vec(&config).map_err(|failure| CloudError::Invalid {
+        what: "intake",
+        detail: failure.to_string(),
+    })?;
+    let record = TargetRecord {
+        length: bytes.len() as u64,
+        sha256: hex::encode(Sha256::digest(&bytes)),
+        custom: None,
+    };
+    if feed
+        .target(CONFIG_TARGET)?
+        .is_some_and(|known| known.sha256 == record.sha256)
+    {
+        return Ok(false);
+    }
+    files::place(&feed.target_file(CONFIG_TARGET, &record.sha256), &bytes)?;
+    feed.set_target(CONFIG_TARGET, &record)?;
+    feed.commit(now)?;
+    Ok(true)
+}
+
+fn make_key(dir: &ServiceDir) -> Result<SigningKey, CloudError> {
+    let mut seed = Zeroizing::new(vec![0; SEED_BYTES]);
+    getrandom::fill(&mut seed).map_err(|failure| CloudError::Randomness {
+        detail: failure.to_string(),
+    })?;
+    files::create_private_folder(&dir.intake())?;
+    let path = dir.receipt_key();
+    let text = Zeroizing::new(hex::encode(&seed));
+    files::write(&path, text.as_bytes(), 0o600).map_err(io("write", &path))?;
+    SigningKey::from_seed(&seed).map_err(|failure| CloudError::Invalid {
+        what: "key of receipts",
+        detail: failure.to_string(),
+    })
+}
