@@ -5,10 +5,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use cloud::ServiceDir;
+use cloud::intake::Intake;
 use cloud::sample::SampleProgress;
 use cloud::serve::ServeOptions;
 use domain::servicing::state::PackageState;
@@ -237,7 +239,9 @@ async fn sample_feed(cx: &Context, service: &ServiceDir) -> Result<(), Failure> 
             ),
         });
         progress.end();
-        records
+        let records = records?;
+        cloud::set_intake(&folder, None, true, now)?;
+        Ok::<_, cloud::CloudError>(records)
     })
     .await??;
     step(
@@ -259,11 +263,20 @@ async fn start_service(
     shutdown: &CancellationToken,
 ) -> Result<SocketAddr, Failure> {
     let (bound, address) = tokio::sync::oneshot::channel();
+    let intake = Intake::open(service, || Clock::System.now()).await?.map(Arc::new);
     let options = ServeOptions {
         repository: service.repository(),
         listen,
         tls: Some(super::cloud::own_certificate(service)),
+        intake: intake.clone(),
     };
+    if let Some(intake) = intake {
+        let stop = shutdown.clone();
+        running.spawn(async move {
+            intake.keep(stop).await;
+            Ok(())
+        });
+    }
     let stop = shutdown.clone();
     running.spawn(async move { Ok(cloud::serve::serve(options, bound, stop).await?) });
     let (folder, stop) = (service.root().to_owned(), shutdown.clone());

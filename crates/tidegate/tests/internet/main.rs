@@ -11,3 +11,4 @@ mod proxies;
 mod site;
 mod squid;
 mod stubs;
+mod usage_data;

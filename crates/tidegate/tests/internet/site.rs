@@ -9,13 +9,13 @@ use crate::nginx::{Nginx, free_port, wait_for};
 use crate::squid::{Asks, PASSWORD, Squid, USER};
 
 /// A connected service over HTTPS and a site that reads it.
-struct World {
-    folder: tempfile::TempDir,
-    port: u16,
+pub struct World {
+    pub folder: tempfile::TempDir,
+    pub port: u16,
     _serving: Running,
 }
 
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -24,7 +24,7 @@ impl Drop for Running {
     }
 }
 
-fn tidegate(dir: &Path, arguments: &[&str]) -> Command {
+pub fn tidegate(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     command
         .env_clear()
@@ -37,7 +37,12 @@ fn tidegate(dir: &Path, arguments: &[&str]) -> Command {
 }
 
 impl World {
-    fn new() -> World {
+    pub fn new() -> World {
+        World::prepared(|_| {})
+    }
+
+    /// A world whose service is prepared before it is served.
+    pub fn prepared(prepare: impl FnOnce(&Path)) -> World {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
         let service = folder.path().join("service");
@@ -45,6 +50,7 @@ impl World {
             &service,
             &["cloud", "init", "--name", "Test", "--host", "localhost"],
         );
+        prepare(&service);
         let listen = format!("127.0.0.1:{port}");
         let serving = Running(
             tidegate(&service, &["cloud", "serve", "--listen", &listen])
@@ -87,18 +93,18 @@ impl World {
         world
     }
 
-    fn site(&self) -> PathBuf {
+    pub fn site(&self) -> PathBuf {
         self.folder.path().join("site")
     }
 
-    fn configure(&self, from: &str, to: &str) {
+    pub fn configure(&self, from: &str, to: &str) {
         let path = self.site().join("tidegate.toml");
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "{text}");
         std::fs::write(&path, text.replace(from, to)).unwrap();
     }
 
-    fn start(&self) -> Running {
+    pub fn start(&self) -> Running {
         let running = Running(
             tidegate(&self.site(), &["run"])
                 .stdout(Stdio::null())
@@ -110,12 +116,12 @@ impl World {
         running
     }
 
-    fn json(&self, arguments: &[&str]) -> Option<Value> {
+    pub fn json(&self, arguments: &[&str]) -> Option<Value> {
         let output = tidegate(&self.site(), arguments).arg("--json").output().unwrap();
         serde_json::from_slice(&output.stdout).ok()
     }
 
-    fn messages(&self, id: u64) -> usize {
+    pub fn messages(&self, id: u64) -> usize {
         let list = self
             .json(&["status", "messages", "--limit", "1000"])
             .unwrap_or_default();
@@ -137,7 +143,7 @@ impl World {
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test gives up after a real time")]
-    fn until<T>(&self, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    pub fn until<T>(&self, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         let start = std::time::Instant::now();
         loop {
             if let Some(answer) = ask() {
@@ -158,7 +164,7 @@ impl World {
     }
 }
 
-fn must(dir: &Path, arguments: &[&str]) -> String {
+pub fn must(dir: &Path, arguments: &[&str]) -> String {
     let output = tidegate(dir, arguments).output().unwrap();
     assert!(
         output.status.success(),
@@ -168,7 +174,7 @@ fn must(dir: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn run(dir: &Path, arguments: &[&str]) -> Output {
+pub fn run(dir: &Path, arguments: &[&str]) -> Output {
     tidegate(dir, arguments).output().unwrap()
 }
 
@@ -433,88 +439,4 @@ fn the_feed_brings_a_newer_catalogue() {
         let results = report["results"].as_array()?.len();
         (report["catalogue"]["version"] == "2030-01-01" && results == 2).then_some(())
     });
-}
-
-#[test]
-fn usage_data_is_seen_as_it_would_be_sent() {
-    let world = World::new();
-    let _running = world.start();
-    let site = world.site();
-    let preview = |level: &str| must(&site, &["usage", "preview", "--level", level]);
-    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
-    let names = |report: &Value| {
-        report["values"]
-            .as_object()
-            .unwrap()
-            .keys()
-            .cloned()
-            .collect::<Vec<_>>()
-    };
-    let [basic, enhanced, full] = ["basic", "enhanced", "full"].map(|level| read(&preview(level)));
-    assert!(names(&basic).iter().all(|name| names(&enhanced).contains(name)));
-    assert!(names(&basic).len() < names(&enhanced).len() && names(&enhanced).len() < names(&full).len());
-    assert_eq!(basic["values"]["setup.version"], "5.00.9096.1000");
-    // A10 and A11: nothing names anybody; the hierarchy is a hash.
-    let everything = preview("full");
-    let machine = world.json(&["site", "show"]).unwrap()["machine"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let folder = world.folder.path().display().to_string();
-    for name in [
-        "P01",
-        "\"Test\"",
-        "127.0.0.1",
-        "localhost",
-        folder.as_str(),
-        &format!("\"{machine}\""),
-    ] {
-        assert!(!everything.contains(name), "{name}: {everything}");
-    }
-    assert_eq!(full["values"]["hierarchy.id"].as_str().unwrap().len(), 64);
-    // A8: the export has the same values, the JSON the same bytes.
-    let (json, csv) = (
-        world.folder.path().join("out.json"),
-        world.folder.path().join("out.csv"),
-    );
-    must(
-        &site,
-        &["usage", "export", &json.display().to_string(), "--level", "basic"],
-    );
-    must(
-        &site,
-        &["usage", "export", &csv.display().to_string(), "--level", "basic"],
-    );
-    let exported = std::fs::read_to_string(&json).unwrap();
-    assert_eq!(names(&read(&exported)), names(&basic));
-    let rows = std::fs::read_to_string(&csv).unwrap();
-    for (name, value) in read(&exported)["values"].as_object().unwrap() {
-        if let Value::String(word) = value {
-            assert!(rows.contains(&format!("\"{name}\",\"{word}\"")), "{name}: {rows}");
-        }
-    }
-    assert_eq!(run(&site, &["usage", "export", "out.txt"]).status.code(), Some(2));
-    // The level is the administrator's, and an audit message says who set it.
-    assert_eq!(must(&site, &["scp", "level"]).trim(), "enhanced");
-    must(&site, &["scp", "level", "basic"]);
-    assert_eq!(names(&read(&must(&site, &["usage", "preview"]))), names(&basic));
-    assert_eq!(world.messages(60_217), 1);
-    assert_eq!(run(&site, &["scp", "level", "everything"]).status.code(), Some(1));
-    let diff = world
-        .json(&["usage", "preview", "--level", "basic", "--diff", "enhanced"])
-        .unwrap();
-    assert!(
-        diff.as_array()
-            .unwrap()
-            .iter()
-            .any(|row| row["name"] == "content.objects"),
-        "{diff}"
-    );
-    assert!(must(&site, &["usage", "explain", "hierarchy.id"]).contains("keyed hash"));
-    assert_eq!(
-        run(&site, &["usage", "explain", "site.name"]).status.code(),
-        Some(1)
-    );
-    assert!(must(&site, &["usage", "levels"]).contains("basic"));
-    assert!(must(&site, &["usage", "dictionary", "--level", "basic"]).contains("updates.installed"));
 }

@@ -1,12 +1,16 @@
 //! `tidegate cloud`: the vendor's side. Keys, packages, roll-out, and a server for the static files.
 
+mod fleet_page;
 mod keys;
 mod packages;
+mod usage;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use cloud::intake::Intake;
 use cloud::serve::{ServeOptions, TlsFiles};
 use cloud::{InitOptions, PublishRequest, ServiceDir};
 use domain::servicing::package::PackageGuid;
@@ -85,7 +89,9 @@ enum Verb {
     },
     /// Who signs what and until when; rotate keys; renew signatures.
     Keys(keys::KeysArgs),
-    /// Serve the feed over HTTPS until Ctrl-C, and renew its signatures while they are due.
+    /// What the fleet tells of itself, and how the intake of usage data does.
+    Usage(usage::CloudUsageArgs),
+    /// Serve the feed over HTTPS until Ctrl-C, take usage data, and renew signatures while they are due.
     Serve(Serve),
 }
 
@@ -96,6 +102,18 @@ enum ConfigVerb {
         /// The catalogue, in the form of `docs/reference/endpoints.md`.
         #[arg(value_name = "FILE")]
         file: PathBuf,
+    },
+    /// Tell sites where usage data goes: beside the feed, served by `cloud serve`, or to an address.
+    ///
+    /// Makes the key that signs receipts when it is first needed. Sites take the address over at their
+    /// next check.
+    Usage {
+        /// Address of an intake of this service, `https://host/usage/v1/`; beside the feed unless given.
+        #[arg(long, value_name = "URL", conflicts_with = "off")]
+        address: Option<String>,
+        /// Take no usage data: sites send none from their next check on.
+        #[arg(long)]
+        off: bool,
     },
 }
 
@@ -145,6 +163,7 @@ fn package_guid(text: &str) -> Result<PackageGuid, String> {
 pub async fn run(arguments: CloudArgs, cx: &Context) -> Result<(), Failure> {
     let verb = match arguments.verb {
         Verb::Serve(arguments) => return serve(arguments, cx).await,
+        Verb::Usage(arguments) => return usage::run(arguments, cx, cx.output.now()).await,
         verb => verb,
     };
     let cx = cx.clone();
@@ -205,8 +224,26 @@ fn carry_out(verb: Verb, cx: &Context) -> Result<(), Failure> {
             })
         }
         Verb::Keys(arguments) => keys::run(arguments, cx, now),
-        // Serving is asynchronous and was taken out before.
-        Verb::Serve(_) => Ok(()),
+        Verb::Config {
+            verb: ConfigVerb::Usage { address, off },
+        } => {
+            let changed = cloud::set_intake(directory, address.as_deref(), !off, now)?;
+            if output.json {
+                return output.json(&serde_json::json!({ "changed": changed }));
+            }
+            if changed && !off {
+                output.note("a `cloud serve` that runs already takes usage data when it is started again");
+            }
+            output.line(match (changed, off) {
+                (true, false) => {
+                    "the feed says where usage data goes; sites take it over at their next check"
+                }
+                (true, true) => "the feed takes no usage data; sites send none from their next check on",
+                (false, _) => "the feed says so already",
+            })
+        }
+        // These are asynchronous and were taken out before.
+        Verb::Serve(_) | Verb::Usage(_) => Ok(()),
     }
 }
 
@@ -269,10 +306,14 @@ async fn serve(arguments: Serve, cx: &Context) -> Result<(), Failure> {
         (false, ..) => Some(own_certificate(&service)),
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
+    let intake = Intake::open(&service, || Clock::System.now())
+        .await?
+        .map(Arc::new);
     let options = ServeOptions {
         repository: service.repository(),
         listen: arguments.listen,
         tls,
+        intake: intake.clone(),
     };
     let output = &cx.output;
     until_stopped(output, async |shutdown: CancellationToken| {
@@ -287,7 +328,12 @@ async fn serve(arguments: Serve, cx: &Context) -> Result<(), Failure> {
             }
         };
         let fresh = cloud::keep_fresh(cx.directory.clone(), || Clock::System.now(), shutdown.clone());
-        let (served, (), ()) = tokio::join!(
+        let keep = async {
+            if let Some(intake) = &intake {
+                intake.keep(shutdown.clone()).await;
+            }
+        };
+        let (served, (), (), ()) = tokio::join!(
             async {
                 let served = cloud::serve::serve(options, bound, shutdown.clone()).await;
                 // A server that could not start leaves nothing to keep fresh.
@@ -295,7 +341,8 @@ async fn serve(arguments: Serve, cx: &Context) -> Result<(), Failure> {
                 served
             },
             announce,
-            fresh
+            fresh,
+            keep
         );
         Ok(served?)
     })
