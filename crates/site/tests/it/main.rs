@@ -1,0 +1,3 @@
+//! A whole site on a clock that the test moves.
+
+mod usage_weeks;

@@ -1,0 +1,216 @@
+//! Usage data over weeks: when it is collected, and that nothing goes out offline.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use executive::logs::{CmTraceLayer, LogSettings};
+use executive::{Clock, FakeClock};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use site::RunOptions;
+use site::init::{InitOptions, init};
+use site::run::RunError;
+use store::{Store, StoreError, UsageReportRow};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+const DAY: i64 = 24 * 3_600;
+
+fn day(days: i64) -> Timestamp {
+    Timestamp::from_second(1_790_000_000 + days * DAY).unwrap()
+}
+
+struct Site {
+    folder: tempfile::TempDir,
+    clock: FakeClock,
+    running: Option<(JoinSet<Result<(), RunError>>, CancellationToken)>,
+}
+
+impl Site {
+    /// A site set up on day 0 whose feed is a folder.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let service = folder.path().join("service");
+        cloud::init(&cloud::InitOptions::new(&service, "Test"), day(0)).unwrap();
+        let options = InitOptions {
+            dir: folder.path().join("site"),
+            code: "P01".parse().unwrap(),
+            name: "Test".into(),
+            version: "5.00.9096.1000".parse().unwrap(),
+            feed_url: format!("file://{}", service.join("repository").display()),
+            root: std::fs::read(service.join("repository/metadata/1.root.json")).unwrap(),
+            ca: None,
+            rings: Vec::new(),
+            hierarchy_id: "00112233-4455-6677-8899-aabbccddeeff".into(),
+        };
+        init(options, day(0)).unwrap();
+        Site {
+            folder,
+            clock: FakeClock::new(day(0)),
+            running: None,
+        }
+    }
+
+    fn dir(&self) -> std::path::PathBuf {
+        self.folder.path().join("site")
+    }
+
+    fn start(&mut self) {
+        let clock = Clock::Fake(self.clock.clone());
+        let options = RunOptions {
+            dir: self.dir(),
+            clock: clock.clone(),
+            seed: 7,
+            zone: TimeZone::UTC,
+            logs: CmTraceLayer::new(LogSettings {
+                folder: self.dir().join("logs"),
+                bytes_max: 1 << 20,
+                history: false,
+                zone: TimeZone::UTC,
+                clock,
+            }),
+        };
+        let stop = CancellationToken::new();
+        let mut running = JoinSet::new();
+        running.spawn(site::run(options, stop.clone()));
+        self.running = Some((running, stop));
+    }
+
+    async fn stop(&mut self) {
+        if let Some((mut running, stop)) = self.running.take() {
+            stop.cancel();
+            while let Some(ended) = running.join_next().await {
+                ended.unwrap().unwrap();
+            }
+        }
+    }
+
+    /// The weeks of all reports, oldest first, once there are so many.
+    async fn weeks(&self, expected: usize) -> Vec<(Option<u64>, Timestamp)> {
+        for _ in 0..400 {
+            let reports = reports(&self.dir());
+            assert!(reports.len() <= expected, "{reports:?}");
+            if reports.len() == expected {
+                let weeks = reports
+                    .iter()
+                    .rev()
+                    .map(|report| (report.week, report.collected_at));
+                return weeks.collect();
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("there are not {expected} reports, but {:?}", reports(&self.dir()));
+    }
+
+    /// Long enough for the site to do what it should not.
+    async fn settle(&self) {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+fn reports(dir: &Path) -> Vec<UsageReportRow> {
+    let store = Store::open(&dir.join("site.db")).unwrap();
+    store
+        .read_blocking::<_, StoreError>(|tx| tx.usage_reports(100))
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a4_every_seven_days_from_the_installation_whatever_the_clock_does() {
+    let mut site = Site::new();
+    site.start();
+    site.clock.set(day(6));
+    site.settle().await;
+    assert!(reports(&site.dir()).is_empty(), "nothing before the seventh day");
+    site.clock.set(day(7));
+    assert_eq!(site.weeks(1).await, [(Some(1), day(7))]);
+    // Within the week: not again, also not after a restart.
+    site.stop().await;
+    site.clock.set(day(9));
+    site.start();
+    site.clock.set(day(13));
+    site.settle().await;
+    site.weeks(1).await;
+    // Switched off for a month: one report for the week it is now.
+    site.stop().await;
+    site.clock.set(day(45));
+    site.start();
+    assert_eq!(site.weeks(2).await[1], (Some(6), day(45)));
+    // A clock that ran ahead by a hundred weeks and was set right again costs no week.
+    site.clock.set(day(7 * 107));
+    assert_eq!(site.weeks(3).await[2].0, Some(107));
+    site.stop().await;
+    site.clock.set(day(50));
+    site.start();
+    let mut seen: Vec<u64> = site
+        .weeks(4)
+        .await
+        .into_iter()
+        .filter_map(|(week, _)| week)
+        .collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [1, 6, 7, 107]);
+    site.stop().await;
+}
+
+/// A5: thirty days offline, with a proxy that would see whatever goes out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a5_offline_nothing_opens_a_connection() {
+    let trap = TcpListener::bind("127.0.0.1:0").unwrap();
+    trap.set_nonblocking(true).unwrap();
+    let port = trap.local_addr().unwrap().port();
+    let mut site = Site::new();
+    let store = Store::open(&site.dir().join("site.db")).unwrap();
+    store
+        .write_blocking::<_, StoreError>(|tx| {
+            tx.set_setting("scp.mode", Some("offline"))?;
+            let proxy = serde_json::json!({
+                "host": "127.0.0.1", "port": port, "tls": false, "user": null, "password": null,
+                "basic_over_clear_text": false, "exceptions": [],
+            });
+            tx.set_setting("scp.proxy", Some(&proxy.to_string()))
+        })
+        .unwrap();
+    drop(store);
+    // What the feed would say, so that the uploader has somewhere to send to.
+    let config = protocol::usage::IntakeConfig::new("https://updates.example/usage/v1/", vec!["00".into()]);
+    let payload = site.dir().join("EasySetupPayload");
+    std::fs::create_dir_all(&payload).unwrap();
+    std::fs::write(payload.join("usage.json"), serde_json::to_vec(&config).unwrap()).unwrap();
+    site.start();
+    for half_days in 0..60 {
+        site.clock.set(
+            day(0)
+                .checked_add(jiff::SignedDuration::from_hours(12 * half_days))
+                .unwrap(),
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    site.weeks(4).await;
+    site.settle().await;
+    assert!(trap.accept().is_err(), "something connected");
+    let states: Vec<&str> = reports(&site.dir())
+        .iter()
+        .map(|report| report.state.as_str())
+        .collect();
+    assert_eq!(states, ["collected", "replaced", "replaced", "replaced"]);
+    // Online, the same site would have asked the proxy.
+    site.stop().await;
+    let store = Store::open(&site.dir().join("site.db")).unwrap();
+    store
+        .write_blocking::<_, StoreError>(|tx| tx.set_setting("scp.mode", Some("online")))
+        .unwrap();
+    drop(store);
+    site.start();
+    let mut seen = false;
+    for _ in 0..200 {
+        seen |= trap.accept().is_ok();
+        if seen {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    assert!(seen, "the trap sees what goes out");
+    site.stop().await;
+}
