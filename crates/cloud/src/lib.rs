@@ -21,7 +21,7 @@ pub use files::ServiceDir;
 pub use fresh::keep_fresh;
 pub use intake::set_intake;
 pub use publish::{
-    LEVEL, PublishReport, PublishRequest, packages, publish, rollout, set_endpoints, withdraw,
+    LEVEL, PublishReport, PublishRequest, Rollout, packages, publish, rollout, set_endpoints, withdraw,
 };
 pub use service::{InitOptions, InitReport, KeyRole, init, init_with, keys, renew, rotate_key};
 pub use settings::Settings;

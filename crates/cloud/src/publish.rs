@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use content::publish::{Progress, PublishOptions};
 use domain::servicing::package::{PackageGuid, PackageRecord, PayloadReference, Redistributable};
+use domain::servicing::rule::Rule;
 use feed::publisher::{Publisher, TargetRecord};
 use jiff::Timestamp;
 use protocol::connectivity::{CATALOGUE_BYTES_MAX, CATALOGUE_TARGET, Catalogue};
@@ -175,20 +176,48 @@ pub fn withdraw(dir: &Path, guid: PackageGuid, reason: &str, now: Timestamp) -> 
     })
 }
 
-/// Sets the share of hierarchies that a package is offered to.
-pub fn rollout(dir: &Path, guid: PackageGuid, percent: u8, now: Timestamp) -> Result<bool, CloudError> {
-    if percent > 100 {
-        let detail = format!("{percent} percent; a share goes from 0 to 100");
-        return Err(CloudError::Invalid {
-            what: "rollout",
-            detail,
-        });
+/// How a roll-out changes. What is not named stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rollout {
+    /// Share of hierarchies, 0 to 100.
+    pub percent: Option<u8>,
+    /// Rule over facts of a site, or no rule.
+    pub when: Option<Option<String>>,
+}
+
+impl Rollout {
+    /// Another share, and nothing else.
+    pub fn share(percent: u8) -> Self {
+        Rollout {
+            percent: Some(percent),
+            when: None,
+        }
+    }
+}
+
+/// Changes to whom a package is offered. The rule is signed with the package and evaluated by each site, which shows
+/// it with what it found.
+pub fn rollout(dir: &Path, guid: PackageGuid, rollout: &Rollout, now: Timestamp) -> Result<bool, CloudError> {
+    let invalid = |detail: String| CloudError::Invalid {
+        what: "rollout",
+        detail,
+    };
+    if let Some(percent) = rollout.percent.filter(|percent| *percent > 100) {
+        return Err(invalid(format!("{percent} percent; a share goes from 0 to 100")));
+    }
+    if let Some(Some(rule)) = &rollout.when {
+        Rule::parse(rule).map_err(|problem| invalid(format!("the rule {rule:?}: {problem}")))?;
     }
     change(dir, guid, now, |record| {
         if record.withdrawn.is_some() {
             return Err(CloudError::Withdrawn { guid });
         }
-        record.rollout_percent = percent;
+        if let Some(percent) = rollout.percent {
+            record.rollout_percent = percent;
+        }
+        if let Some(when) = &rollout.when {
+            record.rollout_when.clone_from(when);
+        }
         Ok(())
     })
 }
@@ -265,6 +294,7 @@ fn compare(mut record: PackageRecord, known: PackageRecord) -> Result<PublishRep
         return Err(CloudError::Withdrawn { guid });
     }
     record.rollout_percent = known.rollout_percent;
+    record.rollout_when.clone_from(&known.rollout_when);
     // The index names every byte of the payload; the figures beside it follow from it.
     if record.payload.index_sha256 == known.payload.index_sha256 {
         record.payload = known.payload.clone();

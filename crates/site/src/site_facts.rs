@@ -2,6 +2,7 @@
 
 use domain::servicing::facts::{FactSet, Value};
 use domain::servicing::package::PackageRecord;
+use domain::usage_data::inventory::Table;
 use jiff::Timestamp;
 use store::{StoreError, Tx};
 
@@ -42,6 +43,13 @@ pub fn collect(context: &SiteContext, tx: &Tx<'_>, now: Timestamp) -> Result<Fac
         ),
         Err(failure) => facts.set_unknown("disk.free_bytes", failure.to_string()),
     }
+    let devices = tx
+        .inventory_import(Table::Devices)?
+        .map_or(0, |import| import.rows);
+    facts.set(
+        "inventory.devices",
+        Value::Int(i64::try_from(devices).unwrap_or(i64::MAX)),
+    );
     let host = host_facts();
     facts.set("host.os", text(&host.os));
     facts.set("host.arch", text(host.arch));

@@ -230,6 +230,7 @@ fn read<'r, 's>(reader: &'r Reader<'s>, table: &'r DeTable<'s>) -> Option<Parts>
         install,
         rings,
         rollout_percent: u8::try_from(top.number("rollout-percent", 0..101, 100)).unwrap_or(100),
+        rollout_when: None,
         withdrawn: None,
     };
     top.finish();

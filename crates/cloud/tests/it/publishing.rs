@@ -1,6 +1,6 @@
 //! Publish, publish again, withdraw, roll out, renew, rotate: what sites see after each.
 
-use cloud::{CloudError, KeyRole};
+use cloud::{CloudError, KeyRole, Rollout};
 use domain::servicing::package::PackageGuid;
 use feed::publisher::{OnlineRole, RoleState};
 
@@ -123,9 +123,21 @@ async fn a_withdrawn_package_says_why_and_stays_withdrawn() {
     let toml = vendor.description(GUID, "", "");
     let payload = vendor.payload("one", "hello");
     vendor.publish(&toml, &payload).unwrap();
-    assert!(cloud::rollout(&vendor.dir(), guid(GUID), 10, now()).unwrap());
-    assert!(!cloud::rollout(&vendor.dir(), guid(GUID), 10, now()).unwrap());
+    assert!(cloud::rollout(&vendor.dir(), guid(GUID), &Rollout::share(10), now()).unwrap());
+    assert!(!cloud::rollout(&vendor.dir(), guid(GUID), &Rollout::share(10), now()).unwrap());
     assert_eq!(vendor.records().await[0].rollout_percent, 10);
+    let when = |rule: &str| Rollout {
+        percent: None,
+        when: Some(Some(rule.to_owned())),
+    };
+    assert!(cloud::rollout(&vendor.dir(), guid(GUID), &when("inventory.devices < 50"), now()).unwrap());
+    let refused = cloud::rollout(&vendor.dir(), guid(GUID), &when("moon.phase == 1"), now()).unwrap_err();
+    assert!(refused.to_string().contains("no fact moon.phase"), "{refused}");
+    let record = vendor.records().await.remove(0);
+    assert_eq!(
+        (record.rollout_percent, record.rollout_when.as_deref()),
+        (10, Some("inventory.devices < 50"))
+    );
     // The rollout is not part of what makes a package the same.
     assert!(vendor.publish(&toml, &payload).unwrap().already_published);
     assert!(cloud::withdraw(&vendor.dir(), guid(GUID), "breaks reports", now()).unwrap());
@@ -138,7 +150,7 @@ async fn a_withdrawn_package_says_why_and_stays_withdrawn() {
         Err(CloudError::Withdrawn { .. })
     ));
     assert!(matches!(
-        cloud::rollout(&vendor.dir(), guid(GUID), 20, now()),
+        cloud::rollout(&vendor.dir(), guid(GUID), &Rollout::share(20), now()),
         Err(CloudError::Withdrawn { .. })
     ));
     let other = cloud::withdraw(&vendor.dir(), guid(OTHER), "x", now());

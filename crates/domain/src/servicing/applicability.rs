@@ -193,18 +193,30 @@ fn offer_conditions(record: &PackageRecord, around: &Surroundings<'_>) -> Vec<Co
             around.position < share,
         ));
     }
+    if let Some(rule) = &record.rollout_when {
+        let of_rollout = |part: Condition| Condition {
+            text: format!("rolled out where {}", part.text),
+            ..part
+        };
+        conditions.extend(explain(rule, around).into_iter().map(of_rollout));
+    }
     conditions
 }
 
 fn rule_conditions(record: &PackageRecord, around: &Surroundings<'_>) -> Vec<Condition> {
-    let Some(source) = &record.applicability else {
-        return Vec::new();
-    };
+    record
+        .applicability
+        .as_ref()
+        .map(|source| explain(source, around))
+        .unwrap_or_default()
+}
+
+fn explain(source: &str, around: &Surroundings<'_>) -> Vec<Condition> {
     match Rule::parse(source) {
         Ok(rule) => rule.explain(around.facts),
         // Published by a newer release with facts that this one does not know.
         Err(problem) => vec![Condition {
-            text: source.clone(),
+            text: source.to_owned(),
             expected: "a rule that this release of tidegate can read".to_owned(),
             actual: problem.to_string(),
             outcome: Outcome::CouldNotEvaluate,
@@ -264,6 +276,7 @@ mod tests {
             install: InstallPlan::default(),
             rings: vec![],
             rollout_percent: 100,
+            rollout_when: None,
             withdrawn: None,
         }
     }
@@ -342,6 +355,14 @@ mod tests {
             r.rollout_percent = 50
         });
         check(Verdict::Applicable, "", &|r, _, _| r.rollout_percent = 51);
+        check(Verdict::Applicable, "", &|r, _, _| {
+            r.rollout_when = Some("site.type == \"stand-alone-primary\"".into())
+        });
+        check(
+            Verdict::NotApplicable,
+            "rolled out where site.type == \"secondary\"",
+            &|r, _, _| r.rollout_when = Some("site.type == \"secondary\"".into()),
+        );
         check(
             Verdict::NotApplicable,
             "found site.type = secondary",

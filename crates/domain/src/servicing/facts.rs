@@ -36,7 +36,7 @@ const fn fact(
 }
 
 /// Every fact there is. A site may not know a value; then a rule that needs it cannot be evaluated.
-pub const FACTS: [FactSpec; 19] = [
+pub const FACTS: [FactSpec; 20] = [
     fact("site.code", Type::Text, "site code", "P01"),
     fact("site.type", Type::Text, "site type", "stand-alone-primary"),
     fact(
@@ -120,6 +120,12 @@ pub const FACTS: [FactSpec; 19] = [
         Type::Int,
         "size of the site database in bytes",
         "1048576",
+    ),
+    fact(
+        "inventory.devices",
+        Type::Int,
+        "devices that the sites' product manages, as it supplied them; 0 if it did not",
+        "1000",
     ),
 ];
 

@@ -175,6 +175,8 @@ pub struct PackageRecord {
     pub rings: Vec<String>,
     /// Share of the hierarchies it is offered to, 0 to 100 percent.
     pub rollout_percent: u8,
+    /// Rule over facts of the site that narrows the roll-out; changed by the vendor like the share.
+    pub rollout_when: Option<String>,
     /// Set when the vendor took it back, with the reason shown to administrators.
     pub withdrawn: Option<String>,
 }

@@ -98,6 +98,8 @@ pub struct UpdateDetail {
     pub rings: Vec<String>,
     /// Share of hierarchies it is offered to.
     pub rollout_percent: u8,
+    /// Rule over facts of the site that narrows the roll-out.
+    pub rollout_when: Option<String>,
     /// Why the vendor took it back.
     pub withdrawn: Option<String>,
     /// Source of the applicability rule.

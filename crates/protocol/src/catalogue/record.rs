@@ -65,6 +65,8 @@ pub struct CatalogueRecord {
     #[serde(default = "all_percent")]
     pub rollout_percent: u8,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout_when: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn: Option<String>,
 }
 
@@ -485,6 +487,10 @@ impl CatalogueRecord {
             install,
             rings,
             rollout_percent: self.rollout_percent,
+            rollout_when: self
+                .rollout_when
+                .map(|rule| c.text("rollout-when", rule, LONG_MAX))
+                .transpose()?,
             withdrawn: self
                 .withdrawn
                 .map(|why| c.text("withdrawn", why, LONG_MAX))

@@ -79,6 +79,7 @@ pub(in crate::catalogue) fn example() -> PackageRecord {
         },
         rings: vec!["early".into()],
         rollout_percent: 25,
+        rollout_when: Some("host.arch == \"x86_64\"".into()),
         withdrawn: None,
     }
 }

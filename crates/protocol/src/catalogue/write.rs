@@ -63,6 +63,7 @@ impl From<&PackageRecord> for CatalogueRecord {
             },
             rings: record.rings.clone(),
             rollout_percent: record.rollout_percent,
+            rollout_when: record.rollout_when.clone(),
             withdrawn: record.withdrawn.clone(),
         }
     }

@@ -112,6 +112,7 @@ impl SiteService {
             more_info: record.more_info.clone(),
             rings: record.rings.clone(),
             rollout_percent: record.rollout_percent,
+            rollout_when: record.rollout_when.clone(),
             withdrawn: record.withdrawn.clone(),
             applicability: record.applicability.clone(),
             files: record.payload.files,

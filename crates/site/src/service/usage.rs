@@ -366,6 +366,8 @@ impl SiteService {
                 hint: Some("the columns are in docs/reference/usage-data.md; the table is as it was".into()),
             },
         })?;
+        // How many devices there are is a fact that rules may ask about.
+        self.context.wake(ComponentName::HierarchyManager);
         let strings = [actor.as_str(), &rows.to_string(), table.as_str()];
         self.context
             .raise(StatusMessageId::AdminInventory, &strings, self.clock.now())

@@ -57,8 +57,20 @@ fn hostile_metadata_is_refused_by_name() {
     let old = world.folder.path().join("old");
     copy_folder(&world.repository().join("metadata"), &old);
     // The feed moves on, and the site sees it.
-    cloud::rollout(&world.service(), NEWEST.parse().unwrap(), 99, now()).unwrap();
-    cloud::rollout(&world.service(), NEWEST.parse().unwrap(), 100, now()).unwrap();
+    cloud::rollout(
+        &world.service(),
+        NEWEST.parse().unwrap(),
+        &cloud::Rollout::share(99),
+        now(),
+    )
+    .unwrap();
+    cloud::rollout(
+        &world.service(),
+        NEWEST.parse().unwrap(),
+        &cloud::Rollout::share(100),
+        now(),
+    )
+    .unwrap();
     let site = world.site("site");
     let _running = site.started();
     site.wait_for(NEWEST, 262_146);

@@ -442,3 +442,90 @@ fn an_inventory_is_counted_and_never_told() {
     assert!(must(&site, &["usage", "dictionary", "--never"]).contains("serial numbers"));
     assert!(must(&site, &["usage", "inventory", "tables"]).contains("client_version"));
 }
+
+/// A13: what is offered depends on facts that a site has itself, never on what it sends; and a site shows which.
+#[test]
+fn a13_relevance_is_decided_and_explained_on_the_site() {
+    const GUID: &str = "8576527E-DDE7-4E3C-A0E1-6FB0F0A3B1C4";
+    let world = World::prepared(|service| {
+        let folder = service.parent().unwrap();
+        let description = format!(
+            "guid = \"{GUID}\"\nfull-version = \"5.00.9106.1000\"\ntype = \"update\"\n\
+             released = 2026-10-01T08:00:00Z\n[text.en]\nname = \"Next\"\n[install]\nswitch = true\n"
+        );
+        let (toml, payload) = (folder.join("package.toml"), folder.join("payload"));
+        std::fs::write(&toml, description).unwrap();
+        std::fs::create_dir(&payload).unwrap();
+        std::fs::write(payload.join("file"), "content").unwrap();
+        must(
+            service,
+            &[
+                "cloud",
+                "publish",
+                &toml.display().to_string(),
+                &payload.display().to_string(),
+            ],
+        );
+        must(
+            service,
+            &["cloud", "rollout", GUID, "--when", "inventory.devices >= 2"],
+        );
+        taking(service);
+    });
+    let (service, _running) = (world.folder.path().join("service"), world.start());
+    let site = world.site();
+    must(&site, &["updates", "check"]);
+    let says = |words: &str| {
+        world.until(words, || {
+            let why = world.json(&["updates", "why", GUID])?.to_string();
+            why.contains(words).then_some(())
+        });
+    };
+    says("rolled out where inventory.devices >= 2");
+    let offered = || {
+        world
+            .json(&["updates", "list"])
+            .unwrap()
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    assert_eq!(offered(), 0);
+    let devices = world.folder.path().join("devices.jsonl");
+    std::fs::write(&devices, "{\"id\":\"a\"}\n{\"id\":\"b\"}\n").unwrap();
+    must(
+        &site,
+        &[
+            "usage",
+            "inventory",
+            "import",
+            "devices",
+            &devices.display().to_string(),
+        ],
+    );
+    world.until("the offer", || (offered() == 1).then_some(()));
+    // The same at every level and whether anything is sent or not.
+    for (level, sending) in [("basic", "never"), ("full", "automatic"), ("basic", "automatic")] {
+        must(&site, &["scp", "level", level]);
+        must(&site, &["usage", "sending", sending]);
+        must(&site, &["updates", "check"]);
+        says("rolled out where inventory.devices >= 2");
+        assert_eq!(offered(), 1, "{level} {sending}");
+    }
+    must(&service, &["cloud", "rollout", GUID, "0"]);
+    must(&site, &["updates", "check"]);
+    says("within the share of hierarchies");
+    must(&service, &["cloud", "rollout", GUID, "100", "--always"]);
+    let listed = must(&service, &["cloud", "rollout", "--json"]);
+    assert!(
+        serde_json::from_str::<Value>(&listed).unwrap()[0]["rollout_when"].is_null(),
+        "{listed}"
+    );
+    assert_eq!(
+        run(&service, &["cloud", "rollout", GUID, "--when", "moon == 1"])
+            .status
+            .code(),
+        Some(1)
+    );
+    assert_eq!(run(&service, &["cloud", "rollout", GUID]).status.code(), Some(2));
+}

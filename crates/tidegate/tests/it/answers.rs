@@ -159,7 +159,7 @@ fn answer(method: &str, target: &str, times: usize) -> axum::response::Response 
             let more = json!({
                 "description": "New reports.", "locales": ["en"], "eula": null, "client_version": null,
                 "min_site_version": "5.00.9078.0000", "max_site_version": null, "impact": ["console"],
-                "prerequisite": null, "supersedes": [OLDER], "more_info": null, "rings": [], "rollout_percent": 100,
+                "prerequisite": null, "supersedes": [OLDER], "more_info": null, "rings": [], "rollout_percent": 100, "rollout_when": null,
                 "withdrawn": null, "applicability": null, "files": 17, "redistributables": [], "features": [],
                 "flag": 0, "rolled_back": false, "history": []
             });

@@ -70,17 +70,34 @@ enum Verb {
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
-    /// Offer a package to a share of hierarchies; without arguments, list packages with their shares.
+    /// Offer a package to a share of hierarchies, or where a rule holds; without arguments, list packages.
+    ///
+    /// Share and rule are signed with the package. Each site decides by itself and shows why: no site is told
+    /// anything that others are not.
     #[command(
-        after_help = "Example:\n  tidegate cloud rollout --dir service 8576527E-DDE7-4E3C-A0E1-6FB0F0A3B1C4 25"
+        after_help = "Examples:\n  tidegate cloud rollout --dir service 8576527E-DDE7-4E3C-A0E1-6FB0F0A3B1C4 25\n  \
+            tidegate cloud rollout --dir service 8576527E-DDE7-4E3C-A0E1-6FB0F0A3B1C4 --when \"inventory.devices < 5000\""
     )]
+    #[command(group = clap::ArgGroup::new("change").multiple(true))]
     Rollout {
         /// Package.
-        #[arg(value_name = "GUID", value_parser = package_guid, requires = "percent")]
+        #[arg(value_name = "GUID", value_parser = package_guid, requires = "change")]
         guid: Option<PackageGuid>,
         /// Share of hierarchies, 0 to 100. A hierarchy that was offered it stays in when the share grows.
-        #[arg(value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+        #[arg(value_name = "PERCENT", group = "change", value_parser = clap::value_parser!(u8).range(0..=100))]
         percent: Option<u8>,
+        /// Only to sites where this rule over their facts holds; each shows it with what it found.
+        #[arg(
+            long,
+            value_name = "RULE",
+            group = "change",
+            requires = "guid",
+            conflicts_with = "always"
+        )]
+        when: Option<String>,
+        /// To sites of every kind again.
+        #[arg(long, group = "change", requires = "guid")]
+        always: bool,
     },
     /// What the feed tells sites beside packages.
     Config {
@@ -200,15 +217,28 @@ fn carry_out(verb: Verb, cx: &Context) -> Result<(), Failure> {
         }
         Verb::Rollout {
             guid: Some(guid),
-            percent: Some(percent),
+            percent,
+            when,
+            always,
         } => {
-            let changed = cloud::rollout(directory, guid, percent, now)?;
-            packages::changed(
-                output,
-                guid,
-                changed,
-                &format!("is offered to {percent} % of hierarchies"),
-            )
+            let said = match (percent, &when, always) {
+                (Some(percent), Some(rule), _) => {
+                    format!("is offered to {percent} % of hierarchies, where {rule}")
+                }
+                (Some(percent), None, _) => format!("is offered to {percent} % of hierarchies"),
+                (None, Some(rule), _) => format!("is offered where {rule}"),
+                (None, None, _) => "is offered to sites of every kind".to_owned(),
+            };
+            let rollout = cloud::Rollout {
+                percent,
+                when: match (when, always) {
+                    (Some(rule), _) => Some(Some(rule)),
+                    (None, true) => Some(None),
+                    (None, false) => None,
+                },
+            };
+            let changed = cloud::rollout(directory, guid, &rollout, now)?;
+            packages::changed(output, guid, changed, &said)
         }
         Verb::Rollout { .. } => packages::list(output, &cloud::packages(directory)?),
         Verb::Config {

@@ -113,6 +113,7 @@ struct Listed {
     released: Timestamp,
     rings: Vec<String>,
     rollout_percent: u8,
+    rollout_when: Option<String>,
     withdrawn: Option<String>,
 }
 
@@ -127,6 +128,7 @@ pub fn list(output: &Output, records: &[PackageRecord]) -> Result<(), Failure> {
             released: record.released,
             rings: record.rings.clone(),
             rollout_percent: record.rollout_percent,
+            rollout_when: record.rollout_when.clone(),
             withdrawn: record.withdrawn.clone(),
         })
         .collect();
@@ -137,7 +139,7 @@ pub fn list(output: &Output, records: &[PackageRecord]) -> Result<(), Failure> {
         output.note("nothing is published yet");
         return Ok(());
     }
-    let mut table = Table::new(&["GUID", "NAME", "VERSION", "SHARE", "RINGS", "WITHDRAWN"]);
+    let mut table = Table::new(&["GUID", "NAME", "VERSION", "SHARE", "WHERE", "RINGS", "WITHDRAWN"]);
     for package in &listed {
         let rings = if package.rings.is_empty() {
             "all".to_owned()
@@ -149,6 +151,7 @@ pub fn list(output: &Output, records: &[PackageRecord]) -> Result<(), Failure> {
             package.name.as_str().into(),
             package.full_version.as_str().into(),
             format!("{} %", package.rollout_percent).into(),
+            package.rollout_when.as_deref().unwrap_or("all").into(),
             rings.into(),
             Cell::styled(Style::Bad, package.withdrawn.as_deref().unwrap_or_default()),
         ]);

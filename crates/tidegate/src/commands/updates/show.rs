@@ -187,9 +187,13 @@ pub fn detail(output: &Output, update: &UpdateDetail) -> Result<(), Failure> {
     table.value(
         "Offered to",
         format!(
-            "{}, {} %",
+            "{}, {} %{}",
             listed(&update.rings, "everybody"),
-            update.rollout_percent
+            update.rollout_percent,
+            update
+                .rollout_when
+                .as_ref()
+                .map_or(String::new(), |rule| format!(", where {rule}"))
         ),
     );
     table.value("Applicability rule", or_dash(&update.applicability));
