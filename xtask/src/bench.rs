@@ -7,6 +7,7 @@ mod check;
 mod download;
 mod publish;
 mod site;
+mod usage;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 /// Every benchmark.
-pub const NAMES: [&str; 5] = ["download", "catalogue", "publish", "site", "check"];
+pub const NAMES: [&str; 6] = ["download", "catalogue", "publish", "site", "check", "usage"];
 
 /// A row of the table.
 pub struct Row {
@@ -62,6 +63,7 @@ pub fn run(names: &[&str]) -> Result<()> {
             "catalogue" => catalogue::run(&program)?,
             "publish" => publish::run(&program)?,
             "check" => check::run(&program)?,
+            "usage" => usage::run(&program)?,
             _ => site::run(&program)?,
         };
         for row in rows {

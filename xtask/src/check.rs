@@ -24,11 +24,15 @@ const LICENCES: [&str; 14] = [
     "BSL-1.0",
 ];
 /// Crates that must not be built, with the reason.
-const BANNED: [(&str, &str); 4] = [
+const BANNED: [(&str, &str); 3] = [
     ("ring", "a second crypto library; rustls uses aws-lc-rs"),
     ("openssl-sys", "a second TLS stack that needs a system library"),
     ("native-tls", "a second TLS stack"),
+];
+/// Crates that none of ours may use, whoever else brings them.
+const NOT_OURS: [(&str, &str); 2] = [
     ("chrono", "one time crate: jiff"),
+    ("time", "one time crate: jiff"),
 ];
 /// Crates of which one version may be built.
 const ONCE: [&str; 7] = [
@@ -182,6 +186,11 @@ fn arrows(metadata: &Value, problems: &mut Vec<String>) {
                 && !allowed.contains(&dependency)
             {
                 problems.push(format!("{name} must not depend on {dependency}"));
+            }
+            if let Some((_, why)) = NOT_OURS.iter().find(|(banned, _)| *banned == dependency)
+                && (name.starts_with("tidegate") || name == "xtask")
+            {
+                problems.push(format!("{name} must not use {dependency}: {why}"));
             }
             if dependency == "rusqlite" && name.starts_with("tidegate") && name != "tidegate-store" {
                 problems.push(format!("{name} must not know SQL; that is tidegate-store's"));

@@ -6,4 +6,5 @@
 pub mod api;
 pub mod catalogue;
 pub mod connectivity;
+pub mod fuzz;
 pub mod usage;

@@ -1,6 +1,7 @@
 //! The requests of an intake: `HEAD` and `PUT` on the address of a report.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -17,6 +18,8 @@ const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
 const QUOTA_WAIT_S: u64 = 6 * 60 * 60;
 /// Seconds after which somebody may try again whom trouble of ours met.
 const TROUBLE_WAIT_S: u64 = 60;
+/// How long one body may take. What came by then is kept, so a slower link gets there in several requests.
+const BODY_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// Answers a request below the intake's prefix.
 pub(crate) async fn respond<B>(intake: &Arc<Intake>, request: Request<B>) -> Response<Body>
@@ -111,11 +114,16 @@ where
         );
     }
     let mut body = request.into_body();
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else {
-            intake.partial.keep(report, &bytes);
-            // Hardly anybody reads this; who does may go on.
-            return problem(StatusCode::REQUEST_TIMEOUT, "the body broke off", &[]);
+    let end = tokio::time::Instant::now() + BODY_TIME_MAX;
+    loop {
+        let frame = match tokio::time::timeout_at(end, body.frame()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(_))) | Err(_) => {
+                intake.partial.keep(report, &bytes);
+                // Hardly anybody reads this; who does may go on.
+                return problem(StatusCode::REQUEST_TIMEOUT, "the body broke off", &[]);
+            }
         };
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > SEALED_BYTES_MAX {

@@ -51,7 +51,7 @@ pub fn aggregate(sites: impl IntoIterator<Item = Collected>) -> Collected {
     let mut whole = sites.next().unwrap_or_default();
     for site in sites {
         for (name, value) in site {
-            if !metric(name).is_some_and(|metric| is_of_every_site(metric)) {
+            if !metric(name).is_some_and(is_of_every_site) {
                 continue;
             }
             match (whole.get_mut(name), value) {

@@ -31,8 +31,14 @@ pub fn hardware(text: &str) -> Option<String> {
         && text.chars().all(plain)
         && text
             .split(' ')
-            .all(|token| token == "@" || telling(token).is_none());
+            .all(|token| token == "@" || telling(token).is_none())
+        && !text.split([' ', '-', '(', ')']).any(is_serial);
     sound.then_some(text)
+}
+
+/// Longer than any model number, and with digits: somebody's serial number.
+fn is_serial(part: &str) -> bool {
+    part.len() >= 9 && part.bytes().filter(u8::is_ascii_digit).count() >= 3
 }
 
 /// A text without paths, addresses, hosts, quoted parts and the names given: what is taken out leaves a word
@@ -151,6 +157,7 @@ mod tests {
             "Intel(R) Core(TM) i5-1240P",
             "AMD EPYC 7B13",
             "Intel Xeon @ 2.20GHz",
+            "Core i9-13900HX",
         ] {
             assert_eq!(hardware(sound).as_deref(), Some(sound));
         }
@@ -161,6 +168,7 @@ mod tests {
             "/dev/cpu",
             "00-11-22-33-44-55",
             "fe80::1",
+            "SN0123456789",
             "",
             "caf\u{e9}",
         ] {

@@ -79,7 +79,7 @@ pub(in crate::catalogue) fn example() -> PackageRecord {
         },
         rings: vec!["early".into()],
         rollout_percent: 25,
-        rollout_when: Some("host.arch == \"x86_64\"".into()),
+        rollout_when: None,
         withdrawn: None,
     }
 }
@@ -89,6 +89,11 @@ fn format_1_is_read_for_ever() {
     let golden = include_str!("record_format_1.json").trim_end();
     assert_eq!(to_line(&example()), golden);
     assert_eq!(parse_line(golden).unwrap(), example());
+    let narrowed = PackageRecord {
+        rollout_when: Some("host.arch == \"x86_64\"".into()),
+        ..example()
+    };
+    assert_eq!(parse_line(&to_line(&narrowed)).unwrap(), narrowed);
     let with_more = golden.replacen('{', "{\"later\":{\"x\":[1]},", 1);
     assert_eq!(parse_line(&with_more).unwrap(), example());
 }

@@ -107,7 +107,8 @@ impl Uploader {
             })
             .await?;
         let due = collection::is_due(week, collected);
-        if !due && !(requested && !open) {
+        let wanted = requested && !open;
+        if !due && !wanted {
             return Ok(());
         }
         self.collect(cx, due.then_some(week)).await

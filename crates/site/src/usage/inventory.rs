@@ -323,4 +323,125 @@ mod tests {
         let told = counts.told(50, |number| Some(number.to_string()));
         assert!(told.len() <= 51 && told["other"] > 0);
     }
+
+    mod nothing_is_told {
+        use std::io::{Seek, Write};
+
+        use domain::usage_data::inventory::{ColumnKind, Table};
+        use domain::usage_data::{Collected, Level, METRICS, build, metric};
+        use jiff::Timestamp;
+        use proptest::prelude::*;
+        use protocol::usage::{canonical, values};
+        use store::Store;
+
+        use super::super::super::CollectError;
+        use super::super::super::import::{Format, import};
+
+        /// What must never be told, wherever it is put.
+        fn planted() -> impl Strategy<Value = String> {
+            prop_oneof![
+                any::<[u8; 4]>().prop_map(|[a, b, c, d]| format!("{a}.{b}.{c}.{d}")),
+                any::<[u16; 3]>().prop_map(|[a, b, c]| format!("fe80::{a:x}:{b:x}:{c:x}")),
+                any::<[u8; 6]>().prop_map(|m| m.map(|byte| format!("{byte:02x}")).join(":")),
+                "[a-z]{4,8}".prop_map(|name| format!("{name}@plant.example")),
+                "[a-z]{4,8}".prop_map(|name| format!("{name}.plant7.example")),
+                "[a-z]{4,8}".prop_map(|name| format!("/home/{name}/file")),
+                "[0-9A-F]{2}[0-9]{8}".prop_map(|serial| format!("SN{serial}")),
+            ]
+        }
+
+        proptest! {
+            #![proptest_config(ProptestConfig::with_cases(48))]
+
+            /// Whatever an inventory holds: nothing above the level, nothing of what was planted, neither in
+            /// the report nor in an error.
+            #[test]
+            fn of_any_inventory(
+                table in 0..Table::ALL.len(),
+                rows in proptest::collection::vec(proptest::collection::vec(planted(), 12), 1..30),
+                where_planted in proptest::collection::vec(any::<bool>(), 12),
+                strict in any::<bool>(),
+                level in 0..3_usize,
+            ) {
+                let (table, level) = (Table::ALL[table], Level::ALL[level]);
+                let columns = table.columns();
+                let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+                let mut text = names.join(",") + "\n";
+                for (number, row) in rows.iter().enumerate() {
+                    let fields = columns.iter().enumerate().map(|(at, column)| match column.kind {
+                        ColumnKind::Id => format!("{}-{number}", row[at]),
+                        // Where anything but the right form is an error, errors are looked at too.
+                        _ if where_planted[at] && strict => row[at].clone(),
+                        ColumnKind::Word(_) | ColumnKind::Hardware => row[at].clone(),
+                        ColumnKind::Version | ColumnKind::Count | ColumnKind::Code => number.to_string(),
+                        ColumnKind::Flag => "true".into(),
+                        ColumnKind::Instant => "2026-01-01T00:00:00Z".into(),
+                    });
+                    // Five of each, so that nothing is hidden for being rare.
+                    let fields: Vec<String> = fields.collect();
+                    for copy in 0..5 {
+                        let mut fields = fields.clone();
+                        fields[0].push_str(&format!("-{copy}"));
+                        text += &(fields.join(",") + "\n");
+                    }
+                }
+                let folder = tempfile::tempdir().unwrap();
+                let store = Store::open(&folder.path().join("site.db")).unwrap();
+                let mut file = tempfile::tempfile().unwrap();
+                file.write_all(text.as_bytes()).unwrap();
+                file.rewind().unwrap();
+                let told = match import(&store, table, Format::Csv, file, Timestamp::UNIX_EPOCH) {
+                    Err(failure) => failure.to_string(),
+                    Ok(_) => {
+                        let collected = store.read_blocking::<_, CollectError>(|tx| {
+                            let mut found = Collected::new();
+                            super::super::count(tx, Timestamp::UNIX_EPOCH, &|| true, &mut found)?;
+                            Ok(found)
+                        });
+                        let report = build(level, &collected.unwrap()).unwrap();
+                        prop_assert!(report.keys().all(|name| metric(name).unwrap().level <= level));
+                        let body = canonical(level, Timestamp::UNIX_EPOCH, &report);
+                        prop_assert!(values(&body).is_ok());
+                        body
+                    }
+                };
+                for row in &rows {
+                    for planted in row.iter().take(columns.len()) {
+                        prop_assert!(!told.contains(planted.as_str()), "{planted}: {told}");
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn every_datum_of_the_inventory_is_counted() {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open(&folder.path().join("site.db")).unwrap();
+            for table in Table::ALL {
+                let names: Vec<&str> = table.columns().iter().map(|column| column.name).collect();
+                let mut file = tempfile::tempfile().unwrap();
+                writeln!(file, "{}", names.join(",")).unwrap();
+                file.rewind().unwrap();
+                import(&store, table, Format::Csv, file, Timestamp::UNIX_EPOCH).unwrap();
+            }
+            let found = store.read_blocking::<_, CollectError>(|tx| {
+                let mut found = Collected::new();
+                super::super::count(tx, Timestamp::UNIX_EPOCH, &|| true, &mut found)?;
+                Ok(found)
+            });
+            let found = found.unwrap();
+            let expected = METRICS
+                .iter()
+                .filter(|metric| metric.name.starts_with("inventory."));
+            assert!(expected.clone().count() > 10);
+            for metric in expected {
+                assert_eq!(
+                    found.get(metric.name).map(|value| value.kind()),
+                    Some(metric.kind),
+                    "{}",
+                    metric.name
+                );
+            }
+        }
+    }
 }

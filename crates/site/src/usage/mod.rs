@@ -167,6 +167,8 @@ pub async fn collect_report(
         .await
         .map_err(|_| CollectError::TooLong)??;
     drop(guard);
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|_| InternetError::from(SecretError::Random))?;
     let values = build(level, &collected)?;
     let body = canonical(level, began, &values);
     let hierarchy = match values.get("hierarchy.id") {
@@ -178,7 +180,7 @@ pub async fn collect_report(
         .as_millisecond()
         .saturating_sub(began.as_millisecond());
     Ok(UsageReportRow {
-        report_id: uuid::Uuid::new_v4().to_string(),
+        report_id: uuid::Builder::from_random_bytes(id).into_uuid().to_string(),
         week,
         level: level.to_string(),
         collected_at: began,
