@@ -5,11 +5,12 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// A program that tests run, and the Debian package that brings it.
-const NEEDED: [(&str, &[&str], &str); 7] = [
+const NEEDED: [(&str, &[&str], &str); 8] = [
     ("python3", &["-c", "import ensurepip, venv"], "python3-venv"),
     ("python3", &["--version"], "python3"),
     ("curl", &["--version"], "curl"),
     ("openssl", &["version"], "openssl"),
+    ("cabextract", &["--version"], "cabextract"),
     ("nginx", &["-v"], "nginx"),
     ("sh", &["-c", "ls /usr/lib/postgresql/*/bin/initdb"], "postgresql"),
     ("/usr/lib/squid/security_file_certgen", &["-h"], "squid-openssl"),

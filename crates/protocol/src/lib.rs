@@ -7,4 +7,5 @@ pub mod api;
 pub mod catalogue;
 pub mod connectivity;
 pub mod fuzz;
+pub mod transfer;
 pub mod usage;

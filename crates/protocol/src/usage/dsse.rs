@@ -88,7 +88,7 @@ fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Signs a payload; the envelope is one line of JSON.
-pub(super) fn sign(payload_type: &'static str, payload: &[u8], key: &SigningKey) -> String {
+pub(crate) fn sign(payload_type: &'static str, payload: &[u8], key: &SigningKey) -> String {
     let signature = key.pair.sign(&pre_authentication(payload_type, payload));
     let envelope = Envelope {
         payload_type: payload_type.to_owned(),
@@ -103,7 +103,7 @@ pub(super) fn sign(payload_type: &'static str, payload: &[u8], key: &SigningKey)
 
 /// The payload of an envelope and the public key that signed it, which has to be one of `trusted` if that is
 /// given.
-pub(super) fn verify(
+pub(crate) fn verify(
     payload_type: &'static str,
     text: &[u8],
     trusted: Option<&[String]>,

@@ -9,6 +9,7 @@ mod report;
 mod sealed;
 
 pub use dsse::{DsseError, SigningKey};
+pub(crate) use dsse::{sign, verify};
 pub use intake::{CONFIG_BYTES_MAX, CONFIG_TARGET, IntakeConfig, IntakeConfigError};
 pub use receipt::{Receipt, ReceiptError, ReceiptVerdict};
 pub use report::{FORMAT, REPORT_BYTES_MAX, UsageReport, ValuesError, canonical, csv, values};
