@@ -104,6 +104,16 @@ impl SiteDirectory {
         self.easy_setup_payload().join("usage.json")
     }
 
+    /// What came on media.
+    pub fn offline(&self) -> PathBuf {
+        self.easy_setup_payload().join("offline")
+    }
+
+    /// The copy of the feed that came on the last medium: its metadata and small targets.
+    pub fn offline_feed(&self) -> PathBuf {
+        self.offline().join("feed")
+    }
+
     /// Files that are handed over: inventories on their way into the database.
     pub fn inboxes(&self) -> PathBuf {
         self.root.join("inboxes")

@@ -8,6 +8,7 @@ pub mod directory;
 pub mod host;
 pub mod init;
 pub mod internet;
+pub mod offline;
 pub mod product;
 pub mod progress;
 pub mod run;

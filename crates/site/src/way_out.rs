@@ -29,6 +29,18 @@ pub struct RoleVersion {
 
 /// Opens the configured way to the feed.
 pub fn transport(context: &SiteContext) -> Result<Arc<dyn Transport>, ComponentError> {
+    if !context.internet.mode().may_connect() {
+        let feed = context.directory.offline_feed();
+        return match feed.is_dir() {
+            true => Ok(Arc::new(feed::FolderTransport::new(
+                feed.join("metadata"),
+                feed.join("targets"),
+            ))),
+            false => Err(ComponentError::new(
+                "offline mode, and no medium was imported yet; see `tidegate tool --help`",
+            )),
+        };
+    }
     let url = &context.settings.feed_url;
     let options = options(context)?;
     cloud_client::open(&format!("{url}/metadata/"), &format!("{url}/targets/"), &options)

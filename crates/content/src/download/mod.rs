@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::index::{Pack, PayloadIndex};
 use crate::library::{BlockWriter, DiskError, Library, WriteError};
 
-pub use plan::{DownloadPlan, PackRange, plan};
+pub use plan::{DownloadPlan, PackRange, plan, plan_exactly, plan_for};
 
 /// Ranges fetched at a time.
 const RANGES_AT_ONCE: usize = 3;

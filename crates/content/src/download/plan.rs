@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::index::PayloadIndex;
 use crate::library::Library;
+use crate::object::ObjectId;
 
 /// Bytes that are fetched and thrown away rather than asking a second time.
 const GAP_BYTES_MAX: u64 = 64 * 1024;
@@ -36,6 +37,28 @@ pub struct PackRange {
 
 /// Plans the fetch of everything of a payload that is not durable in the library.
 pub fn plan(index: &PayloadIndex, library: &Library) -> DownloadPlan {
+    coalesce(index, wanted(index, library), GAP_BYTES_MAX)
+}
+
+/// The same without a byte that nobody wants: for media, where a gap costs room and a request costs nothing.
+pub fn plan_exactly(index: &PayloadIndex, library: &Library) -> DownloadPlan {
+    coalesce(index, wanted(index, library), 0)
+}
+
+/// Plans, without a gap, what somebody lacks who said which objects are there.
+pub fn plan_for(index: &PayloadIndex, has: &dyn Fn(&ObjectId) -> bool) -> DownloadPlan {
+    let mut wanted = BTreeSet::new();
+    for (_, _, extents) in index.objects().filter(|(object, ..)| !has(object)) {
+        for extent in extents {
+            let block = &index.blocks[extent.block as usize];
+            wanted.insert((block.pack, block.offset, extent.block));
+        }
+    }
+    coalesce(index, wanted, 0)
+}
+
+/// Blocks that are not durable, by pack and offset.
+fn wanted(index: &PayloadIndex, library: &Library) -> BTreeSet<(u32, u64, u32)> {
     let mut wanted: BTreeSet<(u32, u64, u32)> = BTreeSet::new();
     for (object, _, extents) in index.objects() {
         if library.has(&object) {
@@ -56,6 +79,10 @@ pub fn plan(index: &PayloadIndex, library: &Library) -> DownloadPlan {
             }
         }
     }
+    wanted
+}
+
+fn coalesce(index: &PayloadIndex, wanted: BTreeSet<(u32, u64, u32)>, gap_bytes_max: u64) -> DownloadPlan {
     let mut plan = DownloadPlan {
         total_bytes: index.download_bytes(),
         ..DownloadPlan::default()
@@ -66,7 +93,7 @@ pub fn plan(index: &PayloadIndex, library: &Library) -> DownloadPlan {
             Some(last)
                 if last.pack == pack
                     && offset >= last.end
-                    && offset - last.end <= GAP_BYTES_MAX
+                    && offset - last.end <= gap_bytes_max
                     && end - last.start <= RANGE_BYTES_MAX =>
             {
                 last.end = end;

@@ -149,8 +149,8 @@ impl Library {
         Ok(incomplete)
     }
 
-    /// Every object by name.
-    fn objects(&self) -> Result<Vec<ObjectId>, LibraryError> {
+    /// Every object that is here, whole.
+    pub fn objects(&self) -> Result<Vec<ObjectId>, LibraryError> {
         let top = self.root.join("objects");
         let mut objects = Vec::new();
         for folder in std::fs::read_dir(&top).map_err(disk("list", &top))? {

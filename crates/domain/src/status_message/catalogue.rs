@@ -112,6 +112,12 @@ pub enum StatusMessageId {
     UsageNotSent,
     /// 60195: The ledger of usage data is not whole: %1.
     UsageLedgerBroken,
+    /// 60240: The medium in %1 was imported: %2.
+    MediumImported,
+    /// 60241: The medium in %1 was not imported: %2.
+    MediumRefused,
+    /// 60242: The feed's %1 metadata expires on %2; bring a newer medium in time.
+    TrustEnding,
     /// 60200: %1 asked for a check for updates.
     AdminChecked,
     /// 60201: %1 asked for the download of package %2.
@@ -162,6 +168,10 @@ pub enum StatusMessageId {
     AdminUsageKeys,
     /// 60224: %1 imported %2 rows into the inventory table %3.
     AdminInventory,
+    /// 60225: %1 had a medium prepared for the service connection tool.
+    AdminPrepared,
+    /// 60226: %1 asked for the import of the medium in %2.
+    AdminImported,
 }
 
 const fn declare(
@@ -183,7 +193,7 @@ const fn declare(
 }
 
 #[rustfmt::skip]
-const CATALOGUE: [Declaration; 71] = [
+const CATALOGUE: [Declaration; 76] = [
     declare(StatusMessageId::ComponentStarted, 500, Severity::Informational, MessageType::Milestone, None,
         "%1 started."),
     declare(StatusMessageId::ComponentStopped, 501, Severity::Informational, MessageType::Milestone, None,
@@ -276,6 +286,12 @@ const CATALOGUE: [Declaration; 71] = [
         "Usage data cannot be sent: %1. Next try at %2."),
     declare(StatusMessageId::UsageLedgerBroken, 60195, Severity::Error, MessageType::Milestone, Some(ComponentName::DmpUploader),
         "The ledger of usage data is not whole: %1."),
+    declare(StatusMessageId::MediumImported, 60240, Severity::Informational, MessageType::Milestone, Some(ComponentName::DmpDownloader),
+        "The medium in %1 was imported: %2."),
+    declare(StatusMessageId::MediumRefused, 60241, Severity::Warning, MessageType::Milestone, Some(ComponentName::DmpDownloader),
+        "The medium in %1 was not imported: %2."),
+    declare(StatusMessageId::TrustEnding, 60242, Severity::Warning, MessageType::Milestone, Some(ComponentName::DmpDownloader),
+        "The feed's %1 metadata expires on %2; bring a newer medium in time."),
     declare(StatusMessageId::AdminChecked, 60200, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
         "%1 asked for a check for updates."),
     declare(StatusMessageId::AdminDownload, 60201, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
@@ -326,6 +342,10 @@ const CATALOGUE: [Declaration; 71] = [
         "%1 replaced the keys of usage data."),
     declare(StatusMessageId::AdminInventory, 60224, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
         "%1 imported %2 rows into the inventory table %3."),
+    declare(StatusMessageId::AdminPrepared, 60225, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 had a medium prepared for the service connection tool."),
+    declare(StatusMessageId::AdminImported, 60226, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 asked for the import of the medium in %2."),
 ];
 
 impl StatusMessageId {

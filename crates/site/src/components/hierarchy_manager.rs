@@ -204,6 +204,8 @@ struct Known {
     superseded_by: HashMap<PackageGuid, String>,
     /// Names of packages by GUID, for those that others ask for.
     names: HashMap<PackageGuid, String>,
+    /// What positions in roll-outs are computed from.
+    rollout_key: String,
 }
 
 fn evaluate_all(
@@ -216,6 +218,7 @@ fn evaluate_all(
     let mut known = Known {
         superseded_by: HashMap::new(),
         names: HashMap::new(),
+        rollout_key: crate::offline::prepare::rollout_key(&context.identity.hierarchy_id),
     };
     for installed in tx.installed()? {
         if let Ok(record) = tx
@@ -277,7 +280,7 @@ fn evaluate_one(
                         .prerequisite
                         .and_then(|guid| known.names.get(&guid))
                         .map(String::as_str),
-                    position: position(&context.identity.hierarchy_id, row.guid),
+                    position: position(&known.rollout_key, row.guid),
                 },
             );
             if let Some(why) = &record.withdrawn
@@ -370,8 +373,8 @@ fn condition_row(condition: domain::servicing::rule::Condition) -> ConditionRow 
 
 /// The hierarchy's place in the roll-out of a package: even over hierarchies, another one per package,
 /// the same at every evaluation, and nothing that anybody else can learn.
-fn position(hierarchy_id: &str, guid: PackageGuid) -> u32 {
-    let digest = Sha256::digest(format!("{hierarchy_id}/{guid}"));
+pub fn position(rollout_key: &str, guid: PackageGuid) -> u32 {
+    let digest = Sha256::digest(format!("{rollout_key}/{guid}"));
     let number = digest[..8]
         .iter()
         .fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));

@@ -18,7 +18,9 @@ use executive::Component;
 
 use crate::context::SiteContext;
 
-pub use uploader::store_report;
+pub use downloader::CATALOGUE_ROLE;
+pub use hierarchy_manager::position;
+pub use uploader::{record_receipt, sealed_report, store_report};
 
 /// Every component of a stand-alone primary site with a co-located service connection point.
 pub fn all(context: &Arc<SiteContext>) -> Vec<Arc<dyn Component>> {

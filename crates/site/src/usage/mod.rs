@@ -107,6 +107,12 @@ pub fn hash_key(secrets: &Secrets, tx: &Tx<'_>) -> Result<Vec<u8>, InternetError
     key(secrets, tx, KEY, KEY_NAME)
 }
 
+/// What this hierarchy is to the vendor.
+pub fn hierarchy(context: &SiteContext, tx: &Tx<'_>) -> Result<String, InternetError> {
+    let key = hash_key(context.internet.secrets(), tx)?;
+    Ok(hash::keyed_hash(&key, &context.identity.hierarchy_id))
+}
+
 /// The key that signs reports, made when it is first needed.
 pub fn signing_key(secrets: &Secrets, tx: &Tx<'_>) -> Result<SigningKey, InternetError> {
     let seed = key(secrets, tx, SEED, SEED_NAME)?;

@@ -5,8 +5,11 @@
 //! the feed client's. A failure inside a cycle is tried again with back-off; each attempt continues
 //! with what is durable already.
 
+mod import;
 mod payload;
 mod sync;
+
+pub use sync::CATALOGUE_ROLE;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,18 +53,7 @@ impl Downloader {
             .read::<_, store::StoreError, _>(|tx| tx.sync())
             .await?;
         if !self.context.internet.mode().may_connect() {
-            return Ok(Report {
-                summary: "offline mode: nothing is fetched".into(),
-                next: Next::WhenWoken,
-                waiting: observed.requested.then(|| Waiting {
-                    what: "a check for updates was asked for, and the service connection point is offline"
-                        .into(),
-                    since: cx.now(),
-                    next_try: None,
-                    action: "`tidegate scp mode online` and a restart of SMS_DMP_DOWNLOADER, or an import"
-                        .into(),
-                }),
-            });
+            return self.run_offline(cx, observed.requested).await;
         }
         let due = is_due(observed.next_at, cx.now(), self.context.settings.check_interval);
         let mut problem = None;
@@ -100,6 +92,57 @@ impl Downloader {
                 }
             }
         }
+    }
+
+    /// Offline: what a medium brought is taken in, and what is complete by then goes its usual way.
+    async fn run_offline(&self, cx: &mut Activation<'_>, requested: bool) -> Result<Report, ComponentError> {
+        import::run(&self.context, cx).await?;
+        let mut elsewhere = None;
+        while !cx.cancelled().is_cancelled() {
+            let candidates = self
+                .context
+                .store
+                .read::<_, store::StoreError, _>(|tx| tx.download_candidates())
+                .await?;
+            let DownloadPlan::Fetch(guids) =
+                download::plan(&candidates.iter().map(candidate).collect::<Vec<_>>())
+            else {
+                break;
+            };
+            let complete = self.context.library.references()?;
+            let here = |row: &&PackageRow| {
+                guids.contains(&row.guid)
+                    && complete.contains(&row.guid.to_string())
+                    && is_due(row.next_attempt_at, cx.now(), ATTEMPT_WAIT_MAX)
+            };
+            match candidates.iter().find(here) {
+                Some(row) => payload::fetch(&self.context, cx, row).await?,
+                None => {
+                    elsewhere = candidates.into_iter().find(|row| guids.contains(&row.guid));
+                    break;
+                }
+            }
+        }
+        let what = match (&elsewhere, requested) {
+            (Some(row), _) => Some(format!(
+                "{} ({}), which no medium has brought yet",
+                row.name, row.guid
+            )),
+            (None, true) => Some(
+                "a check for updates was asked for, and the service connection point is offline".to_owned(),
+            ),
+            (None, false) => None,
+        };
+        Ok(Report {
+            summary: "offline mode: nothing is fetched".into(),
+            next: Next::WhenWoken,
+            waiting: what.map(|what| Waiting {
+                what,
+                since: elsewhere.map_or(cx.now(), |row| row.changed_at),
+                next_try: None,
+                action: "bring a medium: `tidegate tool prepare`, `connect`, `import`; or `tidegate scp mode online`".into(),
+            }),
+        })
     }
 
     async fn report<'a>(

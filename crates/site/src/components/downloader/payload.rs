@@ -22,6 +22,7 @@ use store::{PackageRow, RedistRow, StoreError};
 use super::progress_is_due;
 use crate::context::{SiteContext, state_message, whole_story};
 use crate::host::free_bytes;
+use crate::offline::feed_time;
 use crate::way_out::{self, FeedRanges};
 
 /// Waits between the attempts of one cycle: six attempts span about half an hour, which outlasts the
@@ -32,11 +33,16 @@ const BACKOFF: Backoff = Backoff {
 };
 
 /// Why an attempt failed.
-struct Failed {
+pub(super) struct Failed {
     text: String,
     /// The disk has to change before an attempt makes sense; such attempts are not counted.
     storage: bool,
     retry_after: Option<Duration>,
+}
+
+/// The words of a failure.
+pub(super) fn words(failed: &Failed) -> &str {
+    &failed.text
 }
 
 impl Failed {
@@ -59,7 +65,7 @@ impl From<FeedError> for Failed {
     }
 }
 
-enum Ended {
+pub(super) enum Ended {
     Attempt(Failed),
     Local(ComponentError),
     Stopped,
@@ -125,8 +131,9 @@ async fn attempt(context: &Arc<SiteContext>, cx: &mut Activation<'_>, row: &Pack
         FolderTrust::open(context.directory.trust())?,
         Limits::default(),
     )?;
-    if client.check_fresh(cx.now()).is_err() {
-        client.refresh(cx.now()).await?;
+    let judged = feed_time(context, cx.now());
+    if client.check_fresh(judged).is_err() {
+        client.refresh(judged).await?;
     }
     let index = fetch_index(context, cx, &mut client, &record).await?;
     fetch_content(context, cx, row, &index, transport).await?;
@@ -169,13 +176,15 @@ async fn begin(
     })
 }
 
-async fn fetch_index(
+pub(super) async fn fetch_index(
     context: &Arc<SiteContext>,
     cx: &Activation<'_>,
     client: &mut FeedClient,
     record: &PackageRecord,
 ) -> Result<Arc<PayloadIndex>, Ended> {
-    let target = client.find_target(&record.payload.index_target, cx.now()).await?;
+    let target = client
+        .find_target(&record.payload.index_target, feed_time(context, cx.now()))
+        .await?;
     if target.sha256.as_deref() != Some(record.payload.index_sha256.as_str()) {
         let text = format!(
             "the catalogue names {} with SHA-256 {}, the feed signs it with {}; the next check for updates brings both in step",
@@ -340,7 +349,7 @@ async fn fetch_redistributables(
     let folder = context.directory.redist(guid);
     let mut first_failure = None;
     for redist in &record.redistributables {
-        let outcome = fetch_redistributable(cx, client, redist, &folder.join(&redist.name)).await;
+        let outcome = fetch_redistributable(context, cx, client, redist, &folder.join(&redist.name)).await;
         let now = cx.now();
         let (verdict, detail) = match &outcome {
             Ok(()) => ("verified", String::new()),
@@ -398,13 +407,16 @@ async fn fetch_redistributables(
     Ok(())
 }
 
-async fn fetch_redistributable(
+pub(super) async fn fetch_redistributable(
+    context: &SiteContext,
     cx: &Activation<'_>,
     client: &mut FeedClient,
     redist: &Redistributable,
     path: &std::path::Path,
 ) -> Result<(), Failed> {
-    let target = client.find_target(&redist.target, cx.now()).await?;
+    let target = client
+        .find_target(&redist.target, feed_time(context, cx.now()))
+        .await?;
     if target.sha256.as_deref() != Some(redist.sha256.as_str()) || target.length != redist.length {
         let found = target.sha256.as_deref().unwrap_or("none");
         let (expected, length) = (&redist.sha256, redist.length);

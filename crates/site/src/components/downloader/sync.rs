@@ -18,10 +18,11 @@ use sha2::{Digest, Sha256};
 use store::{ListedPackage, StoreError};
 
 use crate::context::{SiteContext, WHOLE_SYNC, state_message, whole_story};
+use crate::offline::feed_time;
 use crate::way_out;
 
 /// The delegated role whose targets are the shards of the catalogue.
-const CATALOGUE_ROLE: &str = "catalogue";
+pub const CATALOGUE_ROLE: &str = "catalogue";
 /// No generation of the catalogue has this number.
 const NEVER: i64 = -1;
 
@@ -31,8 +32,10 @@ pub async fn synchronise(
     context: &Arc<SiteContext>,
     cx: &mut Activation<'_>,
 ) -> Result<Option<String>, ComponentError> {
-    cx.progress("checking internet access");
-    crate::internet::before(context, "a check for updates", cx.now()).await;
+    if context.internet.mode().may_connect() {
+        cx.progress("checking internet access");
+        crate::internet::before(context, "a check for updates", cx.now()).await;
+    }
     let now = cx.now();
     cx.progress("checking the feed for updates");
     context
@@ -97,7 +100,7 @@ async fn take_over(context: &Arc<SiteContext>, cx: &mut Activation<'_>) -> Resul
     let transport = way_out::transport(context).map_err(SyncFailure::Local)?;
     let trust = FolderTrust::open(context.directory.trust())?;
     let mut client = FeedClient::new(transport, trust, Limits::default())?;
-    let refreshed = client.refresh(cx.now()).await?;
+    let refreshed = client.refresh(feed_time(context, cx.now())).await?;
     let now = cx.now();
     context
         .store
@@ -119,7 +122,9 @@ async fn take_over(context: &Arc<SiteContext>, cx: &mut Activation<'_>) -> Resul
     let known = context.store.read::<_, StoreError, _>(|tx| tx.shards()).await?;
     // Whether the metadata changed says nothing about whether an earlier take-over got to its end: only the
     // hashes of what is stored do. A role that is trusted already costs no request.
-    let listed = client.delegated_targets(CATALOGUE_ROLE, cx.now()).await?;
+    let listed = client
+        .delegated_targets(CATALOGUE_ROLE, feed_time(context, cx.now()))
+        .await?;
     let folder = context.directory.catalogue();
     std::fs::create_dir_all(&folder).map_err(|source| {
         SyncFailure::Local(ComponentError::new(format!(
@@ -197,7 +202,10 @@ async fn take_endpoints(
     cx: &Activation<'_>,
     client: &mut FeedClient,
 ) -> Result<(), SyncFailure> {
-    let target = match client.find_target(CATALOGUE_TARGET, cx.now()).await {
+    let target = match client
+        .find_target(CATALOGUE_TARGET, feed_time(context, cx.now()))
+        .await
+    {
         Ok(target) => target,
         Err(failure) if failure.reason() == Reason::NotFound => return Ok(()),
         Err(failure) => return Err(failure.into()),
@@ -237,7 +245,10 @@ async fn take_intake(
         let what = format!("cannot change {}", path.display());
         SyncFailure::Local(ComponentError::with_source(what, source))
     };
-    let target = match client.find_target(CONFIG_TARGET, cx.now()).await {
+    let target = match client
+        .find_target(CONFIG_TARGET, feed_time(context, cx.now()))
+        .await
+    {
         Ok(target) => target,
         Err(failure) if failure.reason() == Reason::NotFound => {
             return match std::fs::remove_file(&path) {

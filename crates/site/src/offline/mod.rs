@@ -1,0 +1,36 @@
+//! A hierarchy without internet: what a site prepares for the medium, what is fetched for it on a machine
+//! with internet access, and what comes back (service-connection-tool).
+//!
+//! A medium is trusted as little as a network: metadata, content, receipts and cabinets carry their own
+//! proof, and an import is the ordinary synchronisation over a copy of the feed that came by hand.
+
+pub mod connect;
+pub mod import;
+pub mod medium;
+pub mod prepare;
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::context::SiteContext;
+
+/// How long after its expiry metadata is taken from a medium: a bundle that was made in time may take its
+/// while to arrive (decision 0008). Versions never go back all the same.
+pub const GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// The time at which a feed's metadata is judged: now, or offline with the grace of media.
+pub fn feed_time(context: &SiteContext, now: Timestamp) -> Timestamp {
+    match context.internet.mode().may_connect() {
+        true => now,
+        false => judged_at(now),
+    }
+}
+
+/// The time at which the expiry of metadata is judged offline.
+pub fn judged_at(now: Timestamp) -> Timestamp {
+    SignedDuration::try_from(GRACE)
+        .ok()
+        .and_then(|grace| now.checked_sub(grace).ok())
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+}
