@@ -76,6 +76,7 @@ pub enum Command {
     Updates(commands::updates::UpdatesArgs),
     Check(Box<commands::check::CheckArgs>),
     Usage(commands::usage::UsageArgs),
+    Tool(commands::tool::ToolArgs),
     Status(commands::status::StatusArgs),
     Logs(commands::logs::LogsArgs),
     Content(commands::content::ContentArgs),

@@ -120,6 +120,12 @@ impl Client {
         Self::understood(path, &self.answer(request).await?)
     }
 
+    /// Asks for work and waits for the bytes of its result as long as it takes.
+    pub async fn post_for_bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        self.answer(self.request(Method::POST, path).timeout(LONG_WORK_MAX).json(&()))
+            .await
+    }
+
     /// Sends a file and waits for what becomes of it as long as it takes.
     pub async fn put_file<T: DeserializeOwned>(
         &self,

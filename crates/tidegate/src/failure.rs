@@ -61,6 +61,14 @@ impl Failure {
         }
     }
 
+    /// What failed, for a log.
+    pub fn words(&self) -> &str {
+        match self {
+            Failure::Failed { what, .. } | Failure::Usage { what, .. } => what,
+            Failure::Told | Failure::Found(_) | Failure::ReaderGone => "",
+        }
+    }
+
     /// The code the process ends with.
     pub fn exit_code(&self) -> ExitCode {
         match self {

@@ -14,6 +14,7 @@ mod progress;
 #[cfg(test)]
 mod reference;
 mod signals;
+mod spelling;
 mod table;
 mod words;
 
@@ -32,7 +33,7 @@ use crate::output::Output;
 fn main() -> ExitCode {
     // Fails only if a provider is installed already, and this is the first line.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let arguments: Vec<OsString> = spelling::of_the_original(std::env::args_os().collect());
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(refusal) => return not_understood(&refusal, &arguments),
@@ -113,6 +114,7 @@ async fn dispatch(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Check(arguments) => commands::check::run(*arguments, cx).await,
         Command::Updates(arguments) => commands::updates::run(arguments, cx).await,
         Command::Usage(arguments) => commands::usage::run(arguments, cx).await,
+        Command::Tool(arguments) => commands::tool::run(arguments, cx).await,
         Command::Status(arguments) => commands::status::run(arguments, cx).await,
         Command::Logs(arguments) => commands::logs::run(arguments, cx).await,
         Command::Content(arguments) => commands::content::run(arguments, cx).await,

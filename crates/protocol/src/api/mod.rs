@@ -5,6 +5,7 @@ mod internet;
 mod queries;
 mod site;
 mod status;
+mod tool;
 mod updates;
 mod usage;
 
@@ -17,6 +18,7 @@ pub use site::{
 pub use status::{
     ComponentStatusInfo, StateMessageInfo, StatusMessageInfo, StatusMessageQuery, ThresholdInfo,
 };
+pub use tool::{ImportInfo, ImportRequest, ImportedPackageInfo};
 pub use updates::{
     ConditionInfo, FeatureInfo, FeatureRequest, HistoryEntry, InstallRequest, PrereqResult, RedistInfo,
     ResetRequest, SiteUpdateStatus, StateInfo, SubStageInfo, TransferInfo, UpdateDetail, UpdateSummary,

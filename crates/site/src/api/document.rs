@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use super::{components, internet, site, status, updates, usage};
+use super::{components, internet, site, status, tool, updates, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -73,6 +73,9 @@ use super::{components, internet, site, status, updates, usage};
         usage::verify_ledger,
         usage::inventory,
         usage::import,
+        tool::prepare,
+        tool::import,
+        tool::last_import,
     ),
     modifiers(&BearerToken),
 )]

@@ -12,6 +12,7 @@ pub mod listen;
 mod problem;
 mod site;
 mod status;
+mod tool;
 mod updates;
 mod usage;
 
@@ -119,6 +120,7 @@ fn quick_routes() -> Vec<Route> {
         ("/usage/rotate-keys", post(usage::rotate_keys)),
         ("/usage/ledger", get(usage::ledger)),
         ("/inventory", get(usage::inventory)),
+        ("/tool/import", get(tool::last_import).post(tool::import)),
     ]
 }
 
@@ -129,6 +131,7 @@ fn long_routes() -> Vec<Route> {
         ("/content/gc", post(site::content_gc)),
         ("/scp/proxy/test", post(internet::test_proxy)),
         ("/internet/check", post(internet::check)),
+        ("/tool/prepare", post(tool::prepare)),
         ("/usage/preview", get(usage::preview)),
         ("/usage/collect", post(usage::collect)),
         ("/usage/ledger/verify", post(usage::verify_ledger)),

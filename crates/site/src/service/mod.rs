@@ -10,6 +10,7 @@ mod internet;
 mod metrics;
 mod status;
 pub mod tokens;
+mod tool;
 mod updates;
 mod usage;
 

@@ -11,6 +11,7 @@ pub mod run;
 pub mod scp;
 pub mod site;
 pub mod status;
+pub mod tool;
 pub mod tuf;
 pub mod up;
 pub mod updates;

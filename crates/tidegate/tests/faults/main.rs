@@ -5,4 +5,5 @@ mod attacks;
 mod disks;
 mod installs;
 mod kills;
+mod media;
 mod world;

@@ -102,6 +102,11 @@ pub struct Site {
 pub struct Running(Child);
 
 impl Running {
+    /// One that was started in another way.
+    pub fn of(child: Child) -> Self {
+        Running(child)
+    }
+
     /// Ends it as a power cut would.
     pub fn kill(mut self) {
         self.0.kill().unwrap();

@@ -232,7 +232,10 @@ async fn one_feed(
     }
     for (found, packages) in found.iter().zip(selected) {
         let site = &found.cabinet.site;
+        let takes = feed.intake(now).await;
         let uploaded = match (&found.cabinet.report, options.plan_only) {
+            // A vendor that takes no usage data is no failure.
+            (Some(_), false) if matches!(takes, Ok(None)) => None,
             (Some(report), false) => {
                 tell(Step::Doing(format!(
                     "sending the report of {}",

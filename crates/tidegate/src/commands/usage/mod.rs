@@ -135,6 +135,11 @@ enum InventoryVerb {
     },
 }
 
+/// The report that waits, or the newest, as a file.
+pub async fn export(file: &std::path::Path, cx: &Context) -> Result<(), Failure> {
+    reports::export(file, None, None, cx).await
+}
+
 /// Runs the command.
 pub async fn run(arguments: UsageArgs, cx: &Context) -> Result<(), Failure> {
     let output = &cx.output;
