@@ -397,6 +397,8 @@ fn no_changed_byte_makes_another_end() {
         let _running = pristine.started();
         stick.prepare(&pristine, "site.cab");
     }
+    // Its socket is of no use to a copy.
+    std::fs::remove_dir_all(pristine.dir.join("run")).unwrap();
     stick.connected(&world, &[]);
     let (twin, _twin) = twin(&world, "twin", "5.00.9096.1000", SECOND);
     let expected = end_state(&twin);
@@ -438,6 +440,7 @@ fn no_changed_byte_makes_another_end() {
             code => panic!("{code:?}: {what}"),
         }
         drop(running);
+        std::fs::remove_dir_all(site.dir.join("run")).unwrap();
     }
 }
 
