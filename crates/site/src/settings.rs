@@ -38,6 +38,8 @@ pub struct Settings {
     pub internet_catalogue: Option<PathBuf>,
     /// Whether checks ask if certificates were revoked.
     pub internet_revocation: bool,
+    /// How long after its expiry metadata is taken from a medium.
+    pub offline_grace: Duration,
     /// Address of the API over HTTPS; none means the local socket only.
     pub api_listen: Option<std::net::SocketAddr>,
 }
@@ -96,6 +98,14 @@ struct File {
     api: ApiTable,
     #[serde(default)]
     internet: InternetTable,
+    #[serde(default)]
+    offline: OfflineTable,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfflineTable {
+    grace_days: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -227,6 +237,14 @@ impl Settings {
         if !["public", "us-gov", "china"].contains(&cloud.as_str()) {
             return Err(value("internet.cloud", &cloud, "write public, us-gov or china"));
         }
+        let grace_days = file.offline.grace_days.unwrap_or(30);
+        if grace_days > 365 {
+            return Err(value(
+                "offline.grace_days",
+                &grace_days.to_string(),
+                "write 0 to 365 days",
+            ));
+        }
         let api_listen = match &file.api.listen {
             None => None,
             Some(text) => Some(text.parse().map_err(|_| {
@@ -256,6 +274,7 @@ impl Settings {
                 .catalogue
                 .map(|catalogue| path.parent().unwrap_or(Path::new(".")).join(catalogue)),
             internet_revocation: file.internet.revocation.unwrap_or(false),
+            offline_grace: Duration::from_secs(u64::from(grace_days) * 24 * 60 * 60),
             api_listen,
         })
     }
@@ -302,6 +321,9 @@ pub fn new_configuration(feed_url: &str, feed_ca: Option<&str>, rings: &[String]
          # Further endpoints of your own, in the form of the catalogue; and whether to ask for revoked certificates.\n\
          # catalogue = \"endpoints.toml\"\n\
          revocation = false\n\n\
+         [offline]\n\
+         # Days after its expiry that metadata is still taken from a medium; its versions never go back all the same.\n\
+         grace_days = 30\n\n\
          [api]\n\
          # The API is always on the local socket run/api.sock. For other machines, also over HTTPS with a token:\n\
          # listen = \"127.0.0.1:8446\"\n",

@@ -9,28 +9,18 @@ pub mod import;
 pub mod medium;
 pub mod prepare;
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 
 use crate::context::SiteContext;
 
-/// How long after its expiry metadata is taken from a medium: a bundle that was made in time may take its
-/// while to arrive (decision 0008). Versions never go back all the same.
-pub const GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-
-/// The time at which a feed's metadata is judged: now, or offline with the grace of media.
+/// The time at which a feed's metadata is judged: now, or offline with the grace of media. A bundle that was
+/// made in time may take its while to arrive (decision 0008); versions never go back all the same.
 pub fn feed_time(context: &SiteContext, now: Timestamp) -> Timestamp {
     match context.internet.mode().may_connect() {
         true => now,
-        false => judged_at(now),
+        false => SignedDuration::try_from(context.settings.offline_grace)
+            .ok()
+            .and_then(|grace| now.checked_sub(grace).ok())
+            .unwrap_or(now),
     }
-}
-
-/// The time at which the expiry of metadata is judged offline.
-pub fn judged_at(now: Timestamp) -> Timestamp {
-    SignedDuration::try_from(GRACE)
-        .ok()
-        .and_then(|grace| now.checked_sub(grace).ok())
-        .unwrap_or(Timestamp::UNIX_EPOCH)
 }

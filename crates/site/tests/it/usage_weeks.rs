@@ -17,19 +17,19 @@ use tokio_util::sync::CancellationToken;
 
 const DAY: i64 = 24 * 3_600;
 
-fn day(days: i64) -> Timestamp {
+pub fn day(days: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + days * DAY).unwrap()
 }
 
-struct Site {
+pub struct Site {
     folder: tempfile::TempDir,
-    clock: FakeClock,
+    pub clock: FakeClock,
     running: Option<(JoinSet<Result<(), RunError>>, CancellationToken)>,
 }
 
 impl Site {
     /// A site set up on day 0 whose feed is a folder.
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let service = folder.path().join("service");
         cloud::init(&cloud::InitOptions::new(&service, "Test"), day(0)).unwrap();
@@ -52,11 +52,11 @@ impl Site {
         }
     }
 
-    fn dir(&self) -> std::path::PathBuf {
+    pub fn dir(&self) -> std::path::PathBuf {
         self.folder.path().join("site")
     }
 
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         let clock = Clock::Fake(self.clock.clone());
         let options = RunOptions {
             dir: self.dir(),
@@ -77,7 +77,7 @@ impl Site {
         self.running = Some((running, stop));
     }
 
-    async fn stop(&mut self) {
+    pub async fn stop(&mut self) {
         if let Some((mut running, stop)) = self.running.take() {
             stop.cancel();
             while let Some(ended) = running.join_next().await {

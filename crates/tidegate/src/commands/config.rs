@@ -127,6 +127,10 @@ fn in_force(settings: &Settings, written: &toml::Table) -> Vec<Setting> {
         ),
         setting("internet.revocation", settings.internet_revocation.into()),
         setting(
+            "offline.grace_days",
+            (settings.offline_grace.as_secs() / 86_400).into(),
+        ),
+        setting(
             "api.listen",
             settings.api_listen.map(|address| address.to_string()).into(),
         ),

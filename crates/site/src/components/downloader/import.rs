@@ -26,7 +26,7 @@ use crate::directory::write_durably;
 use crate::internet::InternetError;
 use crate::offline::import::{ImportState, ImportStatus, ImportedPackage, Verdict, load, save};
 use crate::offline::medium::{Fragments, Medium, MediumError};
-use crate::offline::{judged_at, prepare::prepare};
+use crate::offline::{feed_time, prepare::prepare};
 use crate::{usage, way_out};
 
 /// Metadata that expires sooner than this is told of.
@@ -295,7 +295,7 @@ async fn copy_and_verify(
     ));
     let verified = async {
         let mut client = FeedClient::new(transport, FolderTrust::open(&trial)?, Limits::default())?;
-        client.refresh(judged_at(now)).await
+        client.refresh(feed_time(context, now)).await
     };
     verified.await.map_err(|failure| refused_feed(&failure))?;
     let place = context.directory.offline_feed();
@@ -524,7 +524,7 @@ async fn warn_of_expiry(
         ("snapshot", states.snapshot),
         ("targets", states.targets),
     ];
-    let soon = judged_at(now)
+    let soon = feed_time(context, now)
         .checked_add(SignedDuration::from_hours(WARN_BEFORE_HOURS))
         .unwrap_or(Timestamp::MAX);
     for (role, state) in roles {
