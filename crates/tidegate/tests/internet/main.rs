@@ -11,4 +11,5 @@ mod proxies;
 mod site;
 mod squid;
 mod stubs;
+mod tool;
 mod usage_data;
