@@ -57,6 +57,10 @@ impl ServiceDir {
     pub fn receipt_key(&self) -> PathBuf {
         self.intake().join("receipt.key")
     }
+    /// The key that signs updates outside the catalogue.
+    pub fn hotfix_key(&self) -> PathBuf {
+        self.root.join("hotfix.key")
+    }
     /// Certificates of our own server.
     pub fn tls(&self) -> PathBuf {
         self.root.join("tls")

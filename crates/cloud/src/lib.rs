@@ -6,6 +6,7 @@
 mod error;
 mod files;
 mod fresh;
+mod hotfix;
 pub mod intake;
 pub mod package_toml;
 mod publish;
@@ -19,6 +20,7 @@ mod tls;
 pub use error::CloudError;
 pub use files::ServiceDir;
 pub use fresh::keep_fresh;
+pub use hotfix::hotfix;
 pub use intake::set_intake;
 pub use publish::{
     LEVEL, PublishReport, PublishRequest, Rollout, packages, publish, rollout, set_endpoints, withdraw,

@@ -310,7 +310,7 @@ fn compare(mut record: PackageRecord, known: PackageRecord) -> Result<PublishRep
     })
 }
 
-fn measure_redistributables(
+pub(crate) fn measure_redistributables(
     request: &PublishRequest,
     description: &PackageDescription,
 ) -> Result<Vec<(Redistributable, PathBuf)>, CloudError> {
@@ -358,12 +358,17 @@ fn set(feed: &mut Publisher, target: &str, sha256: &str, length: u64) -> Result<
 }
 
 /// A folder for the work on one package, gone afterwards.
-struct Scratch {
+pub(crate) struct Scratch {
     path: PathBuf,
 }
 
 impl Scratch {
-    fn new(dir: &ServiceDir, guid: PackageGuid) -> Result<Self, CloudError> {
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn new(dir: &ServiceDir, guid: PackageGuid) -> Result<Self, CloudError> {
         let path = dir.scratch().join(guid.to_string());
         // What a crash left is of no use.
         match std::fs::remove_dir_all(&path) {

@@ -114,6 +114,11 @@ impl SiteDirectory {
         self.offline().join("feed")
     }
 
+    /// Keys of updates outside the catalogue, as the feed names them.
+    pub fn hotfix_keys(&self) -> PathBuf {
+        self.easy_setup_payload().join("hotfix.json")
+    }
+
     /// Files that are handed over: inventories on their way into the database.
     pub fn inboxes(&self) -> PathBuf {
         self.root.join("inboxes")

@@ -221,6 +221,15 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// The shard that lists a package.
+    pub fn package_shard(&self, guid: PackageGuid) -> Result<Option<String>, StoreError> {
+        self.one(
+            "SELECT shard FROM package WHERE guid = $1 AND listed = 1",
+            params![guid.to_string()],
+            |row| row.get(0),
+        )
+    }
+
     /// Lets the state machine take an event; records the new state with its reason.
     pub fn apply(
         &self,

@@ -172,6 +172,8 @@ pub enum StatusMessageId {
     AdminPrepared,
     /// 60226: %1 asked for the import of the medium in %2.
     AdminImported,
+    /// 60227: %1 registered %2 (%3), which is not in the catalogue.
+    AdminRegistered,
 }
 
 const fn declare(
@@ -193,7 +195,7 @@ const fn declare(
 }
 
 #[rustfmt::skip]
-const CATALOGUE: [Declaration; 76] = [
+const CATALOGUE: [Declaration; 77] = [
     declare(StatusMessageId::ComponentStarted, 500, Severity::Informational, MessageType::Milestone, None,
         "%1 started."),
     declare(StatusMessageId::ComponentStopped, 501, Severity::Informational, MessageType::Milestone, None,
@@ -346,6 +348,8 @@ const CATALOGUE: [Declaration; 76] = [
         "%1 had a medium prepared for the service connection tool."),
     declare(StatusMessageId::AdminImported, 60226, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
         "%1 asked for the import of the medium in %2."),
+    declare(StatusMessageId::AdminRegistered, 60227, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 registered %2 (%3), which is not in the catalogue."),
 ];
 
 impl StatusMessageId {

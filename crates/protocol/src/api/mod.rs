@@ -18,7 +18,7 @@ pub use site::{
 pub use status::{
     ComponentStatusInfo, StateMessageInfo, StatusMessageInfo, StatusMessageQuery, ThresholdInfo,
 };
-pub use tool::{ImportInfo, ImportRequest, ImportedPackageInfo};
+pub use tool::{ImportInfo, ImportRequest, ImportedPackageInfo, RegisterRequest, RegisteredInfo};
 pub use updates::{
     ConditionInfo, FeatureInfo, FeatureRequest, HistoryEntry, InstallRequest, PrereqResult, RedistInfo,
     ResetRequest, SiteUpdateStatus, StateInfo, SubStageInfo, TransferInfo, UpdateDetail, UpdateSummary,

@@ -12,6 +12,25 @@ pub struct ImportRequest {
     pub folder: String,
 }
 
+/// `tool register`
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterRequest {
+    /// Absolute path of the file, as the site sees it.
+    pub file: String,
+}
+
+/// An update that was registered.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RegisteredInfo {
+    /// Package.
+    pub guid: String,
+    /// Name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+}
+
 /// An import.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ImportInfo {

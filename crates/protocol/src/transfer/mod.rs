@@ -4,6 +4,7 @@
 mod bundle;
 mod cabinet;
 mod content;
+mod hotfix;
 mod site;
 
 pub use bundle::{
@@ -12,4 +13,8 @@ pub use bundle::{
 };
 pub use cabinet::{CABINET_BYTES_MAX, Cabinet, CabinetError, read, write};
 pub use content::{ContentSummary, SummaryError};
+pub use hotfix::{
+    HOTFIX_ENDING, HOTFIX_LINE_BYTES_MAX, HOTFIX_RECORD_BYTES_MAX, HOTFIX_TARGET, HotfixError, HotfixKeys,
+    HotfixMember, HotfixPart, HotfixStatement,
+};
 pub use site::{SiteStatement, facts_from, facts_to};

@@ -75,6 +75,7 @@ use super::{components, internet, site, status, tool, updates, usage};
         usage::import,
         tool::prepare,
         tool::import,
+        tool::register,
         tool::last_import,
     ),
     modifiers(&BearerToken),

@@ -132,6 +132,7 @@ fn long_routes() -> Vec<Route> {
         ("/scp/proxy/test", post(internet::test_proxy)),
         ("/internet/check", post(internet::check)),
         ("/tool/prepare", post(tool::prepare)),
+        ("/tool/register", post(tool::register)),
         ("/usage/preview", get(usage::preview)),
         ("/usage/collect", post(usage::collect)),
         ("/usage/ledger/verify", post(usage::verify_ledger)),

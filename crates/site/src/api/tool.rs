@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{StatusCode, header};
-use protocol::api::{ApiProblem, ImportInfo, ImportRequest};
+use protocol::api::{ApiProblem, ImportInfo, ImportRequest, RegisterRequest, RegisteredInfo};
 
 use super::Service;
 use super::problem::{Body, Problem};
@@ -39,6 +39,19 @@ pub(super) async fn import(
 ) -> Result<(StatusCode, Json<ImportInfo>), Problem> {
     let info = service.tool_import(&request.folder, &actor).await?;
     Ok((StatusCode::ACCEPTED, Json(info)))
+}
+
+/// Takes in an update that is not in the catalogue.
+#[utoipa::path(post, path = "/v1/tool/register", tag = "tool", request_body = RegisterRequest, responses(
+    (status = 200, description = "Registered", body = RegisteredInfo),
+    (status = 400, description = "Not a file that the vendor signed", body = ApiProblem),
+))]
+pub(super) async fn register(
+    State(service): Service,
+    Extension(actor): Extension<Actor>,
+    Body(request): Body<RegisterRequest>,
+) -> Result<Json<RegisteredInfo>, Problem> {
+    Ok(Json(service.tool_register(&request.file, &actor).await?))
 }
 
 /// The last import.

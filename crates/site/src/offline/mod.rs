@@ -8,6 +8,7 @@ pub mod connect;
 pub mod import;
 pub mod medium;
 pub mod prepare;
+pub mod register;
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use domain::component::ComponentName;
 use domain::status_message::StatusMessageId;
-use protocol::api::{ImportInfo, ImportedPackageInfo};
+use protocol::api::{ImportInfo, ImportedPackageInfo, RegisteredInfo};
 use store::StoreError;
 
 use super::{Actor, ServiceError, SiteService};
 use crate::offline::import::{ImportStatus, load, request};
 use crate::offline::prepare::{PrepareError, prepare};
+use crate::offline::register::{RegisterError, register};
 
 impl SiteService {
     /// `tool prepare`: the bytes of this site's cabinet.
@@ -68,6 +69,37 @@ impl SiteService {
         status.map(info).ok_or_else(|| ServiceError::NotFound {
             message: "no medium was imported yet".into(),
             hint: Some("tidegate tool import --updatepacksrc FOLDER".into()),
+        })
+    }
+
+    /// `tool register`: takes in an update outside the catalogue, in either mode.
+    pub async fn tool_register(&self, file: &str, actor: &Actor) -> Result<RegisteredInfo, ServiceError> {
+        let path = Path::new(file);
+        if !path.is_absolute() || file.len() > 4096 {
+            return Err(ServiceError::Invalid {
+                message: format!("{file:.200} is no absolute path"),
+                hint: None,
+            });
+        }
+        // One at a time: they unpack in one place.
+        let _turn = self.context.importing.lock().await;
+        let registered = register(&self.context, path, self.clock.now()).await;
+        let record = registered.map_err(|failure| match failure {
+            RegisterError::Store(failure) => failure.into(),
+            other => ServiceError::Invalid {
+                message: other.to_string(),
+                hint: None,
+            },
+        })?;
+        let strings = [actor.as_str(), record.name(), &record.guid.to_string()];
+        self.context
+            .raise(StatusMessageId::AdminRegistered, &strings, self.clock.now())
+            .await?;
+        self.context.wake(ComponentName::HierarchyManager);
+        Ok(RegisteredInfo {
+            guid: record.guid.to_string(),
+            name: record.name().to_owned(),
+            version: record.full_version.to_string(),
         })
     }
 

@@ -22,7 +22,7 @@ use store::{PackageRow, RedistRow, StoreError};
 use super::progress_is_due;
 use crate::context::{SiteContext, state_message, whole_story};
 use crate::host::free_bytes;
-use crate::offline::feed_time;
+use crate::offline::{feed_time, register};
 use crate::way_out::{self, FeedRanges};
 
 /// Waits between the attempts of one cycle: six attempts span about half an hour, which outlasts the
@@ -125,6 +125,16 @@ async fn attempt(context: &Arc<SiteContext>, cx: &mut Activation<'_>, row: &Pack
         }
         .into());
     }
+    let shard = {
+        let guid = row.guid;
+        context
+            .store
+            .read::<_, StoreError, _>(move |tx| tx.package_shard(guid))
+            .await?
+    };
+    if shard.is_some_and(|shard| shard.starts_with(register::SHARD)) {
+        return from_registration(context, cx, row, &record).await;
+    }
     let transport = way_out::transport(context).map_err(Ended::Local)?;
     let mut client = FeedClient::new(
         transport.clone(),
@@ -139,6 +149,34 @@ async fn attempt(context: &Arc<SiteContext>, cx: &mut Activation<'_>, row: &Pack
     fetch_content(context, cx, row, &index, transport).await?;
     verify_content(context, cx, row, &index).await?;
     fetch_redistributables(context, cx, &mut client, &record).await?;
+    report(context, cx, row).await
+}
+
+/// A package outside the catalogue is here whole since it was registered; it is looked through like any other.
+async fn from_registration(
+    context: &Arc<SiteContext>,
+    cx: &Activation<'_>,
+    row: &PackageRow,
+    record: &PackageRecord,
+) -> Result<(), Ended> {
+    let path = context.directory.payload_index(row.guid);
+    let index = blocking(move || PayloadIndex::read_file(&path)).await?;
+    let index = index.map_err(|failure| {
+        let why = "its index is not here; register its file again";
+        Failed::new(format!("{why}: {}", whole_story(&failure)))
+    })?;
+    verify_content(context, cx, row, &Arc::new(index)).await?;
+    let folder = context.directory.redist(row.guid);
+    for redist in &record.redistributables {
+        let length = std::fs::metadata(folder.join(&redist.name)).map(|metadata| metadata.len());
+        if length.ok() != Some(redist.length) {
+            let text = format!(
+                "redistributable {} is not here; register its file again",
+                redist.name
+            );
+            return Err(Failed::new(text).into());
+        }
+    }
     report(context, cx, row).await
 }
 

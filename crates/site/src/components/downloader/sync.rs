@@ -13,6 +13,7 @@ use executive::{Activation, ComponentError};
 use feed::{FeedClient, FeedError, FolderTrust, Limits, Reason};
 use protocol::catalogue;
 use protocol::connectivity::{CATALOGUE_BYTES_MAX, CATALOGUE_TARGET, Catalogue};
+use protocol::transfer::HOTFIX_TARGET;
 use protocol::usage::{CONFIG_BYTES_MAX, CONFIG_TARGET};
 use sha2::{Digest, Sha256};
 use store::{ListedPackage, StoreError};
@@ -191,7 +192,12 @@ async fn take_over(context: &Arc<SiteContext>, cx: &mut Activation<'_>) -> Resul
         }
     }
     take_endpoints(context, cx, &mut client).await?;
-    take_intake(context, cx, &mut client).await?;
+    let intake = (CONFIG_TARGET, context.directory.usage_intake());
+    if take_config(context, cx, &mut client, intake).await? {
+        context.wake(ComponentName::DmpUploader);
+    }
+    let hotfix = (HOTFIX_TARGET, context.directory.hotfix_keys());
+    take_config(context, cx, &mut client, hotfix).await?;
     Ok(roles)
 }
 
@@ -234,26 +240,24 @@ async fn take_endpoints(
     Ok(())
 }
 
-/// Where usage data goes. A feed that no longer says it takes none.
-async fn take_intake(
+/// A small target of the feed that is kept as a file, where usage data goes or which keys sign hotfixes; one that
+/// the feed no longer has is gone. What this release cannot read is kept all the same: who uses it says so.
+async fn take_config(
     context: &Arc<SiteContext>,
     cx: &Activation<'_>,
     client: &mut FeedClient,
-) -> Result<(), SyncFailure> {
-    let path = context.directory.usage_intake();
+    (name, path): (&str, PathBuf),
+) -> Result<bool, SyncFailure> {
     let local = |source: std::io::Error| {
         let what = format!("cannot change {}", path.display());
         SyncFailure::Local(ComponentError::with_source(what, source))
     };
-    let target = match client
-        .find_target(CONFIG_TARGET, feed_time(context, cx.now()))
-        .await
-    {
+    let target = match client.find_target(name, feed_time(context, cx.now())).await {
         Ok(target) => target,
         Err(failure) if failure.reason() == Reason::NotFound => {
             return match std::fs::remove_file(&path) {
                 Err(failure) if failure.kind() != std::io::ErrorKind::NotFound => Err(local(failure)),
-                _ => Ok(()),
+                removed => Ok(removed.is_ok()),
             };
         }
         Err(failure) => return Err(failure.into()),
@@ -262,15 +266,13 @@ async fn take_intake(
         .ok()
         .map(|bytes| hex::encode(Sha256::digest(bytes)));
     if known == target.sha256 || target.length > CONFIG_BYTES_MAX as u64 {
-        return Ok(());
+        return Ok(false);
     }
     let incoming = path.with_extension("incoming");
     client.download_target(&target, &incoming, &mut |_| {}).await?;
-    // What this release cannot read is kept all the same: the uploader says so.
     std::fs::rename(&incoming, &path).map_err(local)?;
-    tracing::info!("the feed says where usage data goes");
-    context.wake(ComponentName::DmpUploader);
-    Ok(())
+    tracing::info!("the feed has a new {name}");
+    Ok(true)
 }
 
 enum ShardError {

@@ -16,7 +16,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use protocol::catalogue;
 use protocol::connectivity::{CATALOGUE_BYTES_MAX, CATALOGUE_TARGET};
-use protocol::transfer::{BundlePackage, Cabinet};
+use protocol::transfer::{BundlePackage, Cabinet, HOTFIX_TARGET};
 use protocol::usage::{CONFIG_BYTES_MAX, CONFIG_TARGET, IntakeConfig};
 
 use super::select::{Scope, choose};
@@ -139,6 +139,7 @@ impl Feed {
         for (target, bytes_max) in [
             (CATALOGUE_TARGET, CATALOGUE_BYTES_MAX),
             (CONFIG_TARGET, CONFIG_BYTES_MAX),
+            (HOTFIX_TARGET, CONFIG_BYTES_MAX),
         ] {
             self.keep_optional(&mut client, target, bytes_max as u64, now)
                 .await?;

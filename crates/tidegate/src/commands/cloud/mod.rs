@@ -58,6 +58,23 @@ enum Verb {
         #[arg(long, value_name = "N", default_value_t = cloud::LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]
         level: i32,
     },
+    /// Make an update outside the catalogue: one signed file to hand to those who need it.
+    ///
+    /// The first time, its key is made and named in the feed; sites take such files once they have read that.
+    #[command(
+        after_help = "Example:\n  tidegate cloud hotfix --dir service package.toml build/ kb4711.update"
+    )]
+    Hotfix {
+        /// Description of the package, of type hotfix.
+        #[arg(value_name = "PACKAGE.TOML")]
+        package: PathBuf,
+        /// Folder or archive with the files to install.
+        #[arg(value_name = "PAYLOAD")]
+        payload: PathBuf,
+        /// File to write, ending in .update.
+        #[arg(value_name = "FILE.update")]
+        file: PathBuf,
+    },
     /// Print a commented package.toml to begin a package with.
     #[command(after_help = "Example:\n  tidegate cloud example > package.toml")]
     Example,
@@ -204,6 +221,31 @@ fn carry_out(verb: Verb, cx: &Context) -> Result<(), Failure> {
                 level,
             };
             packages::publish(&request, output, now)
+        }
+        Verb::Hotfix {
+            package,
+            payload,
+            file,
+        } => {
+            let request = PublishRequest {
+                dir: directory.to_owned(),
+                package_toml: package,
+                payload,
+                level: cloud::LEVEL,
+            };
+            let made = cloud::hotfix(&request, &file, now, &mut |_| {})?;
+            if made {
+                output
+                    .note("the feed names the key of such updates now; sites know it after their next check");
+            }
+            if output.json {
+                return output.json(&serde_json::json!({ "file": file, "key_made": made }));
+            }
+            output.line(format_args!(
+                "{}; on a site: tidegate tool register {}",
+                file.display(),
+                file.display()
+            ))
         }
         Verb::Example => output.line(cloud::package_toml::EXAMPLE.trim_end()),
         Verb::Withdraw { guid, reason } => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Subcommand};
 use cloud_client::{Credentials, PROXY_PORT, ProxySettings};
 use executive::Clock;
-use protocol::api::{ImportInfo, ImportRequest};
+use protocol::api::{ImportInfo, ImportRequest, RegisterRequest, RegisteredInfo};
 use serde_json::json;
 use site::offline::connect::{ConnectError, ConnectOptions, Connected, Scope, Step, connect};
 use zeroize::Zeroizing;
@@ -97,6 +97,15 @@ enum Verb {
         #[command(flatten)]
         log: LogArgs,
     },
+    /// On the site, in either mode: take in an update that the vendor handed over outside the catalogue.
+    #[command(after_help = "Example:\n  tidegate tool register /media/stick/kb4711.update")]
+    Register {
+        /// File ending in .update.
+        #[arg(value_name = "FILE.update")]
+        file: PathBuf,
+        #[command(flatten)]
+        log: LogArgs,
+    },
     /// On the site: take in what `connect` put into a folder.
     #[command(after_help = "Example:\n  tidegate tool import --updatepacksrc /media/stick/updates")]
     Import {
@@ -139,12 +148,14 @@ pub async fn run(arguments: ToolArgs, cx: &Context) -> Result<(), Failure> {
         Verb::Export { log, .. } => ("export", &log.logdir),
         Verb::Connect { log, .. } => ("connect", &log.logdir),
         Verb::Import { log, .. } => ("import", &log.logdir),
+        Verb::Register { log, .. } => ("register", &log.logdir),
     };
     let log = ToolLog::begin(folder.as_deref(), name, &Clock::System);
     let ended = match arguments.verb {
         Verb::Prepare { usagedatadest, .. } => prepare(&usagedatadest, cx, &log).await,
         Verb::Export { dest, .. } => super::usage::export(&dest, cx).await.map_err(Ended::from),
         Verb::Import { updatepacksrc, .. } => import(&updatepacksrc, cx, &log).await,
+        Verb::Register { file, .. } => register(&file, cx, &log).await,
         connect @ Verb::Connect { .. } => run_connect(connect, cx, &log).await,
     };
     match ended {
@@ -198,6 +209,26 @@ fn of_site(failure: Failure) -> Ended {
         1
     };
     Ended { failure, code }
+}
+
+async fn register(file: &Path, cx: &Context, log: &ToolLog) -> Result<(), Ended> {
+    let file = std::path::absolute(file)
+        .map_err(|failure| Failure::usage(format!("{}: {failure}", file.display())))?;
+    log.line(&format!("registering {}", file.display()));
+    let request = RegisterRequest {
+        file: file.display().to_string(),
+    };
+    let registered = cx.client()?.post_for("/tool/register", &request).await;
+    let registered: RegisteredInfo = registered.map_err(|failure| Ended { failure, code: 6 })?;
+    log.line(&format!("{} {}", registered.name, registered.guid));
+    if cx.output.json {
+        return Ok(cx.output.json(&registered)?);
+    }
+    Ok(cx.output.line(format_args!(
+        "{} ({}) is registered; `tidegate updates list` shows it when it applies",
+        words::harmless(&registered.name),
+        registered.guid
+    ))?)
 }
 
 async fn import(folder: &Path, cx: &Context, log: &ToolLog) -> Result<(), Ended> {
