@@ -121,9 +121,9 @@ impl Client {
     }
 
     /// Asks for work and waits for the bytes of its result as long as it takes.
-    pub async fn post_for_bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
-        self.answer(self.request(Method::POST, path).timeout(LONG_WORK_MAX).json(&()))
-            .await
+    pub async fn post_for_bytes(&self, path: &str, body: &impl Serialize) -> Result<Vec<u8>, Failure> {
+        let request = self.request(Method::POST, path).timeout(LONG_WORK_MAX).json(body);
+        self.answer(request).await
     }
 
     /// Sends a file and waits for what becomes of it as long as it takes.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use feed::publisher::TargetRecord;
 use jiff::Timestamp;
-use protocol::usage::{CONFIG_TARGET, IntakeConfig, SigningKey};
+use protocol::usage::{CONFIG_TARGET, DecryptionKey, IntakeConfig, SigningKey};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -15,6 +15,17 @@ use crate::service::{lock, open};
 use crate::settings::Settings;
 
 const SEED_BYTES: usize = 32;
+
+/// The key that reports on media may be encrypted for.
+pub(super) fn decryption_key(dir: &ServiceDir) -> Result<Option<DecryptionKey>, CloudError> {
+    let path = dir.receipt_key();
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = Zeroizing::new(files::read_bounded(&path, 1024)?);
+    let seed = Zeroizing::new(hex::decode(text.trim_ascii()).unwrap_or_default());
+    Ok(DecryptionKey::from_seed(&seed).ok())
+}
 
 /// The key that signs receipts; nothing if this service takes no usage data.
 pub(super) fn receipt_key(dir: &ServiceDir) -> Result<Option<SigningKey>, CloudError> {
@@ -60,7 +71,8 @@ pub fn set_intake(
         Some(key) => key,
         None => make_key(&dir)?,
     };
-    let config = IntakeConfig::new(address.unwrap_or(ADDRESS), vec![key.public()]);
+    let mut config = IntakeConfig::new(address.unwrap_or(ADDRESS), vec![key.public()]);
+    config.encryption_key = decryption_key(&dir)?.and_then(|key| key.public().ok());
     // What a site would refuse must not be signed; any feed over HTTPS stands for this one.
     config
         .url("https://feed.invalid")

@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use domain::usage_data::Value;
 use jiff::{SignedDuration, Timestamp};
-use protocol::usage::{Opened, Receipt, ReceiptVerdict, SigningKey, ValuesError, open, values};
+use protocol::usage::{
+    DecryptionKey, Opened, Receipt, ReceiptVerdict, SigningKey, ValuesError, is_encrypted, open, values,
+};
 use store::intake::{
     FleetFacts, IntakeDatabase, IntakeQuota, IntakeReport, IntakeStore, IntakeStoreError, Stored,
 };
@@ -51,6 +53,7 @@ const SECRET_BYTES_MAX: u64 = 4 * 1024;
 pub struct Intake {
     store: IntakeStore,
     key: SigningKey,
+    decryption: Option<DecryptionKey>,
     partial: partial::Partials,
     bodies: tokio::sync::Semaphore,
     /// Reports that a request is about.
@@ -128,6 +131,7 @@ impl Intake {
         Ok(Some(Intake {
             store: open_store(dir).await?,
             key,
+            decryption: configure::decryption_key(dir)?,
             partial,
             bodies: tokio::sync::Semaphore::new(BODIES_MAX),
             under_way: Mutex::default(),
@@ -170,6 +174,19 @@ impl Intake {
     }
 
     fn judge(&self, address: &str, bytes: &[u8]) -> Result<IntakeReport, Refusal> {
+        let decrypted = match (is_encrypted(bytes), &self.decryption) {
+            (false, _) => None,
+            (true, Some(key)) => Some(
+                key.decrypt(bytes)
+                    .map_err(|failure| Refusal::Malformed(failure.to_string()))?,
+            ),
+            (true, None) => {
+                return Err(Refusal::Malformed(
+                    "this service reads no encrypted reports".into(),
+                ));
+            }
+        };
+        let bytes = decrypted.as_deref().unwrap_or(bytes);
         let Opened { statement, key, text } =
             open(bytes).map_err(|failure| Refusal::Malformed(failure.to_string()))?;
         if statement.report != address {

@@ -18,7 +18,9 @@ pub use site::{
 pub use status::{
     ComponentStatusInfo, StateMessageInfo, StatusMessageInfo, StatusMessageQuery, ThresholdInfo,
 };
-pub use tool::{ImportInfo, ImportRequest, ImportedPackageInfo, RegisterRequest, RegisteredInfo};
+pub use tool::{
+    ImportInfo, ImportRequest, ImportedPackageInfo, PrepareRequest, RegisterRequest, RegisteredInfo,
+};
 pub use updates::{
     ConditionInfo, FeatureInfo, FeatureRequest, HistoryEntry, InstallRequest, PrereqResult, RedistInfo,
     ResetRequest, SiteUpdateStatus, StateInfo, SubStageInfo, TransferInfo, UpdateDetail, UpdateSummary,

@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 use super::content::{ContentSummary, SummaryError};
 use super::site::SiteStatement;
 use crate::usage::{
-    DsseError, Opened, SEALED_BYTES_MAX, SealedError, SigningKey, open as open_sealed, sign, verify,
+    DsseError, Opened, SEALED_BYTES_MAX, SealedError, SigningKey, is_encrypted, open as open_sealed, sign,
+    verify,
 };
 
 /// Largest cabinet.
@@ -29,6 +30,7 @@ const ROOT: &str = "root.json";
 const CA: &str = "ca.pem";
 const SEALED: &str = "UsageData.sealed";
 const READABLE: &str = "UsageData.json";
+const ENCRYPTED: &str = "UsageData.encrypted";
 
 /// What a cabinet holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +43,7 @@ pub struct Cabinet {
     pub root: Vec<u8>,
     /// Certificates that it trusts for the feed's server.
     pub ca: Vec<u8>,
-    /// The sealed report of usage data.
+    /// The sealed report of usage data, or the same encrypted for the service.
     pub report: Option<Vec<u8>>,
 }
 
@@ -105,7 +107,9 @@ pub fn write(cabinet: &Cabinet, key: &SigningKey) -> Result<Vec<u8>, CabinetErro
     if !cabinet.ca.is_empty() {
         members.push((CA.into(), cabinet.ca.clone()));
     }
-    if let Some(sealed) = &cabinet.report {
+    if let Some(encrypted) = cabinet.report.as_ref().filter(|report| is_encrypted(report)) {
+        members.push((ENCRYPTED.into(), encrypted.clone()));
+    } else if let Some(sealed) = &cabinet.report {
         let Opened { text, .. } = open_sealed(sealed)?;
         members.push((READABLE.into(), text.into_bytes()));
         members.push((SEALED.into(), sealed.clone()));
@@ -142,6 +146,9 @@ fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, CabinetError> {
 
 fn introduction(cabinet: &Cabinet) -> String {
     let report = match &cabinet.report {
+        Some(report) if is_encrypted(report) => {
+            "UsageData.encrypted is the report of usage data, for the vendor's eyes only."
+        }
         Some(_) => {
             "UsageData.json is the report of usage data that the next step sends; UsageData.sealed is the same, signed."
         }
@@ -200,12 +207,12 @@ pub fn read(bytes: &[u8]) -> Result<Cabinet, CabinetError> {
     let content = ContentSummary::from_bytes(&take(CONTENT)?)?;
     let root = take(ROOT)?;
     let ca = take(CA).unwrap_or_default();
-    let report = take(SEALED).ok();
+    let report = take(SEALED).or_else(|_| take(ENCRYPTED)).ok();
     let same = site.public_key == key && site.hierarchy == manifest.hierarchy;
     if !same {
         return Err(CabinetError::Contradiction);
     }
-    if let Some(sealed) = &report {
+    if let Some(sealed) = report.as_ref().filter(|report| !is_encrypted(report)) {
         let opened = open_sealed(sealed)?;
         if opened.key != key
             || opened.statement.hierarchy != site.hierarchy
@@ -300,6 +307,7 @@ mod tests {
                 features: vec![],
                 shards: vec![],
                 report: Some(ID.into()),
+                report_sha256: None,
             },
             content: ContentSummary::new([[1; 32], [2; 32]]),
             root: b"{}".to_vec(),

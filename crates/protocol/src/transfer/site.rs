@@ -39,6 +39,8 @@ pub struct SiteStatement {
     pub shards: Vec<String>,
     /// Id of the report of usage data, if one is carried.
     pub report: Option<String>,
+    /// SHA-256 of that report, which its receipt has to name.
+    pub report_sha256: Option<String>,
 }
 
 /// The facts as they are written.
@@ -127,6 +129,7 @@ mod tests {
             features: vec![],
             shards: vec![],
             report: None,
+            report_sha256: None,
         };
         let text = serde_json::to_string(&statement).unwrap();
         let read: SiteStatement = serde_json::from_str(&text).unwrap();

@@ -20,6 +20,9 @@ pub struct IntakeConfig {
     pub address: String,
     /// Public keys of receipts, in hexadecimal.
     pub receipt_keys: Vec<String>,
+    /// Public key (X25519, in hexadecimal) that reports on media may be encrypted for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption_key: Option<String>,
 }
 
 /// Why it cannot be used.
@@ -40,6 +43,7 @@ impl IntakeConfig {
             format: FORMAT,
             address: address.to_owned(),
             receipt_keys,
+            encryption_key: None,
         }
     }
 

@@ -4,22 +4,23 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{StatusCode, header};
-use protocol::api::{ApiProblem, ImportInfo, ImportRequest, RegisterRequest, RegisteredInfo};
+use protocol::api::{ApiProblem, ImportInfo, ImportRequest, PrepareRequest, RegisterRequest, RegisteredInfo};
 
 use super::Service;
 use super::problem::{Body, Problem};
 use crate::service::Actor;
 
 /// The cabinet to carry to a machine with internet access.
-#[utoipa::path(post, path = "/v1/tool/prepare", tag = "tool", responses(
+#[utoipa::path(post, path = "/v1/tool/prepare", tag = "tool", request_body = PrepareRequest, responses(
     (status = 200, description = "The cabinet", body = Vec<u8>, content_type = "application/vnd.ms-cab-compressed"),
     (status = 409, description = "The service connection point is online, or a report waits for approval", body = ApiProblem),
 ))]
 pub(super) async fn prepare(
     State(service): Service,
     Extension(actor): Extension<Actor>,
+    Body(request): Body<PrepareRequest>,
 ) -> Result<Response, Problem> {
-    let bytes = service.tool_prepare(&actor).await?;
+    let bytes = service.tool_prepare(request.encrypted, &actor).await?;
     Ok((
         [(header::CONTENT_TYPE, "application/vnd.ms-cab-compressed")],
         bytes,

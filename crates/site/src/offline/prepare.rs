@@ -7,6 +7,7 @@ use domain::usage_data::Level;
 use domain::usage_data::sending::{ReportState, Sending};
 use executive::{Clock, ComponentError};
 use protocol::transfer::{Cabinet, CabinetError, ContentSummary, SiteStatement, facts_to, write};
+use protocol::usage::encrypt;
 use protocol::usage::ledger::LedgerEvent;
 use sha2::{Digest, Sha256};
 use store::{StoreError, UsageReportRow};
@@ -18,6 +19,17 @@ use crate::usage::{self, CollectError, collect_report, ledger};
 
 /// Version of the statement's form.
 const FORMAT: u32 = 1;
+
+/// What of usage data goes with a cabinet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carried {
+    /// Nothing.
+    Nothing,
+    /// The report, as anybody can read it.
+    Readable,
+    /// The report, encrypted for the service.
+    Encrypted,
+}
 
 /// Why nothing was prepared.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +46,9 @@ pub enum PrepareError {
     /// The cabinet.
     #[error("the cabinet cannot be written: {0}")]
     Cabinet(#[from] CabinetError),
+    /// It should be encrypted, and there is no key.
+    #[error("the feed names no key that a report could be encrypted for")]
+    NoKey,
     /// Sending is held, and nobody approved the report.
     #[error("the report {report} waits for approval")]
     NotApproved {
@@ -57,11 +72,19 @@ pub fn rollout_key(hierarchy_id: &str) -> String {
 pub async fn prepare(
     context: &Arc<SiteContext>,
     clock: &Clock,
-    with_report: bool,
+    carried: Carried,
 ) -> Result<Vec<u8>, PrepareError> {
-    let report = match with_report {
-        true => carried_report(context, clock).await?,
-        false => None,
+    let encrypt_for = match carried {
+        Carried::Encrypted => {
+            let intake = usage::intake(context).and_then(Result::ok);
+            let key = intake.and_then(|(config, _)| config.encryption_key);
+            Some(key.ok_or(PrepareError::NoKey)?)
+        }
+        Carried::Readable | Carried::Nothing => None,
+    };
+    let report = match carried {
+        Carried::Readable | Carried::Encrypted => carried_report(context, clock).await?,
+        Carried::Nothing => None,
     };
     let library = context.library.clone();
     let objects = tokio::task::spawn_blocking(move || library.objects())
@@ -101,6 +124,7 @@ pub async fn prepare(
                 features: guids(&facts.features),
                 shards: shards.into_values().collect(),
                 report: report.as_ref().map(|report| report.report_id.clone()),
+                report_sha256: report.as_ref().map(|report| report.sha256.clone()),
             };
             let sealed = match &report {
                 None => None,
@@ -114,7 +138,10 @@ pub async fn prepare(
                         let to = "the service connection tool";
                         ledger::append(tx, secrets, LedgerEvent::Carried, report, to, now)?;
                     }
-                    Some(sealed)
+                    match &encrypt_for {
+                        None => Some(sealed),
+                        Some(key) => Some(encrypt(&sealed, key).map_err(|_| PrepareError::NoKey)?),
+                    }
                 }
             };
             let cabinet = Cabinet {

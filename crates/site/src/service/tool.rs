@@ -9,16 +9,25 @@ use store::StoreError;
 
 use super::{Actor, ServiceError, SiteService};
 use crate::offline::import::{ImportStatus, load, request};
-use crate::offline::prepare::{PrepareError, prepare};
+use crate::offline::prepare::{Carried, PrepareError, prepare};
 use crate::offline::register::{RegisterError, register};
 
 impl SiteService {
     /// `tool prepare`: the bytes of this site's cabinet.
-    pub async fn tool_prepare(&self, actor: &Actor) -> Result<Vec<u8>, ServiceError> {
+    pub async fn tool_prepare(&self, encrypted: bool, actor: &Actor) -> Result<Vec<u8>, ServiceError> {
         self.only_offline()?;
-        let prepared = prepare(&self.context, &self.clock, true).await;
+        let carried = if encrypted {
+            Carried::Encrypted
+        } else {
+            Carried::Readable
+        };
+        let prepared = prepare(&self.context, &self.clock, carried).await;
         let bytes = prepared.map_err(|failure| match failure {
             PrepareError::Store(failure) => failure.into(),
+            PrepareError::NoKey => ServiceError::Refused {
+                message: failure.to_string(),
+                hint: Some("prepare it without --encrypt".into()),
+            },
             PrepareError::NotApproved { .. } => ServiceError::Refused {
                 message: failure.to_string(),
                 hint: Some("look at it: tidegate usage preview; let it go: tidegate usage approve".into()),

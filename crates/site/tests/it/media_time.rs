@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use protocol::transfer::Cabinet;
 use site::offline::connect::{ConnectOptions, Scope, connect};
 use site::offline::import::{ImportState, ImportStatus, Verdict, load, request};
+use site::offline::prepare::Carried;
 use store::{Store, StoreError};
 
 use crate::usage_weeks::{Site, day};
@@ -65,7 +66,7 @@ impl Round {
         let now = Clock::Fake(self.site.clock.clone()).now();
         let context = Arc::new(site::context::open(directory, settings, now).unwrap());
         let clock = Clock::Fake(FakeClock::new(now));
-        let bytes = site::offline::prepare::prepare(&context, &clock, false)
+        let bytes = site::offline::prepare::prepare(&context, &clock, Carried::Nothing)
             .await
             .unwrap();
         let read: Cabinet = protocol::transfer::read(&bytes).unwrap();

@@ -43,6 +43,8 @@ fn a_report_is_carried_and_its_receipt_comes_back() {
     let held = tool(&["prepare", "--usagedatadest", &cabinet]);
     assert_eq!(held.status.code(), Some(1));
     must(&site, &["usage", "approve"]);
+    let no_key = tool(&["prepare", "--encrypt", "--usagedatadest", &cabinet]);
+    assert!(String::from_utf8_lossy(&no_key.stderr).contains("names no key"));
     assert!(tool(&["-prepare", "-usagedatadest", &cabinet]).status.success());
     let shown = must(&site, &["usage", "preview"]);
     let csv = stick.join("data.csv").display().to_string();
@@ -119,6 +121,46 @@ fn a_report_is_carried_and_its_receipt_comes_back() {
         "a receipt counts once"
     );
     must(&site, &["usage", "ledger", "verify"]);
+    // For the vendor's eyes only, now that the medium brought the key.
+    must(&site, &["usage", "sending", "automatic"]);
+    must(&site, &["usage", "collect"]);
+    let secret_cabinet = stick.join("secret.cab").display().to_string();
+    assert!(
+        tool(&["prepare", "--encrypt", "--usagedatadest", &secret_cabinet])
+            .status
+            .success()
+    );
+    let shown = must(&site, &["usage", "preview"]);
+    let bytes = std::fs::read(&secret_cabinet).unwrap();
+    let cabinet = protocol::transfer::read(&bytes).unwrap();
+    assert!(protocol::usage::is_encrypted(cabinet.report.as_ref().unwrap()));
+    let listed = std::process::Command::new("cabextract")
+        .args(["--list", &secret_cabinet])
+        .output()
+        .unwrap();
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(
+        listed.contains("UsageData.encrypted") && !listed.contains("UsageData.json"),
+        "{listed}"
+    );
+    let connected = tool(&[
+        "connect",
+        "--usagedatasrc",
+        &secret_cabinet,
+        "--updatepackdest",
+        &updates,
+        "--json",
+    ]);
+    assert!(
+        connected.status.success(),
+        "{}",
+        String::from_utf8_lossy(&connected.stderr)
+    );
+    let connected: Value = serde_json::from_slice(&connected.stdout).unwrap();
+    let report = connected["hierarchies"][0]["report"].as_str().unwrap();
+    assert_eq!(must(&service, &["cloud", "usage", "report", report]), shown);
+    assert!(tool(&["import", "--updatepacksrc", &updates]).status.success());
+    assert_eq!(events().last().unwrap(), "receipt");
     let secrets = ["ServiceConnectionTool.log", "ConfigMgrSetup.log"]
         .map(|name| std::fs::read_to_string(stick.join(name)).unwrap())
         .concat();

@@ -24,9 +24,10 @@ use crate::components::record_receipt;
 use crate::context::{SiteContext, whole_story};
 use crate::directory::write_durably;
 use crate::internet::InternetError;
+use crate::offline::feed_time;
 use crate::offline::import::{ImportState, ImportStatus, ImportedPackage, Verdict, load, save};
 use crate::offline::medium::{Fragments, Medium, MediumError};
-use crate::offline::{feed_time, prepare::prepare};
+use crate::offline::prepare::{Carried, prepare};
 use crate::{usage, way_out};
 
 /// Metadata that expires sooner than this is told of.
@@ -549,7 +550,7 @@ async fn leave_word(
         .arrived()
         .join(format!("{}.cab", &part.hierarchy[..32.min(part.hierarchy.len())]));
     let left = async {
-        let bytes = prepare(context, cx.clock(), false)
+        let bytes = prepare(context, cx.clock(), Carried::Nothing)
             .await
             .map_err(|failure| whole_story(&failure))?;
         std::fs::create_dir_all(medium.arrived()).map_err(|failure| failure.to_string())?;

@@ -15,8 +15,10 @@ use std::sync::Arc;
 use cloud_client::{HttpsOptions, Intake, Proxy, ProxySettings, Uploaded};
 use executive::Clock;
 use jiff::Timestamp;
-use protocol::transfer::{Bundle, BundleHierarchy, CABINET_BYTES_MAX, Cabinet, CabinetError, read};
-use protocol::usage::{Receipt, open};
+use protocol::transfer::{
+    Bundle, BundleHierarchy, CABINET_BYTES_MAX, Cabinet, CabinetError, SiteStatement, read,
+};
+use protocol::usage::Receipt;
 use sha2::{Digest, Sha256};
 
 use super::medium::{Medium, MediumError, io};
@@ -241,7 +243,7 @@ async fn one_feed(
                     "sending the report of {}",
                     found.path.display()
                 )));
-                Some(upload(&mut feed, &https, url, report, medium, now).await)
+                Some(upload(&mut feed, &https, url, (site, report), medium, now).await)
             }
             _ => None,
         };
@@ -339,11 +341,12 @@ fn merge(newest: &mut BTreeMap<String, Found>, found: Found, of_source: bool) {
             if !same_key || found.cabinet.site.at <= known.cabinet.site.at {
                 return;
             }
-            let (report, id) = (known.cabinet.report.take(), known.cabinet.site.report.take());
+            let (report, site) = (known.cabinet.report.take(), known.cabinet.site.clone());
             *known = found;
             if known.cabinet.report.is_none() {
                 known.cabinet.report = report;
-                known.cabinet.site.report = id;
+                known.cabinet.site.report = site.report;
+                known.cabinet.site.report_sha256 = site.report_sha256;
             }
         }
     }
@@ -378,24 +381,24 @@ async fn upload(
     feed: &mut feed::Feed,
     https: &HttpsOptions,
     url: &str,
-    sealed: &[u8],
+    (site, sealed): (&SiteStatement, &[u8]),
     medium: &Medium,
     now: Timestamp,
 ) -> Result<(), String> {
-    let statement = open(sealed).map_err(|failure| failure.to_string())?.statement;
+    let (Some(report), Some(sha256)) = (&site.report, &site.report_sha256) else {
+        return Err("the cabinet does not say which report it carries".into());
+    };
     let config = feed.intake(now).await?.ok_or("the feed takes no usage data")?;
     let address = config.url(url).map_err(|failure| failure.to_string())?;
     let intake = Intake::new(https).map_err(|failure| whole_story(&failure))?;
-    let uploaded = intake
-        .upload(&address, &statement.report, &sealed.to_vec().into())
-        .await;
+    let uploaded = intake.upload(&address, report, &sealed.to_vec().into()).await;
     match uploaded.map_err(|failure| failure.to_string())? {
         Uploaded::Refused { status, why } => Err(format!("the service answered {status}: {why}")),
         Uploaded::Receipt(text) => {
             let keys = &config.receipt_keys;
-            Receipt::verify(text.trim_ascii(), keys, &statement.report, &statement.sha256)
+            Receipt::verify(text.trim_ascii(), keys, report, sha256)
                 .map_err(|failure| failure.to_string())?;
-            let path = medium.receipt(&statement.report);
+            let path = medium.receipt(report);
             let placed = path.parent().map_or(Ok(()), std::fs::create_dir_all);
             placed
                 .and_then(|()| write_durably(&path, &text, 0o644))

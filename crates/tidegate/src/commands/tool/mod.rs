@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Subcommand};
 use cloud_client::{Credentials, PROXY_PORT, ProxySettings};
 use executive::Clock;
-use protocol::api::{ImportInfo, ImportRequest, RegisterRequest, RegisteredInfo};
+use protocol::api::{ImportInfo, ImportRequest, PrepareRequest, RegisterRequest, RegisteredInfo};
 use serde_json::json;
 use site::offline::connect::{ConnectError, ConnectOptions, Connected, Scope, Step, connect};
 use zeroize::Zeroizing;
@@ -50,6 +50,9 @@ enum Verb {
         /// File to write.
         #[arg(long, value_name = "FILE.cab")]
         usagedatadest: PathBuf,
+        /// Encrypt the report of usage data, so that only the vendor reads it on the way.
+        #[arg(long)]
+        encrypt: bool,
         #[command(flatten)]
         log: LogArgs,
     },
@@ -152,7 +155,11 @@ pub async fn run(arguments: ToolArgs, cx: &Context) -> Result<(), Failure> {
     };
     let log = ToolLog::begin(folder.as_deref(), name, &Clock::System);
     let ended = match arguments.verb {
-        Verb::Prepare { usagedatadest, .. } => prepare(&usagedatadest, cx, &log).await,
+        Verb::Prepare {
+            usagedatadest,
+            encrypt,
+            ..
+        } => prepare(&usagedatadest, encrypt, cx, &log).await,
         Verb::Export { dest, .. } => super::usage::export(&dest, cx).await.map_err(Ended::from),
         Verb::Import { updatepacksrc, .. } => import(&updatepacksrc, cx, &log).await,
         Verb::Register { file, .. } => register(&file, cx, &log).await,
@@ -171,7 +178,7 @@ pub async fn run(arguments: ToolArgs, cx: &Context) -> Result<(), Failure> {
     }
 }
 
-async fn prepare(file: &Path, cx: &Context, log: &ToolLog) -> Result<(), Ended> {
+async fn prepare(file: &Path, encrypted: bool, cx: &Context, log: &ToolLog) -> Result<(), Ended> {
     if file.file_name().is_none() || file.is_dir() {
         return Err(
             Failure::usage(format!("{} names no file; write FOLDER/NAME.cab", file.display())).into(),
@@ -179,7 +186,10 @@ async fn prepare(file: &Path, cx: &Context, log: &ToolLog) -> Result<(), Ended> 
     }
     log.line(&format!("preparing {}", file.display()));
     let client = cx.client()?;
-    let bytes = client.post_for_bytes("/tool/prepare").await.map_err(of_site)?;
+    let bytes = client
+        .post_for_bytes("/tool/prepare", &PrepareRequest { encrypted })
+        .await
+        .map_err(of_site)?;
     site::directory::write_durably(file, &bytes, 0o600)
         .map_err(|failure| Failure::new(format!("cannot write {}: {failure}", file.display())))?;
     log.line(&format!("{} bytes", bytes.len()));
