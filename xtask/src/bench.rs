@@ -5,6 +5,7 @@
 mod catalogue;
 mod check;
 mod download;
+mod media;
 mod publish;
 mod site;
 mod usage;
@@ -16,7 +17,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 /// Every benchmark.
-pub const NAMES: [&str; 6] = ["download", "catalogue", "publish", "site", "check", "usage"];
+pub const NAMES: [&str; 7] = [
+    "download",
+    "catalogue",
+    "publish",
+    "site",
+    "check",
+    "usage",
+    "media",
+];
 
 /// A row of the table.
 pub struct Row {
@@ -64,6 +73,7 @@ pub fn run(names: &[&str]) -> Result<()> {
             "publish" => publish::run(&program)?,
             "check" => check::run(&program)?,
             "usage" => usage::run(&program)?,
+            "media" => media::run(&program)?,
             _ => site::run(&program)?,
         };
         for row in rows {

@@ -13,7 +13,7 @@ const INSIDE: &str = "TIDEGATE_TEST_MOUNT";
 
 /// Runs the named test again with a file system of `size` at the folder it is handed, unless this process
 /// is inside already. Says so where a machine forbids namespaces.
-fn inside(test: &str, size: &str) -> Option<std::path::PathBuf> {
+pub fn inside(test: &str, size: &str) -> Option<std::path::PathBuf> {
     if let Some(folder) = std::env::var_os(INSIDE) {
         return Some(folder.into());
     }

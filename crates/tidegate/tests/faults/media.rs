@@ -642,3 +642,79 @@ fn a_hotfix_outside_the_catalogue_is_registered() {
     assert!(make("kb2.update").status.success());
     assert!(said(&register(&online, "kb2.update")).contains("is in the catalogue"));
 }
+
+/// A stick that is too small is told before anything is fetched; one that fills up on the way costs nothing
+/// that was whole; one that is pulled during the import goes on when it is back.
+#[test]
+fn a_full_or_pulled_stick_goes_on_when_there_is_room() {
+    let test = "media::a_full_or_pulled_stick_goes_on_when_there_is_room";
+    let Some(mount) = crate::disks::inside(test, "9m") else {
+        return;
+    };
+    let world = world();
+    let site = site(&world, "site", "5.00.9096.1000", "offline");
+    let _running = site.started();
+    let stick = Stick {
+        folder: mount.join("stick"),
+    };
+    std::fs::create_dir(&stick.folder).unwrap();
+    stick.prepare(&site, "a.cab");
+    let small = stick.connect(&world, &[]);
+    assert_eq!(small.status.code(), Some(8), "{}", said(&small));
+    assert!(said(&small).contains("bytes free, and"), "{}", said(&small));
+    assert!(!stick.updates().join("tidegate-bundle.json").exists());
+    let size = |size: &str| {
+        let option = format!("remount,size={size}");
+        let done = std::process::Command::new("mount")
+            .args(["-o", &option])
+            .arg(&mount)
+            .status()
+            .unwrap();
+        assert!(done.success());
+    };
+    size("64m");
+    // Somebody else fills it while content is being fetched.
+    let filler = mount.join("filler");
+    let fill = |bytes: usize| std::fs::write(&filler, vec![0; bytes]);
+    let mut told = BTreeSet::new();
+    for megabytes in [61, 60, 59, 58, 57, 56, 55] {
+        let _ = fill(megabytes << 20);
+        let output = stick.connect(&world, &[]);
+        told.insert(output.status.code());
+        assert!(
+            matches!(output.status.code(), Some(0 | 1 | 8 | 9)),
+            "{}",
+            said(&output)
+        );
+        std::fs::remove_file(&filler).unwrap();
+    }
+    assert!(told.contains(&Some(8)), "{told:?}");
+    stick.connected(&world, &[]);
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    for _ in 0..6 {
+        let (from, aside) = (stick.updates(), mount.join("aside"));
+        let wait = Duration::from_millis(random.next_u64() % 60);
+        let output = std::thread::scope(|scope| {
+            let pulling = scope.spawn(|| {
+                std::thread::park_timeout(wait);
+                std::fs::rename(&from, &aside).unwrap();
+            });
+            let output = stick.import(&site);
+            pulling.join().unwrap();
+            output
+        });
+        assert!(
+            output.status.code().is_some_and(|code| code != 101),
+            "{}",
+            said(&output)
+        );
+        // What the site left on a stick that was gone is not in the way.
+        if from.exists() {
+            std::fs::remove_dir_all(&from).unwrap();
+        }
+        std::fs::rename(&aside, &from).unwrap();
+    }
+    let output = stick.import(&site);
+    assert!(output.status.success(), "{}", said(&output));
+    site.wait_for(SECOND, READY);
+}
