@@ -204,6 +204,16 @@ fn site_for(program: &Path, dir: &Path, feed_url: &str, root: &Path, ca: Option<
     ours(program, dir, &arguments).map(drop)
 }
 
+/// A site of ours in the background, once it answers.
+fn started(program: &Path, site: &Path) -> Result<Background> {
+    let running = Background::start(program, &["run", "--dir", &site.display().to_string()])?;
+    let socket = site.join("run/api.sock");
+    until("the start", Duration::from_secs(20), || {
+        std::os::unix::net::UnixStream::connect(&socket).ok()
+    })?;
+    Ok(running)
+}
+
 /// Seconds between the first state messages with these numbers, asked of the site's local API.
 fn between(dir: &Path, from: u64, to: u64) -> Option<Duration> {
     let output = Command::new("curl")

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use content::publish::{Progress, PublishOptions};
-use domain::servicing::package::{PayloadReference, UpdateType};
+use domain::servicing::package::UpdateType;
 use feed::publisher::TargetRecord;
 use jiff::Timestamp;
 use protocol::transfer::{
@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use crate::error::{CloudError, io};
 use crate::files::{self, ServiceDir};
 use crate::package_toml;
-use crate::publish::{PublishRequest, Scratch, measure_redistributables};
+use crate::publish::{PublishRequest, Scratch, measure_redistributables, record_of};
 use crate::service::{lock, open};
 use crate::settings::Settings;
 
@@ -70,19 +70,7 @@ pub fn hotfix(
             },
         )?;
     description.check_programs(&published.executables)?;
-    let mut record = description.record.clone();
-    record.payload = PayloadReference {
-        index_target: format!("payloads/{}/index", record.guid),
-        index_sha256: published.index_sha256.to_string(),
-        index_length: published.index_length,
-        files: published.files,
-        bytes: published.bytes,
-        download_bytes: published.download_bytes,
-    };
-    record.redistributables = redistributables
-        .iter()
-        .map(|(redist, _)| redist.clone())
-        .collect();
+    let record = record_of(&description, &published, &redistributables);
     let line = protocol::catalogue::to_line(&record);
     protocol::catalogue::parse_line(&line).map_err(|error| description.record_error(error.to_string()))?;
     let record_file = work.path().join("record");

@@ -106,19 +106,7 @@ pub fn publish(
                 source,
             })?;
     description.check_programs(&published.executables)?;
-    let mut record = description.record.clone();
-    record.payload = PayloadReference {
-        index_target: format!("payloads/{guid}/index"),
-        index_sha256: published.index_sha256.to_string(),
-        index_length: published.index_length,
-        files: published.files,
-        bytes: published.bytes,
-        download_bytes: published.download_bytes,
-    };
-    record.redistributables = redistributables
-        .iter()
-        .map(|(redist, _)| redist.clone())
-        .collect();
+    let record = record_of(&description, &published, &redistributables);
     if let Some(known) = known {
         return compare(record, known);
     }
@@ -158,6 +146,28 @@ pub fn publish(
         new_bytes,
         new_packs,
     })
+}
+
+/// The record of a package whose payload and redistributables were measured.
+pub(crate) fn record_of(
+    description: &PackageDescription,
+    published: &content::publish::Published,
+    redistributables: &[(Redistributable, PathBuf)],
+) -> PackageRecord {
+    let mut record = description.record.clone();
+    record.payload = PayloadReference {
+        index_target: format!("payloads/{}/index", record.guid),
+        index_sha256: published.index_sha256.to_string(),
+        index_length: published.index_length,
+        files: published.files,
+        bytes: published.bytes,
+        download_bytes: published.download_bytes,
+    };
+    record.redistributables = redistributables
+        .iter()
+        .map(|(redist, _)| redist.clone())
+        .collect();
+    record
 }
 
 /// Takes a package back: sites no longer offer it, and tell why.

@@ -8,7 +8,7 @@ use anyhow::Result;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use super::{Background, Row, ours, site_for, time, until};
+use super::{Row, ours, site_for, started, time};
 
 const FILES: u64 = 256;
 const FILE_BYTES: usize = 1024 * 1024;
@@ -57,11 +57,7 @@ pub fn run(program: &Path) -> Result<Vec<Row>> {
         None,
     )?;
     let dir = site.display().to_string();
-    let _running = Background::start(program, &["run", "--dir", &dir])?;
-    let socket = site.join("run/api.sock");
-    until("the start", Duration::from_secs(20), || {
-        std::os::unix::net::UnixStream::connect(&socket).ok()
-    })?;
+    let _running = started(program, &site)?;
     ours(program, &site, &["scp", "mode", "offline", "--restart"])?;
     let stick = at("stick");
     std::fs::create_dir_all(&stick)?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use protocol::usage::{SigningKey, UsageReport, seal};
 
-use super::{Background, Row, now, ours, site_for, time, until};
+use super::{Background, Row, now, ours, site_for, started, time, until};
 
 const DEVICES: usize = 1_000_000;
 const REPORTS: usize = 6_000;
@@ -38,11 +38,7 @@ pub fn run(program: &Path) -> Result<Vec<Row>> {
         None,
     )?;
     let dir = site.display().to_string();
-    let running = Background::start(program, &["run", "--dir", &dir])?;
-    let socket = site.join("run/api.sock");
-    until("the start", Duration::from_secs(20), || {
-        std::os::unix::net::UnixStream::connect(&socket).ok()
-    })?;
+    let running = started(program, &site)?;
     let mut rows = collection(program, folder.path(), &site)?;
     rows.push(Row::limit(
         "memory of the site at its highest, import of the million included",

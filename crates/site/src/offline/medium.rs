@@ -299,3 +299,57 @@ fn next_chunk(
     *left -= read as u64;
     Ok(Some(Bytes::from(buffer)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_on_a_medium_lead_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let medium = Medium::new(folder.path().join("stick"));
+        let metadata = medium.feed("feed").join("metadata");
+        std::fs::create_dir_all(&metadata).unwrap();
+        std::fs::create_dir_all(medium.feed("feed").join("targets/a")).unwrap();
+        std::fs::write(medium.feed("feed").join("targets/a/b"), "b").unwrap();
+        let to = folder.path().join("to");
+        medium.copy_feed("feed", &to).unwrap();
+        assert_eq!(std::fs::read(to.join("targets/a/b")).unwrap(), b"b");
+        std::os::unix::fs::symlink("/etc/hostname", metadata.join("1.root.json")).unwrap();
+        assert!(matches!(
+            medium.copy_feed("feed", &to),
+            Err(MediumError::Odd { .. })
+        ));
+        assert!(matches!(medium.bundle(), Err(MediumError::NoBundle { .. })));
+    }
+
+    #[tokio::test]
+    async fn runs_are_put_together_and_holes_are_told() {
+        use futures_util::TryStreamExt;
+        let folder = tempfile::tempdir().unwrap();
+        let pack = Pack {
+            target: "packs/p".into(),
+            sha256: content::ObjectId([7; 32]),
+            length: 100,
+        };
+        let name = pack.sha256.to_string();
+        for (start, text) in [(10, "abcde"), (15, "fghij"), (30, "xyz")] {
+            std::fs::write(folder.path().join(fragment_name(&name, start)), text).unwrap();
+        }
+        std::fs::write(folder.path().join("other.txt"), "x").unwrap();
+        let fragments = Fragments::of(folder.path().to_owned()).unwrap();
+        let read = async |range: Range<u64>| -> Result<Vec<u8>, SourceError> {
+            let chunks: Vec<Bytes> = fragments.fetch(&pack, range).await?.try_collect().await?;
+            Ok(chunks.concat())
+        };
+        assert_eq!(read(12..18).await.unwrap(), b"cdefgh");
+        assert_eq!(read(30..33).await.unwrap(), b"xyz");
+        for hole in [5..12, 18..31, 30..34, 50..51] {
+            let failure = read(hole.clone()).await.unwrap_err();
+            assert!(
+                failure.to_string().contains("not on the medium"),
+                "{hole:?}: {failure}"
+            );
+        }
+    }
+}

@@ -172,6 +172,6 @@ mod tests {
             ["90s", "90m", "2h"]
         );
         // A key that the configuration knows and this list forgot would be missed here.
-        assert_eq!(found.len(), 13);
+        assert_eq!(found.len(), 14);
     }
 }

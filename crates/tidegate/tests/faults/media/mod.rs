@@ -1,10 +1,12 @@
 //! Hierarchies without internet: a folder is the stick. Each ends where its online twin does, whatever happens
 //! to the stick on the way.
 
+mod damage;
+mod hotfix;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -226,7 +228,7 @@ fn three_hierarchies_on_one_stick_end_like_their_twins() {
     let sites = versions.map(|(name, version, newest)| {
         let site = site(&world, name, version, "offline");
         let running = site.started();
-        stick.prepare(&site, &format!("{name}.cab"));
+        stick.prepare(&site, &format!("{name} – H\u{f6}he.cab"));
         (site, running, newest)
     });
     let plan = stick.connected(&world, &["--plan"]);
@@ -381,135 +383,6 @@ fn what_does_not_belong_is_told_apart() {
     }
 }
 
-/// Any byte of the stick or of the cabinet, at any offset: told, or without effect.
-#[test]
-fn no_changed_byte_makes_another_end() {
-    let seed = std::env::var("TIDEGATE_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(1);
-    println!("seed {seed}");
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let world = world();
-    let pristine = site(&world, "site", "5.00.9096.1000", "offline");
-    let stick = Stick::new(&world, "stick");
-    {
-        let _running = pristine.started();
-        stick.prepare(&pristine, "site.cab");
-    }
-    // Its socket is of no use to a copy.
-    std::fs::remove_dir_all(pristine.dir.join("run")).unwrap();
-    stick.connected(&world, &[]);
-    let (twin, _twin) = twin(&world, "twin", "5.00.9096.1000", SECOND);
-    let expected = end_state(&twin);
-    let whole = world.folder.path().join("whole");
-    copy_folder(&stick.updates(), &whole);
-    let site = Site {
-        dir: world.folder.path().join("tampered"),
-    };
-    let rounds = std::env::var("TIDEGATE_TAMPER")
-        .ok()
-        .and_then(|rounds| rounds.parse().ok())
-        .unwrap_or(16);
-    for _ in 0..rounds {
-        copy_folder(&pristine.dir, &site.dir);
-        copy_folder(&whole, &stick.updates());
-        let all = files(&stick.updates());
-        let file = &all[(random.next_u64() % all.len() as u64) as usize];
-        let mut bytes = std::fs::read(file).unwrap();
-        let at = (random.next_u64() % bytes.len() as u64) as usize;
-        bytes[at] ^= 1 << (random.next_u64() % 8);
-        std::fs::write(file, bytes).unwrap();
-        let running = site.started();
-        let output = stick.import(&site);
-        let what = format!("{} byte {at}: {}", file.display(), said(&output));
-        match output.status.code() {
-            Some(0) => {
-                site.wait_for(SECOND, READY);
-                assert_eq!(end_state(&site), expected, "{what}");
-            }
-            Some(6 | 7 | 10) => {
-                // Nothing of it counts; the whole stick still leads to the end.
-                assert_ne!(site.state(SECOND), Some(READY), "{what}");
-                copy_folder(&whole, &stick.updates());
-                let output = stick.import(&site);
-                assert!(output.status.success(), "{what}, then {}", said(&output));
-                site.wait_for(SECOND, READY);
-                assert_eq!(end_state(&site), expected, "{what}");
-            }
-            code => panic!("{code:?}: {what}"),
-        }
-        drop(running);
-        std::fs::remove_dir_all(site.dir.join("run")).unwrap();
-    }
-}
-
-/// Killed at any moment, each step goes on.
-#[test]
-fn a_killed_step_goes_on() {
-    let world = world();
-    let site = site(&world, "site", "5.00.9096.1000", "offline");
-    let running = site.started();
-    let stick = Stick::new(&world, "stick");
-    stick.prepare(&site, "site.cab");
-    let mut random = ChaCha8Rng::seed_from_u64(3);
-    let (from, to) = (
-        stick.folder.display().to_string(),
-        stick.updates().display().to_string(),
-    );
-    for _ in 0..12 {
-        let connecting = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args([
-                "tool",
-                "connect",
-                "--usagedatasrc",
-                &from,
-                "--updatepackdest",
-                &to,
-                "--logdir",
-                &from,
-            ])
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut connecting = connecting;
-        std::thread::park_timeout(Duration::from_millis(random.next_u64() % 120));
-        connecting.kill().unwrap();
-        connecting.wait().unwrap();
-    }
-    stick.connected(&world, &[]);
-    running.kill();
-    for _ in 0..10 {
-        let running = site.started();
-        let folder = stick.updates().display().to_string();
-        let mut importing = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args([
-                "--dir",
-                &site.dir.display().to_string(),
-                "tool",
-                "import",
-                "--updatepacksrc",
-                &folder,
-                "--logdir",
-                &from,
-            ])
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::park_timeout(Duration::from_millis(20 + random.next_u64() % 200));
-        running.kill();
-        importing.kill().unwrap();
-        importing.wait().unwrap();
-    }
-    // The last import is taken up by itself.
-    let _running = site.started();
-    site.wait_for(SECOND, READY);
-    let (twin, _twin) = twin(&world, "twin", "5.00.9096.1000", SECOND);
-    assert_eq!(end_state(&site), end_state(&twin));
-}
-
 /// In a network namespace without any interface a site prepares, imports and installs; it opens no socket of
 /// the internet.
 #[test]
@@ -555,166 +428,4 @@ fn offline_needs_no_network_and_opens_no_socket() {
         (&show["mode_configured"], &show["mode_effective"]),
         (&"offline".into(), &"offline".into())
     );
-}
-
-/// An update outside the catalogue, online and offline: signed by a key that the feed names, or not taken.
-#[test]
-fn a_hotfix_outside_the_catalogue_is_registered() {
-    const PRIVATE: &str = "44444444-4444-4444-8444-444444444444";
-    let world = world();
-    let vendor = Site { dir: world.service() };
-    let folder = world.folder.path().join("private");
-    std::fs::create_dir_all(folder.join("payload")).unwrap();
-    std::fs::write(folder.join("payload/fix"), noise(9, 200_000)).unwrap();
-    std::fs::write(folder.join("runtime.bin"), "redistributable").unwrap();
-    let more = "type = \"hotfix\"\n";
-    let toml = description(PRIVATE, "5.00.9096.1050", more) + "[[redistributable]]\nfile = \"runtime.bin\"\n";
-    std::fs::write(folder.join("package.toml"), toml).unwrap();
-    let at = |name: &str| folder.join(name).display().to_string();
-    let make = |file: &str| vendor.run(&["cloud", "hotfix", &at("package.toml"), &at("payload"), &at(file)]);
-    assert_eq!(make("fix.exe").status.code(), Some(1), "another ending");
-    let offline = site(&world, "offline", "5.00.9096.1000", "offline");
-    let _offline = offline.started();
-    let register = |site: &Site, file: &str| site.run(&["tool", "register", &at(file), "--logdir", &at("")]);
-    let made = make("kb1.update");
-    assert!(made.status.success(), "{}", said(&made));
-    let unknown = register(&offline, "kb1.update");
-    assert_eq!(unknown.status.code(), Some(6));
-    assert!(
-        said(&unknown).contains("has not named a key"),
-        "{}",
-        said(&unknown)
-    );
-    // The key comes by medium.
-    let stick = Stick::new(&world, "stick");
-    stick.prepare(&offline, "a.cab");
-    stick.connected(&world, &[]);
-    assert!(stick.import(&offline).status.success());
-    let whole = std::fs::read(at("kb1.update")).unwrap();
-    for (name, bytes) in [
-        ("cut.update", whole[..whole.len() - 1].to_vec()),
-        ("long.update", [whole.as_slice(), b"x"].concat()),
-        ("changed.update", {
-            let mut bytes = whole.clone();
-            let last = bytes.len() - 50;
-            bytes[last] ^= 1;
-            bytes
-        }),
-        ("line.update", {
-            let mut bytes = whole.clone();
-            bytes[100] ^= 1;
-            bytes
-        }),
-        ("empty.update", Vec::new()),
-    ] {
-        std::fs::write(at(name), bytes).unwrap();
-        let output = register(&offline, name);
-        assert_eq!(output.status.code(), Some(6), "{name}: {}", said(&output));
-        assert_eq!(offline.state(PRIVATE), None, "{name}");
-    }
-    std::fs::write(at("kb1.exe"), &whole).unwrap();
-    assert!(said(&register(&offline, "kb1.exe")).contains("does not end in .update"));
-    let online = site(&world, "online", "5.00.9096.1000", "online");
-    let _online = online.started();
-    online.wait_for(SECOND, READY);
-    for site in [&offline, &online] {
-        for _ in 0..2 {
-            let output = register(site, "kb1.update");
-            assert!(output.status.success(), "{}", said(&output));
-        }
-        until("the offer", || site.state(PRIVATE).filter(|state| *state != 0));
-        if site.state(PRIVATE) != Some(READY) {
-            site.must(&["updates", "download", PRIVATE]);
-        }
-        site.wait_for(PRIVATE, READY);
-        site.must(&["updates", "install", PRIVATE, "--wait"]);
-        assert_eq!(site.current().as_deref(), Some("5.00.9096.1050"));
-        // The next check does not take it away.
-        if site.sync_failure().is_none() {
-            site.run(&["updates", "check"]);
-        }
-        assert_eq!(site.state(PRIVATE), Some(196_612));
-    }
-    assert!(offline.message_ids().contains(&60_227));
-    // What the catalogue has comes by itself.
-    let in_catalogue = description(HOTFIX, "5.00.9106.1010", "type = \"hotfix\"");
-    std::fs::write(folder.join("package.toml"), in_catalogue).unwrap();
-    assert!(make("kb2.update").status.success());
-    assert!(said(&register(&online, "kb2.update")).contains("is in the catalogue"));
-}
-
-/// A stick that is too small is told before anything is fetched; one that fills up on the way costs nothing
-/// that was whole; one that is pulled during the import goes on when it is back.
-#[test]
-fn a_full_or_pulled_stick_goes_on_when_there_is_room() {
-    let test = "media::a_full_or_pulled_stick_goes_on_when_there_is_room";
-    let Some(mount) = crate::disks::inside(test, "9m") else {
-        return;
-    };
-    let world = world();
-    let site = site(&world, "site", "5.00.9096.1000", "offline");
-    let _running = site.started();
-    let stick = Stick {
-        folder: mount.join("stick"),
-    };
-    std::fs::create_dir(&stick.folder).unwrap();
-    stick.prepare(&site, "a.cab");
-    let small = stick.connect(&world, &[]);
-    assert_eq!(small.status.code(), Some(8), "{}", said(&small));
-    assert!(said(&small).contains("bytes free, and"), "{}", said(&small));
-    assert!(!stick.updates().join("tidegate-bundle.json").exists());
-    let size = |size: &str| {
-        let option = format!("remount,size={size}");
-        let done = std::process::Command::new("mount")
-            .args(["-o", &option])
-            .arg(&mount)
-            .status()
-            .unwrap();
-        assert!(done.success());
-    };
-    size("64m");
-    // Somebody else fills it while content is being fetched.
-    let filler = mount.join("filler");
-    let fill = |bytes: usize| std::fs::write(&filler, vec![0; bytes]);
-    let mut told = BTreeSet::new();
-    for megabytes in [61, 60, 59, 58, 57, 56, 55] {
-        let _ = fill(megabytes << 20);
-        let output = stick.connect(&world, &[]);
-        told.insert(output.status.code());
-        assert!(
-            matches!(output.status.code(), Some(0 | 1 | 8 | 9)),
-            "{}",
-            said(&output)
-        );
-        std::fs::remove_file(&filler).unwrap();
-    }
-    assert!(told.contains(&Some(8)), "{told:?}");
-    stick.connected(&world, &[]);
-    let mut random = ChaCha8Rng::seed_from_u64(5);
-    for _ in 0..6 {
-        let (from, aside) = (stick.updates(), mount.join("aside"));
-        let wait = Duration::from_millis(random.next_u64() % 60);
-        let output = std::thread::scope(|scope| {
-            let pulling = scope.spawn(|| {
-                std::thread::park_timeout(wait);
-                std::fs::rename(&from, &aside).unwrap();
-            });
-            let output = stick.import(&site);
-            pulling.join().unwrap();
-            output
-        });
-        assert!(
-            output.status.code().is_some_and(|code| code != 101),
-            "{}",
-            said(&output)
-        );
-        // What the site left on a stick that was gone is not in the way.
-        if from.exists() {
-            std::fs::remove_dir_all(&from).unwrap();
-        }
-        std::fs::rename(&aside, &from).unwrap();
-    }
-    let output = stick.import(&site);
-    assert!(output.status.success(), "{}", said(&output));
-    site.wait_for(SECOND, READY);
 }

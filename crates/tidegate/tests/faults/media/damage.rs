@@ -1,0 +1,215 @@
+//! What happens to a stick on its way: changed bytes, kills, no room, pulled at a bad moment.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use super::{READY, SECOND, Stick, end_state, files, said, site, twin, world};
+use crate::world::{Site, copy_folder};
+
+/// A number of the environment, to make a test longer or to repeat it.
+fn number_of(name: &str, usual: u64) -> u64 {
+    let text = std::env::var_os(name).and_then(|text| text.into_string().ok());
+    text.and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// Any byte of the stick or of the cabinet, at any offset: told, or without effect.
+#[test]
+fn no_changed_byte_makes_another_end() {
+    let seed = number_of("TIDEGATE_SEED", 1);
+    println!("seed {seed}");
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let world = world();
+    let pristine = site(&world, "site", "5.00.9096.1000", "offline");
+    let stick = Stick::new(&world, "stick");
+    {
+        let _running = pristine.started();
+        stick.prepare(&pristine, "site.cab");
+    }
+    // Its socket is of no use to a copy.
+    std::fs::remove_dir_all(pristine.dir.join("run")).unwrap();
+    stick.connected(&world, &[]);
+    let (twin, _twin) = twin(&world, "twin", "5.00.9096.1000", SECOND);
+    let expected = end_state(&twin);
+    let whole = world.folder.path().join("whole");
+    copy_folder(&stick.updates(), &whole);
+    let site = Site {
+        dir: world.folder.path().join("tampered"),
+    };
+    let rounds = number_of("TIDEGATE_TAMPER", 16);
+    for _ in 0..rounds {
+        copy_folder(&pristine.dir, &site.dir);
+        copy_folder(&whole, &stick.updates());
+        let all = files(&stick.updates());
+        let file = &all[(random.next_u64() % all.len() as u64) as usize];
+        let mut bytes = std::fs::read(file).unwrap();
+        let at = (random.next_u64() % bytes.len() as u64) as usize;
+        bytes[at] ^= 1 << (random.next_u64() % 8);
+        std::fs::write(file, bytes).unwrap();
+        let running = site.started();
+        let output = stick.import(&site);
+        let what = format!("{} byte {at}: {}", file.display(), said(&output));
+        match output.status.code() {
+            Some(0) => {
+                site.wait_for(SECOND, READY);
+                assert_eq!(end_state(&site), expected, "{what}");
+            }
+            Some(6 | 7 | 10) => {
+                // Nothing of it counts; the whole stick still leads to the end.
+                assert_ne!(site.state(SECOND), Some(READY), "{what}");
+                copy_folder(&whole, &stick.updates());
+                let output = stick.import(&site);
+                assert!(output.status.success(), "{what}, then {}", said(&output));
+                site.wait_for(SECOND, READY);
+                assert_eq!(end_state(&site), expected, "{what}");
+            }
+            code => panic!("{code:?}: {what}"),
+        }
+        drop(running);
+        std::fs::remove_dir_all(site.dir.join("run")).unwrap();
+    }
+}
+
+/// Killed at any moment, each step goes on.
+#[test]
+fn a_killed_step_goes_on() {
+    let world = world();
+    let site = site(&world, "site", "5.00.9096.1000", "offline");
+    let running = site.started();
+    let stick = Stick::new(&world, "stick");
+    stick.prepare(&site, "site.cab");
+    let mut random = ChaCha8Rng::seed_from_u64(3);
+    let (from, to) = (
+        stick.folder.display().to_string(),
+        stick.updates().display().to_string(),
+    );
+    for _ in 0..12 {
+        let connecting = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args([
+                "tool",
+                "connect",
+                "--usagedatasrc",
+                &from,
+                "--updatepackdest",
+                &to,
+                "--logdir",
+                &from,
+            ])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut connecting = connecting;
+        std::thread::park_timeout(Duration::from_millis(random.next_u64() % 120));
+        connecting.kill().unwrap();
+        connecting.wait().unwrap();
+    }
+    stick.connected(&world, &[]);
+    running.kill();
+    for _ in 0..10 {
+        let running = site.started();
+        let folder = stick.updates().display().to_string();
+        let mut importing = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args([
+                "--dir",
+                &site.dir.display().to_string(),
+                "tool",
+                "import",
+                "--updatepacksrc",
+                &folder,
+                "--logdir",
+                &from,
+            ])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::park_timeout(Duration::from_millis(20 + random.next_u64() % 200));
+        running.kill();
+        importing.kill().unwrap();
+        importing.wait().unwrap();
+    }
+    // The last import is taken up by itself.
+    let _running = site.started();
+    site.wait_for(SECOND, READY);
+    let (twin, _twin) = twin(&world, "twin", "5.00.9096.1000", SECOND);
+    assert_eq!(end_state(&site), end_state(&twin));
+}
+
+/// A stick that is too small is told before anything is fetched; one that fills up on the way costs nothing
+/// that was whole; one that is pulled during the import goes on when it is back.
+#[test]
+fn a_full_or_pulled_stick_goes_on_when_there_is_room() {
+    let test = "media::damage::a_full_or_pulled_stick_goes_on_when_there_is_room";
+    let Some(mount) = crate::disks::inside(test, "9m") else {
+        return;
+    };
+    let world = world();
+    let site = site(&world, "site", "5.00.9096.1000", "offline");
+    let _running = site.started();
+    let stick = Stick {
+        folder: mount.join("stick"),
+    };
+    std::fs::create_dir(&stick.folder).unwrap();
+    stick.prepare(&site, "a.cab");
+    let small = stick.connect(&world, &[]);
+    assert_eq!(small.status.code(), Some(8), "{}", said(&small));
+    assert!(said(&small).contains("bytes free, and"), "{}", said(&small));
+    assert!(!stick.updates().join("tidegate-bundle.json").exists());
+    let size = |size: &str| {
+        let option = format!("remount,size={size}");
+        let done = std::process::Command::new("mount")
+            .args(["-o", &option])
+            .arg(&mount)
+            .status()
+            .unwrap();
+        assert!(done.success());
+    };
+    size("64m");
+    // Somebody else fills it while content is being fetched.
+    let filler = mount.join("filler");
+    let fill = |bytes: usize| std::fs::write(&filler, vec![0; bytes]);
+    let mut told = BTreeSet::new();
+    for megabytes in [61, 60, 59, 58, 57, 56, 55] {
+        let _ = fill(megabytes << 20);
+        let output = stick.connect(&world, &[]);
+        told.insert(output.status.code());
+        assert!(
+            matches!(output.status.code(), Some(0 | 1 | 8 | 9)),
+            "{}",
+            said(&output)
+        );
+        std::fs::remove_file(&filler).unwrap();
+    }
+    assert!(told.contains(&Some(8)), "{told:?}");
+    stick.connected(&world, &[]);
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    for _ in 0..6 {
+        let (from, aside) = (stick.updates(), mount.join("aside"));
+        let wait = Duration::from_millis(random.next_u64() % 60);
+        let output = std::thread::scope(|scope| {
+            let pulling = scope.spawn(|| {
+                std::thread::park_timeout(wait);
+                std::fs::rename(&from, &aside).unwrap();
+            });
+            let output = stick.import(&site);
+            pulling.join().unwrap();
+            output
+        });
+        assert!(
+            output.status.code().is_some_and(|code| code != 101),
+            "{}",
+            said(&output)
+        );
+        // What the site left on a stick that was gone is not in the way.
+        if from.exists() {
+            std::fs::remove_dir_all(&from).unwrap();
+        }
+        std::fs::rename(&aside, &from).unwrap();
+    }
+    let output = stick.import(&site);
+    assert!(output.status.success(), "{}", said(&output));
+    site.wait_for(SECOND, READY);
+}
