@@ -42,8 +42,10 @@ const QUOTA: IntakeQuota = IntakeQuota {
 };
 /// Bodies read at once; each is in memory once.
 const BODIES_MAX: usize = 64;
-/// Time between two flushes of counts, and between two looks at what is old.
+/// Time between two flushes of counts.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
+/// Flushes between two looks at what is old: an hour.
+const FLUSHES_PER_LOOK: u32 = 360;
 /// Days that reports are kept.
 const DAYS_KEPT: i64 = 365;
 const DAY_S: i64 = 24 * 60 * 60;
@@ -238,12 +240,17 @@ impl Intake {
 
     /// Keeps counts and forgets what is old, until `shutdown`.
     pub async fn keep(&self, shutdown: CancellationToken) {
+        let mut flushes = 0_u32;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = tokio::time::sleep(KEEP_EVERY) => {}
             }
             self.flush().await;
+            flushes = flushes.wrapping_add(1);
+            if !flushes.is_multiple_of(FLUSHES_PER_LOOK) && flushes != 1 {
+                continue;
+            }
             let now = (self.clock)();
             self.partial.forget_old();
             let kept = SignedDuration::from_hours(24 * DAYS_KEPT);
