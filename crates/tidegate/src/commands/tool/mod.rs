@@ -34,7 +34,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 #[command(
     subcommand_required = true,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 wrong mode, 4 wrong release, 5 nothing for this hierarchy,\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 wrong mode, 4 wrong release, 5 nothing for this hierarchy, \
         6 damaged or not signed, 7 older than what is known or expired, 8 no room, 9 the internet or the vendor, 10 not complete."
 )]
 pub struct ToolArgs {
