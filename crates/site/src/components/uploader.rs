@@ -50,7 +50,9 @@ impl Uploader {
     }
 
     async fn run(&self, cx: &mut Activation<'_>) -> Result<Report, ComponentError> {
-        self.collect_if_due(cx).await?;
+        // One instant for "is it due" and "when next": a week that begins between the two would be passed over.
+        let looked_at = cx.now();
+        self.collect_if_due(cx, looked_at).await?;
         let mut held = None;
         let mut sent = 0_u32;
         let open = self
@@ -67,8 +69,7 @@ impl Uploader {
                 Some(why) => held = held.or(Some(why)),
             }
         }
-        let now = cx.now();
-        let next_collection = collection::next(self.context.identity.created_at, now);
+        let next_collection = collection::next(self.context.identity.created_at, looked_at);
         let next = held
             .as_ref()
             .and_then(|held| held.next_try)
@@ -92,8 +93,7 @@ impl Uploader {
 
     /// Collects where this week's collection is due, or where an administrator wants a report sent and none
     /// is there.
-    async fn collect_if_due(&self, cx: &mut Activation<'_>) -> Result<(), ComponentError> {
-        let now = cx.now();
+    async fn collect_if_due(&self, cx: &mut Activation<'_>, now: Timestamp) -> Result<(), ComponentError> {
         let week = collection::week(self.context.identity.created_at, now);
         let (collected, requested, open) = self
             .context

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use executive::{Clock, FakeClock};
 use jiff::Timestamp;
@@ -12,6 +11,7 @@ use site::offline::import::{ImportState, ImportStatus, Verdict, load, request};
 use site::offline::prepare::Carried;
 use store::{Store, StoreError};
 
+use crate::until;
 use crate::usage_weeks::{Site, day};
 
 struct Round {
@@ -55,12 +55,7 @@ impl Round {
     async fn prepare(&mut self) {
         self.site.start();
         let directory = site::directory::SiteDirectory::new(self.site.dir());
-        for _ in 0..200 {
-            if directory.api_socket().exists() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until("the start", || directory.api_socket().exists().then_some(())).await;
         self.site.stop().await;
         let settings = site::settings::Settings::load(&directory.configuration()).unwrap();
         let now = Clock::Fake(self.site.clock.clone()).now();
@@ -99,14 +94,11 @@ impl Round {
             .write_blocking::<_, StoreError>(move |tx| request(tx, &folder))
             .unwrap();
         self.site.start();
-        for _ in 0..400 {
-            let status = store.read_blocking::<_, StoreError>(load).unwrap().unwrap();
-            if status.id == asked.id && status.state.is_done() {
-                return status;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("the import did not end");
+        until("the end of the import", || {
+            let status = store.read_blocking::<_, StoreError>(load).unwrap()?;
+            (status.id == asked.id && status.state.is_done()).then_some(status)
+        })
+        .await
     }
 
     fn expiry(&self) -> Timestamp {

@@ -2,7 +2,6 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::time::Duration;
 
 use executive::logs::{CmTraceLayer, LogSettings};
 use executive::{Clock, FakeClock};
@@ -14,6 +13,8 @@ use site::run::RunError;
 use store::{Store, StoreError, UsageReportRow};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use crate::until;
 
 const DAY: i64 = 24 * 3_600;
 
@@ -88,24 +89,45 @@ impl Site {
 
     /// The weeks of all reports, oldest first, once there are so many.
     async fn weeks(&self, expected: usize) -> Vec<(Option<u64>, Timestamp)> {
-        for _ in 0..400 {
+        until(&format!("report {expected}"), || {
             let reports = reports(&self.dir());
             assert!(reports.len() <= expected, "{reports:?}");
-            if reports.len() == expected {
-                let weeks = reports
-                    .iter()
-                    .rev()
-                    .map(|report| (report.week, report.collected_at));
-                return weeks.collect();
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("there are not {expected} reports, but {:?}", reports(&self.dir()));
+            let weeks = reports
+                .iter()
+                .rev()
+                .map(|report| (report.week, report.collected_at));
+            (reports.len() == expected).then(|| weeks.collect())
+        })
+        .await
     }
 
-    /// Long enough for the site to do what it should not.
-    async fn settle(&self) {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+    /// Moves the clock and waits until the site has acted on it: the check for updates that is due by then began.
+    async fn move_to(&self, at: Timestamp) {
+        self.clock.set(at);
+        let store = Store::open(&self.dir().join("site.db")).unwrap();
+        until(&format!("a check at {at}"), || {
+            let sync = store.read_blocking::<_, StoreError>(|tx| tx.sync()).unwrap();
+            // A feed that has expired by then is an answer too.
+            (sync.succeeded_at.max(sync.failed_at) >= Some(at)).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the uploader says that it holds a report back.
+    async fn held_back(&self, words: &str) {
+        let log = self.dir().join("logs/smsexec.log");
+        let socket = self.dir().join("run/api.sock");
+        until(&format!("{words:?} ({})", log.display()), || {
+            use std::io::{Read, Write};
+            let mut stream = std::os::unix::net::UnixStream::connect(&socket).ok()?;
+            let request =
+                "GET /v1/components/SMS_DMP_UPLOADER HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n";
+            stream.write_all(request.as_bytes()).ok()?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).ok()?;
+            answer.contains(words).then_some(())
+        })
+        .await;
     }
 }
 
@@ -120,8 +142,7 @@ fn reports(dir: &Path) -> Vec<UsageReportRow> {
 async fn a4_every_seven_days_from_the_installation_whatever_the_clock_does() {
     let mut site = Site::new();
     site.start();
-    site.clock.set(day(6));
-    site.settle().await;
+    site.move_to(day(6)).await;
     assert!(reports(&site.dir()).is_empty(), "nothing before the seventh day");
     site.clock.set(day(7));
     assert_eq!(site.weeks(1).await, [(Some(1), day(7))]);
@@ -129,8 +150,7 @@ async fn a4_every_seven_days_from_the_installation_whatever_the_clock_does() {
     site.stop().await;
     site.clock.set(day(9));
     site.start();
-    site.clock.set(day(13));
-    site.settle().await;
+    site.move_to(day(13)).await;
     site.weeks(1).await;
     // Switched off for a month: one report for the week it is now.
     site.stop().await;
@@ -179,16 +199,11 @@ async fn a5_offline_nothing_opens_a_connection() {
     std::fs::create_dir_all(&payload).unwrap();
     std::fs::write(payload.join("usage.json"), serde_json::to_vec(&config).unwrap()).unwrap();
     site.start();
-    for half_days in 0..60 {
-        site.clock.set(
-            day(0)
-                .checked_add(jiff::SignedDuration::from_hours(12 * half_days))
-                .unwrap(),
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    for days in 0..30 {
+        site.clock.set(day(days));
+        site.weeks(usize::try_from(days / 7).unwrap()).await;
     }
-    site.weeks(4).await;
-    site.settle().await;
+    site.held_back("the service connection point is offline").await;
     assert!(trap.accept().is_err(), "something connected");
     let states: Vec<&str> = reports(&site.dir())
         .iter()
@@ -203,14 +218,6 @@ async fn a5_offline_nothing_opens_a_connection() {
         .unwrap();
     drop(store);
     site.start();
-    let mut seen = false;
-    for _ in 0..200 {
-        seen |= trap.accept().is_ok();
-        if seen {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    assert!(seen, "the trap sees what goes out");
+    until("a connection of the site to its proxy", || trap.accept().ok()).await;
     site.stop().await;
 }
