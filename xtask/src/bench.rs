@@ -204,6 +204,26 @@ fn site_for(program: &Path, dir: &Path, feed_url: &str, root: &Path, ca: Option<
     ours(program, dir, &arguments).map(drop)
 }
 
+/// A service without packages, and a site that reads its folder: their folders.
+fn local_pair(program: &Path, folder: &Path) -> Result<(PathBuf, PathBuf)> {
+    let (service, site) = (folder.join("service"), folder.join("site"));
+    ours(
+        program,
+        &service,
+        &["cloud", "init", "--name", "Bench", "--host", "localhost"],
+    )?;
+    let repository = service.join("repository");
+    let url = format!("file://{}", repository.display());
+    site_for(
+        program,
+        &site,
+        &url,
+        &repository.join("metadata/1.root.json"),
+        None,
+    )?;
+    Ok((service, site))
+}
+
 /// A site of ours in the background, once it answers.
 fn started(program: &Path, site: &Path) -> Result<Background> {
     let running = Background::start(program, &["run", "--dir", &site.display().to_string()])?;

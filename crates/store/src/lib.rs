@@ -1,12 +1,13 @@
-//! The only crate that knows SQL: what a site has to remember, in one embedded database file.
+//! The only crate that knows SQL: what a site has to remember, in one embedded database file; and what an intake of
+//! usage data keeps, in such a file or in PostgreSQL ([`intake`]).
 //!
 //! A [`Store`] hands out transactions: [`Store::write`] runs a closure over a [`Tx`] and everything
 //! it did becomes durable together, or not at all; [`Store::read`] sees one consistent state. The
 //! methods of `Tx` are the product's verbs. A closure runs on a blocking thread, does no other IO, and
 //! every list it reads has a limit.
 //!
-//! SQL is written so that a second engine can take the same text: numbered `$n` placeholders in
-//! ascending order, `BIGINT`, `TEXT`, `INSERT … ON CONFLICT`. Times are milliseconds since 1970 in UTC.
+//! The SQL of a site keeps to what PostgreSQL takes too where that costs nothing: parameters `$1`, `$2` in ascending
+//! order, `BIGINT`, `TEXT`, `INSERT … ON CONFLICT`. Times are milliseconds since 1970 in UTC.
 
 mod database;
 mod error;

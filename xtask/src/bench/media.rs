@@ -8,7 +8,7 @@ use anyhow::Result;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use super::{Row, ours, site_for, started, time};
+use super::{Row, local_pair, ours, started, time};
 
 const FILES: u64 = 256;
 const FILE_BYTES: usize = 1024 * 1024;
@@ -18,8 +18,7 @@ const CHANGED_EVERY: u64 = 12;
 pub fn run(program: &Path) -> Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
     let at = |name: &str| folder.path().join(name);
-    let (service, site) = (at("service"), at("site"));
-    ours(program, &service, &["cloud", "init", "--name", "Bench"])?;
+    let (service, site) = local_pair(program, folder.path())?;
     let publish = |version: u64| -> Result<()> {
         let tree = at(&format!("v{version}"));
         std::fs::create_dir_all(&tree)?;
@@ -47,15 +46,6 @@ pub fn run(program: &Path) -> Result<Vec<Row>> {
         .map(drop)
     };
     publish(1)?;
-    let repository = service.join("repository");
-    let url = format!("file://{}", repository.display());
-    site_for(
-        program,
-        &site,
-        &url,
-        &repository.join("metadata/1.root.json"),
-        None,
-    )?;
     let dir = site.display().to_string();
     let _running = started(program, &site)?;
     ours(program, &site, &["scp", "mode", "offline", "--restart"])?;

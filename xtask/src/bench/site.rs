@@ -5,25 +5,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Background, Row, now, ours, site_for, until};
+use super::{Background, Row, local_pair, now, until};
 
 pub fn run(program: &Path) -> Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
-    let (service, site) = (folder.path().join("service"), folder.path().join("site"));
-    ours(
-        program,
-        &service,
-        &["cloud", "init", "--name", "Bench", "--host", "localhost"],
-    )?;
-    let repository = service.join("repository");
-    let url = format!("file://{}", repository.display());
-    site_for(
-        program,
-        &site,
-        &url,
-        &repository.join("metadata/1.root.json"),
-        None,
-    )?;
+    let (_service, site) = local_pair(program, folder.path())?;
     let dir = site.display().to_string();
     let mut starts = Vec::new();
     for _ in 0..5 {

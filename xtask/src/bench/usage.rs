@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use protocol::usage::{SigningKey, UsageReport, seal};
 
-use super::{Background, Row, now, ours, site_for, started, time, until};
+use super::{Background, Row, local_pair, now, ours, started, time, until};
 
 const DEVICES: usize = 1_000_000;
 const REPORTS: usize = 6_000;
@@ -21,22 +21,8 @@ const SENDERS: usize = 32;
 
 pub fn run(program: &Path) -> Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
-    let (service, site) = (folder.path().join("service"), folder.path().join("site"));
-    ours(
-        program,
-        &service,
-        &["cloud", "init", "--name", "Bench", "--host", "localhost"],
-    )?;
+    let (service, site) = local_pair(program, folder.path())?;
     ours(program, &service, &["cloud", "config", "usage"])?;
-    let repository = service.join("repository");
-    let url = format!("file://{}", repository.display());
-    site_for(
-        program,
-        &site,
-        &url,
-        &repository.join("metadata/1.root.json"),
-        None,
-    )?;
     let dir = site.display().to_string();
     let running = started(program, &site)?;
     let mut rows = collection(program, folder.path(), &site)?;

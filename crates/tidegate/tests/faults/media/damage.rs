@@ -72,70 +72,122 @@ fn no_changed_byte_makes_another_end() {
     }
 }
 
+/// Runs the program and kills it after a while, wherever it is.
+fn killed(arguments: &[&str], after: Duration, meanwhile: impl FnOnce()) {
+    let mut running = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(arguments)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::park_timeout(after);
+    meanwhile();
+    running.kill().unwrap();
+    running.wait().unwrap();
+}
+
 /// Killed at any moment, each step goes on.
 #[test]
 fn a_killed_step_goes_on() {
     let world = world();
     let site = site(&world, "site", "5.00.9096.1000", "offline");
-    let running = site.started();
     let stick = Stick::new(&world, "stick");
-    stick.prepare(&site, "site.cab");
     let mut random = ChaCha8Rng::seed_from_u64(3);
+    let mut within =
+        |shortest: u64, spread: u64| Duration::from_millis(shortest + random.next_u64() % spread);
     let (from, to) = (
         stick.folder.display().to_string(),
         stick.updates().display().to_string(),
     );
+    let (dir, cabinet) = (site.dir.display().to_string(), stick.folder.join("site.cab"));
+    let file = cabinet.display().to_string();
+    // Whoever is killed: the cabinet is whole, or not there.
+    for round in 0..8 {
+        let running = site.started();
+        let prepare = [
+            "--dir",
+            &dir,
+            "tool",
+            "prepare",
+            "--usagedatadest",
+            &file,
+            "--logdir",
+            &from,
+        ];
+        match round % 2 {
+            0 => killed(&prepare, within(0, 60), || {}),
+            _ => killed(&prepare, within(0, 60), || running.kill()),
+        }
+        if let Ok(bytes) = std::fs::read(&cabinet) {
+            assert!(protocol::transfer::read(&bytes).is_ok());
+        }
+    }
+    let running = site.started();
+    stick.prepare(&site, "site.cab");
     for _ in 0..12 {
-        let connecting = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args([
-                "tool",
-                "connect",
-                "--usagedatasrc",
-                &from,
-                "--updatepackdest",
-                &to,
-                "--logdir",
-                &from,
-            ])
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut connecting = connecting;
-        std::thread::park_timeout(Duration::from_millis(random.next_u64() % 120));
-        connecting.kill().unwrap();
-        connecting.wait().unwrap();
+        let connect = [
+            "tool",
+            "connect",
+            "--usagedatasrc",
+            &from,
+            "--updatepackdest",
+            &to,
+            "--logdir",
+            &from,
+        ];
+        killed(&connect, within(0, 120), || {});
     }
     stick.connected(&world, &[]);
     running.kill();
     for _ in 0..10 {
         let running = site.started();
-        let folder = stick.updates().display().to_string();
-        let mut importing = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args([
-                "--dir",
-                &site.dir.display().to_string(),
-                "tool",
-                "import",
-                "--updatepacksrc",
-                &folder,
-                "--logdir",
-                &from,
-            ])
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::park_timeout(Duration::from_millis(20 + random.next_u64() % 200));
-        running.kill();
-        importing.kill().unwrap();
-        importing.wait().unwrap();
+        let import = [
+            "--dir",
+            &dir,
+            "tool",
+            "import",
+            "--updatepacksrc",
+            &to,
+            "--logdir",
+            &from,
+        ];
+        killed(&import, within(20, 200), || running.kill());
     }
     // The last import is taken up by itself.
     let _running = site.started();
     site.wait_for(SECOND, READY);
     let (twin, _twin) = twin(&world, "twin", "5.00.9096.1000", SECOND);
     assert_eq!(end_state(&site), end_state(&twin));
+}
+
+/// A cabinet and a bundle of another release of the tool: refused, with both releases named.
+#[test]
+fn another_release_is_refused() {
+    let world = world();
+    let site = site(&world, "site", "5.00.9096.1000", "offline");
+    let _running = site.started();
+    let stick = Stick::new(&world, "stick");
+    stick.prepare(&site, "site.cab");
+    stick.connected(&world, &[]);
+    let check = |output: std::process::Output| {
+        assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+        for release in ["9.9.9", env!("CARGO_PKG_VERSION")] {
+            assert!(said(&output).contains(release), "{}", said(&output));
+        }
+    };
+    let path = stick.updates().join("tidegate-bundle.json");
+    let mut bundle = protocol::transfer::Bundle::from_bytes(&std::fs::read(&path).unwrap()).unwrap();
+    bundle.program = "9.9.9".into();
+    std::fs::write(&path, bundle.to_bytes()).unwrap();
+    check(stick.import(&site));
+    let path = stick.folder.join("site.cab");
+    let mut cabinet = protocol::transfer::read(&std::fs::read(&path).unwrap()).unwrap();
+    let key = protocol::usage::SigningKey::from_seed(&[1; 32]).unwrap();
+    cabinet.site.program = "9.9.9".into();
+    cabinet.site.public_key = key.public();
+    cabinet.report = None;
+    std::fs::write(&path, protocol::transfer::write(&cabinet, &key).unwrap()).unwrap();
+    check(stick.connect(&world, &[]));
 }
 
 /// A stick that is too small is told before anything is fetched; one that fills up on the way costs nothing
