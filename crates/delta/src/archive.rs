@@ -1,0 +1,202 @@
+//! Archives inside files: their deflate streams, unpacked so that they can be packed the same way again.
+//!
+//! Two compressed files differ everywhere though what is in them hardly does. Old streams are only unpacked; new ones
+//! are packed again by a reader, with a recipe that says how their compressor decided (`preflate-rs`). A stream whose
+//! recipe does not give the very same bytes stays as it is.
+
+use std::io::Read;
+
+use preflate_rs::{PreflateConfig, preflate_whole_deflate_stream, recreate_whole_deflate_stream};
+
+use crate::Malformed;
+use crate::layout::Stream;
+
+/// Most bytes that one stream unpacks to: it is held in memory.
+pub(crate) const PLAIN_MAX: u64 = 32 * 1024 * 1024;
+/// Shorter streams are not worth a recipe.
+const PACKED_MIN: u64 = 64;
+/// Most streams of one file.
+const STREAMS_MAX: usize = 200_000;
+
+/// A deflate stream found in a file: offset and length.
+type Found = (u64, u64);
+
+/// A file with its streams unpacked.
+pub(crate) struct Unpacked {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Its streams.
+    pub streams: Vec<Stream>,
+    /// Their recipes, one after the other.
+    pub recipes: Vec<u8>,
+    /// Where streams begin in `bytes`, and their lengths there.
+    pub members: Vec<(u64, u64)>,
+}
+
+/// Unpacks what can be unpacked; nothing if this is no archive. For new files with recipes, for old ones without.
+pub(crate) fn unpack(file: &[u8], with_recipes: bool, bytes_max: u64) -> Option<Unpacked> {
+    let found = if file.starts_with(b"PK\x03\x04") {
+        zip(file)?
+    } else if file.starts_with(&[0x1f, 0x8b, 8]) {
+        gzip(file)?
+    } else {
+        return None;
+    };
+    let mut unpacked = Unpacked {
+        bytes: Vec::new(),
+        streams: Vec::new(),
+        recipes: Vec::new(),
+        members: Vec::new(),
+    };
+    let (mut end, mut total) = (0_u64, file.len() as u64);
+    for (offset, length) in found {
+        if offset < end || length < PACKED_MIN {
+            continue;
+        }
+        let packed = file.get(offset as usize..(offset + length) as usize)?;
+        let Some((plain, recipe)) = (match with_recipes {
+            true => with_recipe(packed),
+            false => inflate(packed, PLAIN_MAX).map(|plain| (plain, Vec::new())),
+        }) else {
+            continue;
+        };
+        total += plain.len() as u64;
+        if total > bytes_max {
+            break;
+        }
+        unpacked
+            .bytes
+            .extend_from_slice(&file[end as usize..offset as usize]);
+        unpacked
+            .members
+            .push((unpacked.bytes.len() as u64, plain.len() as u64));
+        unpacked.bytes.extend_from_slice(&plain);
+        unpacked.recipes.extend_from_slice(&recipe);
+        unpacked.streams.push(Stream {
+            gap: offset - end,
+            packed: length,
+            plain: plain.len() as u64,
+            recipe: recipe.len() as u64,
+        });
+        end = offset + length;
+    }
+    unpacked.bytes.extend_from_slice(&file[end as usize..]);
+    (!unpacked.streams.is_empty()).then_some(unpacked)
+}
+
+/// Plain bytes and recipe, if they give back the same stream.
+fn with_recipe(packed: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    // Bounded before the recipe is sought, which costs more.
+    inflate(packed, PLAIN_MAX)?;
+    let config = PreflateConfig {
+        plain_text_limit: PLAIN_MAX as usize,
+        verify_compression: false,
+        ..PreflateConfig::default()
+    };
+    let attempt = std::panic::catch_unwind(|| {
+        let (found, plain) = preflate_whole_deflate_stream(packed, &config).ok()?;
+        (found.compressed_size == packed.len()).then(|| (plain.text().to_vec(), found.corrections))
+    });
+    let (plain, recipe) = attempt.ok().flatten()?;
+    // A recipe as long as the stream itself gains nothing.
+    let useful = recipe.len() * 4 < packed.len();
+    (useful && pack(&plain, &recipe).as_deref() == Ok(packed)).then_some((plain, recipe))
+}
+
+/// Packs plain bytes the way a recipe says.
+pub(crate) fn pack(plain: &[u8], recipe: &[u8]) -> Result<Vec<u8>, Malformed> {
+    // The library asserts what it expects of a recipe.
+    std::panic::catch_unwind(|| recreate_whole_deflate_stream(plain, recipe).ok())
+        .ok()
+        .flatten()
+        .ok_or(Malformed("an archive cannot be packed again"))
+}
+
+/// Unpacks exactly one deflate stream.
+pub(crate) fn inflate(packed: &[u8], max: u64) -> Option<Vec<u8>> {
+    let mut plain = Vec::new();
+    let mut decoder = flate2::bufread::DeflateDecoder::new(packed);
+    (&mut decoder).take(max + 1).read_to_end(&mut plain).ok()?;
+    let whole = decoder.total_in() == packed.len() as u64 && plain.len() as u64 <= max;
+    (whole && !plain.is_empty()).then_some(plain)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<usize> {
+    Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?).into())
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
+    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?) as usize)
+}
+
+/// The deflate streams that the central directory of a zip archive lists, by offset (APPNOTE 6.3.10, section 4.3).
+fn zip(file: &[u8]) -> Option<Vec<Found>> {
+    const END: usize = 22;
+    let from = file.len().checked_sub(END)?;
+    let end = (from.saturating_sub(65_535)..=from)
+        .rev()
+        .find(|at| file[*at..].starts_with(b"PK\x05\x06"))?;
+    let (count, mut at) = (u16_at(file, end + 10)?, u32_at(file, end + 16)?);
+    // More entries than the field can hold: the directory itself says where it ends.
+    let count = if count == 0xffff { STREAMS_MAX } else { count };
+    let mut found = Vec::new();
+    for _ in 0..count.min(STREAMS_MAX) {
+        if !file.get(at..)?.starts_with(b"PK\x01\x02") {
+            break;
+        }
+        let (method, packed, local) = (
+            u16_at(file, at + 10)?,
+            u32_at(file, at + 20)?,
+            u32_at(file, at + 42)?,
+        );
+        at += 46 + u16_at(file, at + 28)? + u16_at(file, at + 30)? + u16_at(file, at + 32)?;
+        if method == 8 && file.get(local..)?.starts_with(b"PK\x03\x04") {
+            let data = local + 30 + u16_at(file, local + 26)? + u16_at(file, local + 28)?;
+            if data.checked_add(packed)? <= file.len() {
+                found.push((data as u64, packed as u64));
+            }
+        }
+    }
+    found.sort_unstable();
+    Some(found)
+}
+
+/// The deflate streams of the members of a gzip file (RFC 1952).
+fn gzip(file: &[u8]) -> Option<Vec<Found>> {
+    const TRAILER: usize = 8;
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < file.len() && found.len() < 1024 {
+        let Some(data) = gzip_data(file, at) else { break };
+        let mut decoder = flate2::bufread::DeflateDecoder::new(&file[data..]);
+        let plain = std::io::copy(&mut (&mut decoder).take(PLAIN_MAX + 1), &mut std::io::sink()).ok()?;
+        let packed = decoder.total_in();
+        if plain <= PLAIN_MAX {
+            found.push((data as u64, packed));
+        } else {
+            break;
+        }
+        at = data + packed as usize + TRAILER;
+    }
+    Some(found)
+}
+
+fn gzip_data(file: &[u8], at: usize) -> Option<usize> {
+    let head = file.get(at..at + 10)?;
+    if !head.starts_with(&[0x1f, 0x8b, 8]) {
+        return None;
+    }
+    let (flags, mut data) = (head[3], at + 10);
+    if flags & 4 != 0 {
+        data += 2 + u16_at(file, data)?;
+    }
+    for text in [8, 16] {
+        if flags & text != 0 {
+            data += file.get(data..)?.iter().position(|byte| *byte == 0)? + 1;
+        }
+    }
+    if flags & 2 != 0 {
+        data += 2;
+    }
+    (data < file.len()).then_some(data)
+}

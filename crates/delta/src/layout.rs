@@ -1,0 +1,225 @@
+//! The head of a delta: which files, how archives among them are unpacked, which programs, how many copies.
+
+use crate::addresses::{Kind, Program, Region, Span};
+use crate::varint::{self, Reader};
+use crate::{BYTES_MAX, FILES_MAX, Malformed};
+
+/// First bytes of a delta.
+pub(crate) const MAGIC: &[u8; 4] = b"TGD1";
+/// Most compressed streams of all archives.
+const STREAMS_MAX: u64 = 1_000_000;
+const PROGRAMS_MAX: u64 = 65_536;
+const SPANS_MAX: u64 = 256;
+const REGIONS_MAX: u64 = 65_536;
+
+/// A deflate stream inside a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stream {
+    /// Bytes between the stream before, or the begin of the file, and this one.
+    pub gap: u64,
+    /// Compressed length.
+    pub packed: u64,
+    /// Uncompressed length.
+    pub plain: u64,
+    /// Bytes of what it takes to compress it the same way again; 0 for old files, which are only unpacked.
+    pub recipe: u64,
+}
+
+/// A file, as it is and as it is worked on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Layout {
+    /// Length of the file.
+    pub length: u64,
+    /// Its deflate streams, in order.
+    pub streams: Vec<Stream>,
+}
+
+impl Layout {
+    /// Length with every stream unpacked.
+    pub(crate) fn unpacked(&self) -> u64 {
+        self.streams
+            .iter()
+            .fold(self.length, |sum, stream| sum - stream.packed + stream.plain)
+    }
+}
+
+/// The head.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Head {
+    pub old: Vec<Layout>,
+    pub new: Vec<Layout>,
+    pub programs: Vec<Program>,
+}
+
+impl Head {
+    pub(crate) fn write(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (files, with_recipe) in [(&self.old, false), (&self.new, true)] {
+            varint::put(&mut out, files.len() as u64);
+            for file in files {
+                varint::put(&mut out, file.length);
+                varint::put(&mut out, file.streams.len() as u64);
+                for stream in &file.streams {
+                    varint::put(&mut out, stream.gap);
+                    varint::put(&mut out, stream.packed);
+                    varint::put(&mut out, stream.plain);
+                    if with_recipe {
+                        varint::put(&mut out, stream.recipe);
+                    }
+                }
+            }
+        }
+        varint::put(&mut out, self.programs.len() as u64);
+        for program in &self.programs {
+            write_program(&mut out, program);
+        }
+        out
+    }
+
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader(bytes);
+        let mut streams_left = STREAMS_MAX;
+        let old = read_files(&mut from, false, &mut streams_left)?;
+        let new = read_files(&mut from, true, &mut streams_left)?;
+        let count = from.number_to(PROGRAMS_MAX, "it has too many programs")?;
+        let mut programs = Vec::new();
+        for _ in 0..count {
+            programs.push(read_program(&mut from)?);
+        }
+        match from.is_empty() {
+            true => Ok(Head { old, new, programs }),
+            false => Err(Malformed("its head is longer than it says")),
+        }
+    }
+}
+
+fn read_files(
+    from: &mut Reader<'_>,
+    with_recipe: bool,
+    streams_left: &mut u64,
+) -> Result<Vec<Layout>, Malformed> {
+    const LONG: &str = "its files are larger than they may be";
+    let count = from.number_to(FILES_MAX as u64, "it has too many files")?;
+    let (mut files, mut total) = (Vec::new(), 0_u64);
+    for _ in 0..count {
+        let length = from.number_to(BYTES_MAX, LONG)?;
+        let streams = from.number_to(*streams_left, "it has too many streams")?;
+        *streams_left -= streams;
+        let mut layout = Layout {
+            length,
+            streams: Vec::new(),
+        };
+        let mut end = 0_u64;
+        for _ in 0..streams {
+            let gap = from.number_to(length, LONG)?;
+            let packed = from.number_to(length, LONG)?;
+            let plain = from.number_to(crate::archive::PLAIN_MAX, LONG)?;
+            let recipe = match with_recipe {
+                true => from.number_to(BYTES_MAX, LONG)?,
+                false => 0,
+            };
+            end += gap + packed;
+            if end > length {
+                return Err(Malformed("a stream lies outside its file"));
+            }
+            layout.streams.push(Stream {
+                gap,
+                packed,
+                plain,
+                recipe,
+            });
+        }
+        total = total.saturating_add(layout.unpacked());
+        if total > BYTES_MAX {
+            return Err(Malformed(LONG));
+        }
+        files.push(layout);
+    }
+    Ok(files)
+}
+
+fn write_program(out: &mut Vec<u8>, program: &Program) {
+    for spans in [&program.old, &program.new] {
+        varint::put(out, spans.len() as u64);
+        for span in spans {
+            write_span(out, span);
+        }
+    }
+    varint::put(out, u64::from(program.blank.is_some()));
+    if let Some((span, address)) = &program.blank {
+        write_span(out, span);
+        varint::put(out, *address);
+    }
+    varint::put(out, program.regions.len() as u64);
+    let mut end = 0;
+    for region in &program.regions {
+        let kind = match region.kind {
+            Kind::CodeX64 => 0,
+            Kind::Pointers => 1,
+            Kind::Relocations => 2,
+            Kind::Symbols => 3,
+            Kind::FromBegin => 4,
+            Kind::Addresses32 => 5,
+            Kind::Frames => 6,
+        };
+        varint::put(out, region.offset - end);
+        varint::put(out, region.length);
+        varint::put(out, kind);
+        end = region.offset + region.length;
+    }
+}
+
+fn write_span(out: &mut Vec<u8>, span: &Span) {
+    varint::put(out, span.offset);
+    varint::put(out, span.length);
+    varint::put(out, span.address);
+}
+
+fn read_program(from: &mut Reader<'_>) -> Result<Program, Malformed> {
+    const OUTSIDE: &str = "a program lies outside the files";
+    let span = |from: &mut Reader<'_>| -> Result<Span, Malformed> {
+        Ok(Span {
+            offset: from.number_to(BYTES_MAX, OUTSIDE)?,
+            length: from.number_to(u64::from(u32::MAX), OUTSIDE)?,
+            address: from.number()?,
+        })
+    };
+    let mut spans = [Vec::new(), Vec::new()];
+    for spans in &mut spans {
+        for _ in 0..from.number_to(SPANS_MAX, "a program has too many parts")? {
+            spans.push(span(from)?);
+        }
+    }
+    let blank = match from.number_to(1, "a program is unclear")? {
+        0 => None,
+        _ => Some((span(from)?, from.number()?)),
+    };
+    let mut regions = Vec::new();
+    let mut end = 0;
+    for _ in 0..from.number_to(REGIONS_MAX, "a program has too many parts")? {
+        let offset = end + from.number_to(BYTES_MAX, OUTSIDE)?;
+        let length = from.number_to(BYTES_MAX, OUTSIDE)?;
+        let kind = match from.number()? {
+            0 => Kind::CodeX64,
+            1 => Kind::Pointers,
+            2 => Kind::Relocations,
+            3 => Kind::Symbols,
+            4 => Kind::FromBegin,
+            5 => Kind::Addresses32,
+            6 => Kind::Frames,
+            _ => return Err(Malformed("a program has parts of an unknown kind")),
+        };
+        end = offset + length;
+        if end > BYTES_MAX {
+            return Err(Malformed(OUTSIDE));
+        }
+        regions.push(Region { offset, length, kind });
+    }
+    let [old, new] = spans;
+    Ok(Program {
+        old,
+        new,
+        blank,
+        regions,
+    })
+}

@@ -1,0 +1,35 @@
+//! Deltas: what turns some files into others, in as few bytes as we know how.
+//!
+//! A delta is made over several old and several new files at once, so that renamed, split and similar files help each
+//! other. Archives are looked into where their compression can be reproduced byte by byte (`archive`), copies out of the
+//! old bytes are found with a suffix array (`matching`), addresses in programs are predicted from the copies
+//! (`addresses`, `program`), and what is left goes through the stronger of two compressors (`entropy`).
+//!
+//! Pure: bytes in, bytes out. Whoever applies a delta checks the hash of what comes out.
+
+mod addresses;
+mod apply;
+mod archive;
+mod entropy;
+pub mod fuzz;
+mod instructions;
+mod layout;
+mod make;
+mod matching;
+mod program;
+#[cfg(test)]
+mod tests;
+mod varint;
+
+pub use apply::{ApplyError, Old, Write, apply};
+pub use make::make;
+
+/// Most old or new files of one delta.
+pub const FILES_MAX: usize = 65_536;
+/// Most bytes of all old, or all new, files of one delta, archives unpacked.
+pub const BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// Bytes that are no delta.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the delta is damaged: {0}")]
+pub struct Malformed(pub &'static str);
