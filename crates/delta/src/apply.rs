@@ -64,6 +64,7 @@ pub fn apply(delta: &[u8], old: &[Old<'_>], new: &[u64], write: &mut Write<'_>) 
     if from.bytes(MAGIC.len() as u64)? != MAGIC {
         return Err(Malformed("it begins with something else").into());
     }
+    let absolute = from.byte()? != 0;
     let head = Head::read(&Unpacked::take(&mut from, NUMBERS_BYTES_MAX)?.all()?)?;
     if !head.new.iter().map(|file| file.length).eq(new.iter().copied()) {
         return Err(Malformed("it is for other files").into());
@@ -72,10 +73,9 @@ pub fn apply(delta: &[u8], old: &[Old<'_>], new: &[u64], write: &mut Write<'_>) 
     let mut numbers = || Unpacked::take(&mut from, NUMBERS_BYTES_MAX)?.all();
     let (literal_lengths, copy_lengths) = (numbers()?, numbers()?);
     let (places, jumps) = (numbers()?, numbers()?);
-    let (agreeing, differing) = (numbers()?, numbers()?);
+    let (differing, agreeing) = (numbers()?, numbers()?);
     let values = Unpacked::take(&mut from, BYTES_MAX)?;
-    let absolute = from.byte()? != 0;
-    let literals = Unpacked::take(&mut from, BYTES_MAX)?;
+    let mut literals = Unpacked::take(&mut from, BYTES_MAX)?;
     if !from.is_empty() {
         return Err(Malformed("it is longer than it says").into());
     }
@@ -110,7 +110,6 @@ pub fn apply(delta: &[u8], old: &[Old<'_>], new: &[u64], write: &mut Write<'_>) 
         wrong: 0,
     };
     corrections.next_run()?;
-    let mut literals = literals;
     let (mut buffer, mut fields) = (vec![0; PIECE_BYTES], Vec::new());
     let mut at = 0;
     for copy in &copies {

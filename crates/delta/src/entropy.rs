@@ -8,6 +8,7 @@ use std::io::{self, BufReader, Read};
 use liblzma::stream::{Action, Filters, LzmaOptions, Status, Stream};
 
 use crate::Malformed;
+use crate::parallel::in_parallel;
 use crate::varint::{self, Reader};
 
 const PLAIN: u8 = 0;
@@ -32,15 +33,19 @@ pub(crate) enum Content {
     Text,
 }
 
-/// Appends a compressed stream with its lengths.
-pub(crate) fn put(out: &mut Vec<u8>, raw: &[u8], content: Content) -> io::Result<()> {
-    let (codec, settings, bytes) = smallest(raw, content)?;
-    out.push(codec);
-    out.push(settings);
-    varint::put(out, raw.len() as u64);
-    varint::put(out, bytes.len() as u64);
-    out.extend_from_slice(&bytes);
-    Ok(())
+/// Packs streams with their lengths, in this order, on so many threads.
+pub(crate) fn pack_all(streams: &[(&Vec<u8>, Content)], threads: usize) -> io::Result<Vec<Vec<u8>>> {
+    in_parallel(streams.len(), threads, |number| {
+        let (raw, content) = streams[number];
+        let (codec, settings, bytes) = smallest(raw, content)?;
+        let mut out = vec![codec, settings];
+        varint::put(&mut out, raw.len() as u64);
+        varint::put(&mut out, bytes.len() as u64);
+        out.extend_from_slice(&bytes);
+        Ok(out)
+    })
+    .into_iter()
+    .collect()
 }
 
 fn smallest(raw: &[u8], content: Content) -> io::Result<(u8, u8, Vec<u8>)> {

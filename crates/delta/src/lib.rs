@@ -16,6 +16,7 @@ mod instructions;
 mod layout;
 mod make;
 mod matching;
+mod parallel;
 mod program;
 #[cfg(test)]
 mod tests;

@@ -16,20 +16,24 @@ use crate::{BYTES_MAX, FILES_MAX};
 /// Bytes that a copy is predicted and corrected by at a time; the reader does the same.
 pub(crate) const PIECE_BYTES: usize = 64 * 1024;
 
-/// Makes the delta that turns the old files into the new ones. Memory is about six bytes for each old byte and three
-/// for each new one, archives unpacked. Nothing comes back if a limit of the format is passed.
-pub fn make(old: &[&[u8]], new: &[&[u8]]) -> io::Result<Option<Vec<u8>>> {
+/// Makes the delta that turns the old files into the new ones, on so many threads; what comes out does not depend on
+/// how many. Memory is about six bytes for each old byte and three for each new one, archives unpacked. Nothing comes
+/// back if a limit of the format is passed.
+pub fn make(old: Vec<Vec<u8>>, new: Vec<Vec<u8>>, threads: usize) -> io::Result<Option<Vec<u8>>> {
     if old.len() > FILES_MAX || new.len() > FILES_MAX {
         return Ok(None);
     }
-    let before = Joined::of(old, false);
-    let after = Joined::of(new, true);
-    if before.bytes.len() as u64 > BYTES_MAX || after.bytes.len() as u64 > BYTES_MAX {
+    let (before, after) = (Joined::of(old, false), Joined::of(new, true));
+    let unpacked = before.layouts.iter().filter(|layout| !layout.streams.is_empty());
+    let fits = unpacked.map(Layout::unpacked).sum::<u64>() <= apply::OLD_UNPACKED_MAX
+        && before.bytes.len() as u64 <= BYTES_MAX
+        && after.bytes.len() as u64 <= BYTES_MAX;
+    if !fits {
         return Ok(None);
     }
     let matcher =
         Matcher::new(&before.bytes).ok_or_else(|| io::Error::other("no memory for a suffix array"))?;
-    let copies = matcher.copies(&after.bytes);
+    let copies = matcher.copies(&after.bytes, threads);
     drop(matcher);
     let mut head = Head {
         old: before.layouts,
@@ -62,24 +66,36 @@ pub fn make(old: &[&[u8]], new: &[&[u8]]) -> io::Result<Option<Vec<u8>>> {
         corrections.add(predicted, fields, actual);
     });
     corrections.finish();
-    let mut out = MAGIC.to_vec();
-    entropy::put(&mut out, &head.write(), Content::Numbers)?;
-    entropy::put(&mut out, &after.recipes, Content::Text)?;
-    entropy::put(&mut out, &streams.literal_lengths, Content::Numbers)?;
-    entropy::put(&mut out, &streams.copy_lengths, Content::Numbers)?;
-    entropy::put(&mut out, &streams.places, Content::Numbers)?;
-    entropy::put(&mut out, &streams.jumps, Content::Numbers)?;
-    entropy::put(&mut out, &corrections.agreeing, Content::Numbers)?;
-    entropy::put(&mut out, &corrections.differing, Content::Numbers)?;
-    entropy::put(&mut out, &corrections.values, Content::Corrections)?;
     let absolute = entropy::is_smaller(&streams.absolute, &streams.literals)?;
-    out.push(u8::from(absolute));
+    let head = head.write();
     let literals = if absolute {
         &streams.absolute
     } else {
         &streams.literals
     };
-    entropy::put(&mut out, literals, Content::Text)?;
+    // The longest first, so that no thread is left with it at the end.
+    let packed = entropy::pack_all(
+        &[
+            (literals, Content::Text),
+            (&corrections.values, Content::Corrections),
+            (&corrections.agreeing, Content::Numbers),
+            (&corrections.differing, Content::Numbers),
+            (&streams.jumps, Content::Numbers),
+            (&streams.places, Content::Numbers),
+            (&streams.copy_lengths, Content::Numbers),
+            (&streams.literal_lengths, Content::Numbers),
+            (&after.recipes, Content::Text),
+            (&head, Content::Numbers),
+        ],
+        threads,
+    )?;
+    let mut out = MAGIC.to_vec();
+    out.push(u8::from(absolute));
+    // A reader wants the small ones first.
+    packed
+        .iter()
+        .rev()
+        .for_each(|stream| out.extend_from_slice(stream));
     Ok(Some(out))
 }
 
@@ -93,7 +109,7 @@ struct Joined {
 }
 
 impl Joined {
-    fn of(files: &[&[u8]], with_recipes: bool) -> Self {
+    fn of(files: Vec<Vec<u8>>, with_recipes: bool) -> Self {
         let mut joined = Joined::default();
         for file in files {
             let begin = joined.bytes.len() as u64;
@@ -103,14 +119,14 @@ impl Joined {
                 streams: Vec::new(),
             };
             let mut members = vec![(0, file.len() as u64)];
-            match archive::unpack(file, with_recipes, room) {
+            match archive::unpack(&file, with_recipes, room) {
                 Some(unpacked) => {
                     joined.bytes.extend_from_slice(&unpacked.bytes);
                     joined.recipes.extend_from_slice(&unpacked.recipes);
                     layout.streams = unpacked.streams;
                     members = unpacked.members;
                 }
-                None => joined.bytes.extend_from_slice(file),
+                None => joined.bytes.extend_from_slice(&file),
             }
             for (offset, length) in members {
                 let begin = begin + offset;

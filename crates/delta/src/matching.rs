@@ -6,6 +6,8 @@
 
 use libsais::SuffixArrayConstruction;
 
+use crate::parallel::in_parallel;
+
 /// New bytes that are nearly the old ones at another place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Copy {
@@ -29,6 +31,8 @@ const LOOKED_AROUND: usize = 64;
 const COST_OF_DIFFERENCE: i64 = 2;
 /// So many agreeing bytes are taken without a look at the suffix array.
 const RUN_SKIPPED: usize = 16;
+/// New bytes that one thread looks through at a time.
+const PART_BYTES: usize = 8 * 1024 * 1024;
 /// Longest comparison of one search: longer matches are put together from several.
 const COMPARED_MAX: usize = 1 << 20;
 
@@ -145,8 +149,21 @@ impl<'a> Matcher<'a> {
         (best, best_length)
     }
 
-    /// The copies that `new` is made of, by offset; what lies between them is new.
-    pub(crate) fn copies(&self, new: &[u8]) -> Vec<Copy> {
+    /// The copies that `new` is made of, by offset; what lies between them is new. It is cut into parts that are looked
+    /// through on so many threads; a copy over a cut becomes two, which costs next to nothing.
+    pub(crate) fn copies(&self, new: &[u8], threads: usize) -> Vec<Copy> {
+        let count = new.len().div_ceil(PART_BYTES);
+        let parts = in_parallel(count, threads, |number| {
+            let begin = number * PART_BYTES;
+            let end = new.len().min(begin + PART_BYTES);
+            let mut copies = self.copies_of(&new[begin..end]);
+            copies.iter_mut().for_each(|copy| copy.new += begin);
+            copies
+        });
+        parts.concat()
+    }
+
+    fn copies_of(&self, new: &[u8]) -> Vec<Copy> {
         let mut copies = Vec::new();
         // The copy under way, as (new, old): it agrees at least up to `sure`.
         let mut current: Option<(usize, usize)> = None;
