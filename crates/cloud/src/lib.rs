@@ -3,6 +3,7 @@
 //! This crate refuses to read the clock or the environment (`now` is an argument), and to sign anything it has not
 //! checked as a site would.
 
+mod deltas;
 mod error;
 mod files;
 mod fresh;
@@ -23,7 +24,8 @@ pub use fresh::keep_fresh;
 pub use hotfix::hotfix;
 pub use intake::set_intake;
 pub use publish::{
-    LEVEL, PublishReport, PublishRequest, Rollout, packages, publish, rollout, set_endpoints, withdraw,
+    Bases, LEVEL, PublishReport, PublishRequest, Rollout, Step, packages, publish, rollout, set_endpoints,
+    withdraw,
 };
 pub use service::{InitOptions, InitReport, KeyRole, init, init_with, keys, renew, rotate_key};
 pub use settings::Settings;

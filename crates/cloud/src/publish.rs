@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use content::deltas::DeltaOptions;
 use content::publish::{Progress, PublishOptions};
 use domain::servicing::package::{PackageGuid, PackageRecord, PayloadReference, Redistributable};
 use domain::servicing::rule::Rule;
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use protocol::connectivity::{CATALOGUE_BYTES_MAX, CATALOGUE_TARGET, Catalogue};
 use sha2::{Digest, Sha256};
 
+use crate::deltas;
 use crate::error::{CloudError, io};
 use crate::files::{self, ServiceDir};
 use crate::package_toml::{self, PackageDescription};
@@ -38,6 +40,43 @@ pub struct PublishRequest {
     pub payload: PathBuf,
     /// zstd level, 1 to 22.
     pub level: i32,
+    /// From which packages deltas are made.
+    pub deltas: Bases,
+    /// About how much memory deltas are made with, in bytes.
+    pub delta_memory: u64,
+}
+
+impl PublishRequest {
+    /// A request with what is best for nearly everybody.
+    pub fn new(
+        dir: impl Into<PathBuf>,
+        package_toml: impl Into<PathBuf>,
+        payload: impl Into<PathBuf>,
+    ) -> Self {
+        PublishRequest {
+            dir: dir.into(),
+            package_toml: package_toml.into(),
+            payload: payload.into(),
+            level: LEVEL,
+            deltas: Bases::default(),
+            delta_memory: DeltaOptions::default().memory,
+        }
+    }
+}
+
+/// From which packages deltas are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bases {
+    /// From so many packages with the next lower versions.
+    Newest(usize),
+    /// From these.
+    Packages(Vec<PackageGuid>),
+}
+
+impl Default for Bases {
+    fn default() -> Self {
+        Bases::Newest(1)
+    }
 }
 
 /// What became of it.
@@ -53,11 +92,25 @@ pub struct PublishReport {
     pub new_packs: usize,
 }
 
+/// What publishing is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The payload.
+    Payload(Progress),
+    /// Deltas from one base.
+    Deltas {
+        /// Bytes of files that were looked at.
+        done: u64,
+        /// Of so many.
+        total: u64,
+    },
+}
+
 /// Publishes a package.
 pub fn publish(
     request: &PublishRequest,
     now: Timestamp,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(Step),
 ) -> Result<PublishReport, CloudError> {
     let dir = ServiceDir::new(&request.dir);
     Settings::load(&dir)?;
@@ -99,17 +152,35 @@ pub fn publish(
         level: request.level,
         ..PublishOptions::default()
     };
-    let published =
-        content::publish::publish(&request.payload, &work.path, &targets, &older, &options, progress)
-            .map_err(|source| CloudError::Payload {
-                payload: request.payload.clone(),
-                source,
-            })?;
+    let unusable = |source| CloudError::Payload {
+        payload: request.payload.clone(),
+        source,
+    };
+    let published = content::publish::publish(
+        &request.payload,
+        &work.path,
+        &targets,
+        &older,
+        &options,
+        &mut |step| {
+            progress(Step::Payload(step));
+        },
+    )
+    .map_err(unusable)?;
     description.check_programs(&published.executables)?;
-    let record = record_of(&description, &published, &redistributables);
+    let mut record = record_of(&description, &published, &redistributables);
     if let Some(known) = known {
         return compare(record, known);
     }
+    let deltas = deltas::make(
+        &dir,
+        request,
+        &record,
+        &published.index_bytes_path,
+        work.path(),
+        progress,
+    )?;
+    record.payload.deltas = deltas.iter().map(|made| made.reference.clone()).collect();
     // What a site would not read must not be signed.
     protocol::catalogue::parse_line(&protocol::catalogue::to_line(&record))
         .map_err(|error| description.record_error(error.to_string()))?;
@@ -122,6 +193,25 @@ pub fn publish(
     )?;
     for (redist, file) in &redistributables {
         put_redistributable(&feed, redist, file)?;
+    }
+    for made in &deltas {
+        let reference = &made.reference;
+        files::adopt(
+            &made.index_path,
+            &feed.target_file(&reference.index_target, &reference.index_sha256),
+        )?;
+        set(
+            &mut feed,
+            &made.pack.target,
+            &made.pack.sha256.to_string(),
+            made.pack.length,
+        )?;
+        set(
+            &mut feed,
+            &reference.index_target,
+            &reference.index_sha256,
+            reference.index_length,
+        )?;
     }
     for pack in &published.packs {
         set(&mut feed, &pack.target, &pack.sha256.to_string(), pack.length)?;
@@ -139,7 +229,11 @@ pub fn publish(
     feed.commit(now)?;
     shards::prune(&feed, guid)?;
     tracing::info!(package = %guid, version = %record.full_version, "published");
-    let (new_bytes, new_packs) = (published.new_bytes, published.packs.len());
+    let delta_bytes: u64 = deltas.iter().map(|made| made.pack.length).sum();
+    let (new_bytes, new_packs) = (
+        published.new_bytes + delta_bytes,
+        published.packs.len() + deltas.len(),
+    );
     Ok(PublishReport {
         record,
         already_published: false,
@@ -162,6 +256,7 @@ pub(crate) fn record_of(
         files: published.files,
         bytes: published.bytes,
         download_bytes: published.download_bytes,
+        deltas: Vec::new(),
     };
     record.redistributables = redistributables
         .iter()

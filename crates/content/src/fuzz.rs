@@ -1,5 +1,6 @@
 //! Entry points for fuzzing: each takes any bytes and must not panic.
 
+use crate::deltas::DeltaIndex;
 use crate::index::PayloadIndex;
 
 /// Bytes as a payload index.
@@ -7,6 +8,13 @@ pub fn fuzz_index(bytes: &[u8]) {
     if let Ok(index) = PayloadIndex::read(bytes) {
         index.download_bytes();
         index.objects().count();
+    }
+}
+
+/// Bytes as a delta index.
+pub fn fuzz_delta_index(bytes: &[u8]) {
+    if let Ok(index) = DeltaIndex::read(bytes) {
+        index.bytes();
     }
 }
 

@@ -55,6 +55,14 @@ pub struct Pack {
     pub length: u64,
 }
 
+impl Pack {
+    /// Path below the targets under its consistent-snapshot name: its hash before its file name (TUF 6.2).
+    pub fn stored_path(&self) -> String {
+        let (folder, name) = self.target.rsplit_once('/').unwrap_or(("", self.target.as_str()));
+        format!("{folder}/{}.{name}", self.sha256)
+    }
+}
+
 /// A compressed block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block {
@@ -140,12 +148,7 @@ struct FileLine {
 impl PayloadIndex {
     /// Reads and checks an index.
     pub fn read(reader: impl Read) -> Result<Self, IndexError> {
-        let decoder = zstd::stream::read::Decoder::new(reader).map_err(IndexError::Io)?;
-        let mut lines = Lines {
-            text: BufReader::new(decoder.take(TEXT_BYTES_MAX)),
-            number: 0,
-            buffer: Vec::new(),
-        };
+        let mut lines = Lines::new(reader)?;
         let header: HeaderLine = lines.next()?;
         if header.format != FORMAT {
             return Err(IndexError::Newer {
@@ -206,33 +209,35 @@ impl PayloadIndex {
     /// Writes the index; the same index gives the same bytes.
     pub fn write(&self, writer: impl Write) -> io::Result<()> {
         let mut out = io::BufWriter::new(zstd::stream::write::Encoder::new(writer, 12)?.auto_finish());
-        let mut line = |value: &dyn erased::Line| -> io::Result<()> {
-            value.write_to(&mut out)?;
-            out.write_all(b"\n")
-        };
-        line(&HeaderLine {
-            format: FORMAT,
-            files: self.files,
-            bytes: self.bytes,
-            packs: self.packs.len(),
-            blocks: self.blocks.len(),
-            entries: self.entries.len(),
-        })?;
+        write_line(
+            &mut out,
+            &HeaderLine {
+                format: FORMAT,
+                files: self.files,
+                bytes: self.bytes,
+                packs: self.packs.len(),
+                blocks: self.blocks.len(),
+                entries: self.entries.len(),
+            },
+        )?;
         for pack in &self.packs {
-            line(pack)?;
+            write_line(&mut out, pack)?;
         }
         for block in &self.blocks {
-            line(&BlockLine {
-                pack: block.pack,
-                offset: block.offset,
-                length: block.length,
-                raw: block.raw_length,
-                sha256: block.sha256,
-                encoding: "zstd".into(),
-            })?;
+            write_line(
+                &mut out,
+                &BlockLine {
+                    pack: block.pack,
+                    offset: block.offset,
+                    length: block.length,
+                    raw: block.raw_length,
+                    sha256: block.sha256,
+                    encoding: "zstd".into(),
+                },
+            )?;
         }
         for entry in &self.entries {
-            line(&line_of(entry))?;
+            write_line(&mut out, &line_of(entry))?;
         }
         out.flush()
     }
@@ -320,27 +325,30 @@ impl PayloadIndex {
     }
 }
 
-/// Lets one closure write lines of several types.
-mod erased {
-    pub(super) trait Line {
-        fn write_to(&self, out: &mut dyn std::io::Write) -> std::io::Result<()>;
-    }
-
-    impl<T: serde::Serialize> Line for T {
-        fn write_to(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
-            Ok(serde_json::to_writer(out, self)?)
-        }
-    }
+/// One line of JSON.
+pub(crate) fn write_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    out.write_all(b"\n")
 }
 
-struct Lines<R: Read> {
-    text: BufReader<io::Take<R>>,
+/// Lines of JSON inside a zstd frame, each of a type of its own.
+pub(crate) struct Lines<R: Read> {
+    text: BufReader<io::Take<zstd::stream::read::Decoder<'static, BufReader<R>>>>,
     number: u64,
     buffer: Vec<u8>,
 }
 
 impl<R: Read> Lines<R> {
-    fn next<T: for<'a> Deserialize<'a>>(&mut self) -> Result<T, IndexError> {
+    pub(crate) fn new(reader: R) -> Result<Self, IndexError> {
+        let decoder = zstd::stream::read::Decoder::new(reader).map_err(IndexError::Io)?;
+        Ok(Lines {
+            text: BufReader::new(decoder.take(TEXT_BYTES_MAX)),
+            number: 0,
+            buffer: Vec::new(),
+        })
+    }
+
+    pub(crate) fn next<T: for<'a> Deserialize<'a>>(&mut self) -> Result<T, IndexError> {
         self.number += 1;
         self.buffer.clear();
         let length = (&mut self.text)
@@ -360,7 +368,7 @@ impl<R: Read> Lines<R> {
         serde_json::from_slice(&self.buffer).map_err(|e| wrong(e.to_string()))
     }
 
-    fn end(&mut self) -> Result<(), IndexError> {
+    pub(crate) fn end(&mut self) -> Result<(), IndexError> {
         let more = self.text.fill_buf().map_err(IndexError::Io)?;
         if more.is_empty() {
             Ok(())

@@ -4,6 +4,7 @@
 //! Everything a site reads here is foreign until its hash is the signed one. The crate refuses trees
 //! that could touch anything outside their own folder, and every size has a bound.
 
+pub mod deltas;
 pub mod download;
 pub mod extract;
 pub mod fuzz;

@@ -33,6 +33,11 @@ pub(crate) struct Unpacked {
     pub members: Vec<(u64, u64)>,
 }
 
+/// Whether this looks like an archive whose streams may be unpacked.
+pub fn is_archive(file: &[u8]) -> bool {
+    file.starts_with(b"PK\x03\x04") || file.starts_with(&[0x1f, 0x8b, 8])
+}
+
 /// Unpacks what can be unpacked; nothing if this is no archive. For new files with recipes, for old ones without.
 pub(crate) fn unpack(file: &[u8], with_recipes: bool, bytes_max: u64) -> Option<Unpacked> {
     let found = if file.starts_with(b"PK\x03\x04") {

@@ -23,6 +23,7 @@ mod tests;
 mod varint;
 
 pub use apply::{ApplyError, Old, Write, apply};
+pub use archive::is_archive;
 pub use make::make;
 
 /// Most old or new files of one delta.

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod components;
 pub mod context;
+mod delivery;
 pub mod directory;
 pub mod host;
 pub mod init;

@@ -222,6 +222,7 @@ fn read<'r, 's>(reader: &'r Reader<'s>, table: &'r DeTable<'s>) -> Option<Parts>
             files: 0,
             bytes: 0,
             download_bytes: 0,
+            deltas: Vec::new(),
         },
         redistributables: Vec::new(),
         features,

@@ -91,10 +91,8 @@ pub fn generate(
         let made = write(&work, package, seed).map_err(io("make the sample payload in", &work));
         let report = made.and_then(|()| {
             let request = PublishRequest {
-                dir: dir.to_owned(),
-                package_toml: work.join("package.toml"),
-                payload: work.join("payload"),
                 level: LEVEL,
+                ..PublishRequest::new(dir, work.join("package.toml"), work.join("payload"))
             };
             publish(&request, now, &mut |_| {})
         });

@@ -75,10 +75,8 @@ impl Vendor {
 
     pub fn publish(&self, package_toml: &Path, payload: &Path) -> Result<PublishReport, CloudError> {
         let request = PublishRequest {
-            dir: self.dir(),
-            package_toml: package_toml.to_owned(),
-            payload: payload.to_owned(),
             level: 3,
+            ..PublishRequest::new(self.dir(), package_toml, payload)
         };
         cloud::publish(&request, now(), &mut |_| {})
     }

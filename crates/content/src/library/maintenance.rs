@@ -1,6 +1,6 @@
 //! Scrubbing, garbage collection and figures.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io;
 
 use super::{Library, LibraryError, disk};
@@ -75,11 +75,7 @@ impl Library {
     /// Removes objects that no reference needs.
     pub fn gc(&self) -> Result<GcReport, LibraryError> {
         let _changing = self.lock();
-        let mut needed = HashSet::new();
-        for name in self.references()? {
-            // An unreadable reference stops the collection: better too much than too little.
-            needed.extend(self.reference(&name)?.objects().map(|(object, ..)| object));
-        }
+        let needed = self.needed()?;
         let mut report = GcReport::default();
         for object in self.objects()? {
             if needed.contains(&object) {
@@ -110,14 +106,11 @@ impl Library {
     /// Counts what is stored and shared.
     pub fn stats(&self) -> Result<LibraryStats, LibraryError> {
         let mut stats = LibraryStats::default();
-        let mut users = HashSet::new();
+        let users = self.needed()?;
         for name in self.references()? {
             let index = self.reference(&name)?;
             stats.references += 1;
             stats.logical_bytes += index.bytes;
-            for (object, ..) in index.objects() {
-                users.insert(object);
-            }
         }
         for object in self.objects()? {
             let size = std::fs::metadata(self.object_path(&object)).map_or(0, |metadata| metadata.len());

@@ -4,6 +4,8 @@
 //! objects/ab/<sha256>     whole, verified, read-only
 //! incoming/<sha256>       written, not durable yet; thrown away at start
 //! partial/<sha256>        a large object with holes; <sha256>.done lists the extents that are durable
+//! deltas/<sha256>         a delta on its way; gone once it was applied
+//! packages/<name>.want    a copy of the payload index: this package is being fetched and needs these objects
 //! packages/<name>.ref     a copy of the payload index: this package needs these objects
 //! quarantine/<sha256>     found damaged
 //! ```
@@ -11,18 +13,21 @@
 //! An object appears in `objects/` by a rename after its bytes are durable and verified, so a crash at
 //! any instant leaves it whole or absent.
 
+mod delta;
 mod maintenance;
 mod writer;
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::index::{IndexError, PayloadIndex};
 use crate::object::ObjectId;
 
+pub(crate) use delta::DeltaError;
 pub use maintenance::{GcReport, LibraryStats, VerifyReport};
 pub(crate) use writer::{BlockWriter, WriteError};
 
@@ -100,7 +105,14 @@ pub struct Library {
 impl Library {
     /// Opens or creates a library. Content is not written where fewer than `reserve` bytes would stay free.
     pub fn open(root: &Path, reserve: u64) -> Result<Self, LibraryError> {
-        for folder in ["objects", "incoming", "partial", "packages", "quarantine"] {
+        for folder in [
+            "objects",
+            "incoming",
+            "partial",
+            "deltas",
+            "packages",
+            "quarantine",
+        ] {
             let path = root.join(folder);
             std::fs::create_dir_all(&path).map_err(disk("create", &path))?;
         }
@@ -182,16 +194,27 @@ impl Library {
         text.split_inclusive('\n').filter_map(part).collect()
     }
 
-    /// Records durably that a package needs the objects of this index file.
+    /// Records durably that a package is being fetched: garbage collection leaves alone what it has got so far.
+    pub fn want(&self, name: &str, index_file: &Path) -> Result<(), LibraryError> {
+        let path = self.reference_path(name)?.with_extension("want");
+        self.copy_index(index_file, &path)
+    }
+
+    /// Records durably that a package needs the objects of this index file, all of which are here.
     pub fn add_reference(&self, name: &str, index_file: &Path) -> Result<(), LibraryError> {
         let path = self.reference_path(name)?;
+        self.copy_index(index_file, &path)?;
+        remove_if_there(&path.with_extension("want"))
+    }
+
+    fn copy_index(&self, index_file: &Path, path: &Path) -> Result<(), LibraryError> {
         let _changing = self.lock();
         let temporary = path.with_extension("new");
         std::fs::copy(index_file, &temporary).map_err(disk("write", &temporary))?;
         File::open(&temporary)
             .and_then(|file| file.sync_all())
             .map_err(disk("write", &temporary))?;
-        std::fs::rename(&temporary, &path).map_err(disk("write", &path))?;
+        std::fs::rename(&temporary, path).map_err(disk("write", path))?;
         self.sync_folder("packages")
     }
 
@@ -199,12 +222,9 @@ impl Library {
     pub fn remove_reference(&self, name: &str) -> Result<(), LibraryError> {
         let path = self.reference_path(name)?;
         let _changing = self.lock();
-        match std::fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(disk("remove", &path)(source).into())
-            }
-            _ => self.sync_folder("packages"),
-        }
+        remove_if_there(&path)?;
+        remove_if_there(&path.with_extension("want"))?;
+        self.sync_folder("packages")
     }
 
     /// Names of all references.
@@ -219,6 +239,29 @@ impl Library {
         }
         names.sort();
         Ok(names)
+    }
+
+    /// The objects that packages need, those on their way included.
+    fn needed(&self) -> Result<HashSet<ObjectId>, LibraryError> {
+        let folder = self.root.join("packages");
+        let mut needed = HashSet::new();
+        for entry in std::fs::read_dir(&folder).map_err(disk("list", &folder))? {
+            let path = entry.map_err(disk("list", &folder))?.path();
+            let Some("ref" | "want") = path.extension().and_then(|extension| extension.to_str()) else {
+                continue;
+            };
+            // An unreadable one stops the collection: better too much than too little.
+            let index = PayloadIndex::read_file(&path).map_err(|source| LibraryError::Reference {
+                name: path
+                    .file_stem()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
+                source,
+            })?;
+            needed.extend(index.objects().map(|(object, ..)| object));
+        }
+        Ok(needed)
     }
 
     fn reference(&self, name: &str) -> Result<PayloadIndex, LibraryError> {
@@ -238,10 +281,33 @@ impl Library {
         Ok(self.root.join("packages").join(format!("{name}.ref")))
     }
 
+    fn move_into_place(&self, from: &Path, object: &ObjectId) -> Result<(), DiskError> {
+        let to = self.object_path(object);
+        if let Some(folder) = to.parent() {
+            std::fs::create_dir_all(folder).map_err(disk("create", folder))?;
+        }
+        std::fs::set_permissions(from, std::fs::Permissions::from_mode(0o444))
+            .map_err(disk("protect", from))?;
+        std::fs::rename(from, &to).map_err(disk("rename", &to))
+    }
+
+    fn sync_file_system(&self) -> Result<(), DiskError> {
+        let root = &self.root;
+        let folder = File::open(root).map_err(disk("open", root))?;
+        rustix::fs::syncfs(&folder).map_err(|errno| disk("make durable", root)(errno.into()))
+    }
+
     fn sync_folder(&self, name: &str) -> Result<(), LibraryError> {
         let path = self.root.join(name);
         Ok(File::open(&path)
             .and_then(|folder| folder.sync_all())
             .map_err(disk("sync", &path))?)
+    }
+}
+
+fn remove_if_there(path: &Path) -> Result<(), LibraryError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(disk("remove", path)(source).into()),
+        _ => Ok(()),
     }
 }

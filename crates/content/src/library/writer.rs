@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -188,10 +188,10 @@ impl BlockWriter {
         let library = self.library.clone();
         let _changing = library.lock();
         self.open_partials.clear();
-        self.sync_file_system()?;
+        self.library.sync_file_system()?;
         for object in std::mem::take(&mut self.written) {
             let incoming = library.root.join("incoming").join(object.to_string());
-            self.move_into_place(&incoming, &object)?;
+            self.library.move_into_place(&incoming, &object)?;
         }
         for (object, parts) in std::mem::take(&mut self.journal) {
             let path = library.root.join("partial").join(format!("{object}.done"));
@@ -217,7 +217,7 @@ impl BlockWriter {
             }
         }
         self.batch_bytes = 0;
-        self.sync_file_system()?;
+        self.library.sync_file_system()?;
         Ok(())
     }
 
@@ -237,7 +237,9 @@ impl BlockWriter {
         let journal = path.with_extension("done");
         let (found, _) = hash_file(&path).map_err(disk("read", &path))?;
         let result = if found == object {
-            self.move_into_place(&path, &object).map_err(WriteError::from)
+            self.library
+                .move_into_place(&path, &object)
+                .map_err(WriteError::from)
         } else {
             std::fs::remove_file(&path).map_err(disk("remove", &path))?;
             Err(WriteError::WrongObject {
@@ -251,22 +253,6 @@ impl BlockWriter {
         }
         self.left.remove(&object);
         result
-    }
-
-    fn move_into_place(&self, from: &Path, object: &ObjectId) -> Result<(), DiskError> {
-        let to = self.library.object_path(object);
-        if let Some(folder) = to.parent() {
-            std::fs::create_dir_all(folder).map_err(disk("create", folder))?;
-        }
-        std::fs::set_permissions(from, std::fs::Permissions::from_mode(0o444))
-            .map_err(disk("protect", from))?;
-        std::fs::rename(from, &to).map_err(disk("rename", &to))
-    }
-
-    fn sync_file_system(&self) -> Result<(), DiskError> {
-        let root = &self.library.root;
-        let folder = File::open(root).map_err(disk("open", root))?;
-        rustix::fs::syncfs(&folder).map_err(|errno| disk("make durable", root)(errno.into()))
     }
 }
 

@@ -57,6 +57,12 @@ pub enum PublishError {
         /// The file.
         path: PathBuf,
     },
+    /// Content of the feed that is not what was published.
+    #[error("{path} holds other bytes than were published; restore the feed from a backup")]
+    Damaged {
+        /// The pack, or the folder of packs.
+        path: PathBuf,
+    },
     /// The index of an earlier payload cannot be read.
     #[error("the earlier payload index {path} cannot be read")]
     Older {
@@ -68,7 +74,7 @@ pub enum PublishError {
     },
 }
 
-pub(super) fn io_error(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError {
+pub(crate) fn io_error(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError {
     let path = path.to_owned();
     move |source| PublishError::Io { act, path, source }
 }

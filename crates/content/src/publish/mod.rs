@@ -17,7 +17,8 @@ use crate::object::ObjectId;
 use crate::tree;
 
 pub use error::PublishError;
-use error::io_error;
+pub(crate) use error::io_error;
+pub(crate) use pack::PackFile;
 use places::Places;
 use source::ScannedKind;
 

@@ -90,7 +90,7 @@ pub(super) fn write(
                 None => writer.insert(PackWriter::create(targets_dir)?),
             };
             open.add(raw, &bytes)?;
-            if open.length >= options.pack_bytes_max
+            if open.file.length >= options.pack_bytes_max
                 && let Some(full) = writer.take()
             {
                 packs.push(full.finish(targets_dir, places)?);
@@ -193,54 +193,51 @@ impl BlockReader<'_> {
     }
 }
 
-struct PackWriter {
+/// A pack that is being written: bytes one after the other, durable under its name only when it is whole.
+pub(crate) struct PackFile {
     path: PathBuf,
     file: File,
     hasher: Sha256,
     length: u64,
-    blocks: Vec<(Block, Vec<BlockPart>)>,
 }
 
-impl PackWriter {
-    fn create(targets_dir: &Path) -> Result<Self, PublishError> {
+impl PackFile {
+    pub(crate) fn create(targets_dir: &Path) -> Result<Self, PublishError> {
         let folder = targets_dir.join("packs");
         std::fs::create_dir_all(&folder).map_err(io_error("create", &folder))?;
         let path = folder.join(".pack.new");
         let file = File::create(&path).map_err(io_error("create", &path))?;
-        Ok(PackWriter {
+        Ok(PackFile {
             path,
             file,
             hasher: Sha256::new(),
             length: 0,
-            blocks: Vec::new(),
         })
     }
 
-    fn add(&mut self, raw: RawBlock, compressed: &[u8]) -> Result<(), PublishError> {
+    /// Writes bytes and says at which offset they stand.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<u64, PublishError> {
         self.file
-            .write_all(compressed)
+            .write_all(bytes)
             .map_err(io_error("write", &self.path))?;
-        self.hasher.update(compressed);
-        let block = Block {
-            pack: 0,
-            offset: self.length,
-            length: compressed.len() as u32,
-            raw_length: raw.bytes.len() as u32,
-            sha256: ObjectId::of(compressed),
-        };
-        self.length += compressed.len() as u64;
-        self.blocks.push((block, raw.parts));
-        Ok(())
+        self.hasher.update(bytes);
+        let offset = self.length;
+        self.length += bytes.len() as u64;
+        Ok(offset)
     }
 
-    fn finish(self, targets_dir: &Path, places: &mut Places) -> Result<Pack, PublishError> {
+    pub(crate) fn discard(self) -> Result<(), PublishError> {
+        std::fs::remove_file(&self.path).map_err(io_error("remove", &self.path))
+    }
+
+    pub(crate) fn finish(self, targets_dir: &Path) -> Result<Pack, PublishError> {
         let sha256 = ObjectId(self.hasher.finalize().into());
         let pack = Pack {
             target: format!("packs/{sha256}.pack"),
             sha256,
             length: self.length,
         };
-        let stored = targets_dir.join(format!("packs/{sha256}.{sha256}.pack"));
+        let stored = targets_dir.join(pack.stored_path());
         let already = stored.exists() && hash_file(&stored).is_ok_and(|(found, _)| found == sha256);
         let folder = targets_dir.join("packs");
         let durable = || {
@@ -253,6 +250,38 @@ impl PackWriter {
             File::open(&folder)?.sync_all()
         };
         durable().map_err(io_error("store", &stored))?;
+        Ok(pack)
+    }
+}
+
+/// A pack of blocks.
+struct PackWriter {
+    file: PackFile,
+    blocks: Vec<(Block, Vec<BlockPart>)>,
+}
+
+impl PackWriter {
+    fn create(targets_dir: &Path) -> Result<Self, PublishError> {
+        Ok(PackWriter {
+            file: PackFile::create(targets_dir)?,
+            blocks: Vec::new(),
+        })
+    }
+
+    fn add(&mut self, raw: RawBlock, compressed: &[u8]) -> Result<(), PublishError> {
+        let block = Block {
+            pack: 0,
+            offset: self.file.append(compressed)?,
+            length: compressed.len() as u32,
+            raw_length: raw.bytes.len() as u32,
+            sha256: ObjectId::of(compressed),
+        };
+        self.blocks.push((block, raw.parts));
+        Ok(())
+    }
+
+    fn finish(self, targets_dir: &Path, places: &mut Places) -> Result<Pack, PublishError> {
+        let pack = self.file.finish(targets_dir)?;
         let number = places.pack_number(&pack);
         for (block, parts) in self.blocks {
             let block = places.block_number(Block {

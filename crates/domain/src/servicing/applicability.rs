@@ -268,6 +268,7 @@ mod tests {
                 files: 1,
                 bytes: 1,
                 download_bytes: 1,
+                deltas: Vec::new(),
             },
             redistributables: vec![],
             features: vec![],

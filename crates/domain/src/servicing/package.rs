@@ -204,6 +204,23 @@ pub struct PayloadReference {
     pub bytes: u64,
     /// Compressed bytes that a site with nothing would fetch.
     pub download_bytes: u64,
+    /// What the same tree can be made from besides.
+    pub deltas: Vec<DeltaReference>,
+}
+
+/// Deltas that lead from an earlier package, or from nothing, to this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeltaReference {
+    /// The earlier package; without one, the deltas only spare what archives hide.
+    pub base: Option<PackageGuid>,
+    /// TUF target path of the delta index (`payloads/<GUID>/delta/<GUID of the base, or none>`).
+    pub index_target: String,
+    /// SHA-256 of the delta index, lower-case hex.
+    pub index_sha256: String,
+    /// Length of the delta index in bytes.
+    pub index_length: u64,
+    /// Bytes of all its deltas.
+    pub bytes: u64,
 }
 
 /// A prerequisite redistributable: one file, fetched and judged on its own.

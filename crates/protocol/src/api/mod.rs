@@ -22,9 +22,9 @@ pub use tool::{
     ImportInfo, ImportRequest, ImportedPackageInfo, PrepareRequest, RegisterRequest, RegisteredInfo,
 };
 pub use updates::{
-    ConditionInfo, FeatureInfo, FeatureRequest, HistoryEntry, InstallRequest, PrereqResult, RedistInfo,
-    ResetRequest, SiteUpdateStatus, StateInfo, SubStageInfo, TransferInfo, UpdateDetail, UpdateSummary,
-    WhyReport,
+    ConditionInfo, DeliveryInfo, DeliveryPart, FeatureInfo, FeatureRequest, HistoryEntry, InstallRequest,
+    PrereqResult, RedistInfo, ResetRequest, SiteUpdateStatus, StateInfo, SubStageInfo, TransferInfo,
+    UpdateDetail, UpdateSummary, WhyReport,
 };
 pub use usage::{
     InventoryInfo, InventoryQuery, LedgerChecked, LedgerEntryInfo, LedgerQuery, UsageLevel, UsageQuery,

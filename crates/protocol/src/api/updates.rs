@@ -68,6 +68,48 @@ pub struct TransferInfo {
     pub rate: Option<u64>,
 }
 
+/// `updates show --plan`: where the content of a package comes from, decided before anything is fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeliveryInfo {
+    /// Each source of content, in the order of use.
+    pub parts: Vec<DeliveryPart>,
+    /// Bytes that will be fetched.
+    pub fetched: u64,
+    /// Bytes that a site with nothing would fetch as blocks.
+    pub cold: u64,
+}
+
+/// A source of content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "from", rename_all = "kebab-case")]
+pub enum DeliveryPart {
+    /// In the content library already.
+    Here {
+        /// Different files.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// Made from files that are here.
+    Delta {
+        /// Package that the files belong to; none for a delta that only looks into archives.
+        base: Option<String>,
+        /// Files that come of it.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Bytes to fetch.
+        fetched: u64,
+    },
+    /// Blocks of packs.
+    Blocks {
+        /// Ranges to ask for.
+        ranges: u64,
+        /// Bytes to fetch.
+        fetched: u64,
+    },
+}
+
 /// `updates show`
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct UpdateDetail {

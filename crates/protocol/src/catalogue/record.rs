@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::servicing::package::{
-    Feature, HealthCheck, Hook, Impact, InstallPlan, PackageGuid, PackageRecord, PackageText,
+    DeltaReference, Feature, HealthCheck, Hook, Impact, InstallPlan, PackageGuid, PackageRecord, PackageText,
     PayloadReference, PrerequisiteRule, Redistributable, Severity, UpdateType,
 };
 use domain::servicing::version::FullVersion;
@@ -96,6 +96,21 @@ pub struct PayloadRecord {
     pub files: u64,
     pub bytes: u64,
     pub download_bytes: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deltas: Vec<DeltaRecord>,
+}
+
+/// Deltas from an earlier package.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "see DeltaReference")]
+pub struct DeltaRecord {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    pub index: String,
+    pub index_sha256: String,
+    pub index_length: u64,
+    pub bytes: u64,
 }
 
 /// A redistributable.
@@ -436,6 +451,19 @@ impl CatalogueRecord {
             rollback: c.hooks("install.rollback", self.install.rollback)?,
             health: health.transpose()?,
         };
+        let mut deltas = Vec::new();
+        for delta in c.list("payload.deltas", self.payload.deltas)? {
+            deltas.push(DeltaReference {
+                base: delta
+                    .base
+                    .map(|base| c.guid("payload.deltas.base", &base))
+                    .transpose()?,
+                index_target: c.path("payload.deltas.index", delta.index)?,
+                index_sha256: c.sha256("payload.deltas.index-sha256", delta.index_sha256)?,
+                index_length: delta.index_length,
+                bytes: delta.bytes,
+            });
+        }
         if self.rollout_percent > 100 {
             return Err(c.wrong("rollout-percent", "is 0 to 100"));
         }
@@ -476,6 +504,7 @@ impl CatalogueRecord {
                 files: self.payload.files,
                 bytes: self.payload.bytes,
                 download_bytes: self.payload.download_bytes,
+                deltas,
             },
             redistributables,
             features,

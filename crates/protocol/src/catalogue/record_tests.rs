@@ -41,6 +41,7 @@ pub(in crate::catalogue) fn example() -> PackageRecord {
             files: 10,
             bytes: 1000,
             download_bytes: 400,
+            deltas: Vec::new(),
         },
         redistributables: vec![Redistributable {
             name: "runtime.bin".into(),

@@ -5,8 +5,8 @@ use domain::servicing::package::{
 };
 
 use super::record::{
-    CatalogueRecord, FORMAT, FeatureRecord, HealthRecord, HookRecord, InstallRecord, PayloadRecord,
-    RedistRecord, RuleRecord, TextRecord,
+    CatalogueRecord, DeltaRecord, FORMAT, FeatureRecord, HealthRecord, HookRecord, InstallRecord,
+    PayloadRecord, RedistRecord, RuleRecord, TextRecord,
 };
 
 impl From<&PackageRecord> for CatalogueRecord {
@@ -45,6 +45,18 @@ impl From<&PackageRecord> for CatalogueRecord {
                 files: record.payload.files,
                 bytes: record.payload.bytes,
                 download_bytes: record.payload.download_bytes,
+                deltas: record
+                    .payload
+                    .deltas
+                    .iter()
+                    .map(|delta| DeltaRecord {
+                        base: delta.base.map(|base| base.to_string()),
+                        index: delta.index_target.clone(),
+                        index_sha256: delta.index_sha256.clone(),
+                        index_length: delta.index_length,
+                        bytes: delta.bytes,
+                    })
+                    .collect(),
             },
             redistributables: record.redistributables.iter().map(RedistRecord::from).collect(),
             features: record.features.iter().map(FeatureRecord::from).collect(),

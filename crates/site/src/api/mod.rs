@@ -80,6 +80,7 @@ fn quick_routes() -> Vec<Route> {
         ("/updates", get(updates::list)),
         ("/updates/{guid}", get(updates::show)),
         ("/updates/{guid}/why", get(updates::why)),
+        ("/updates/{guid}/plan", get(updates::plan)),
         ("/updates/{guid}/prerequisites", get(updates::prereq_results)),
         ("/updates/{guid}/download", post(updates::download)),
         ("/updates/{guid}/prereq", post(updates::prereq)),

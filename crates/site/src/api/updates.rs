@@ -4,8 +4,9 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use http::StatusCode;
 use protocol::api::{
-    ApiProblem, FeatureInfo, FeatureRequest, HistoryEntry, InstallRequest, LimitQuery, PrereqResult,
-    ResetRequest, SiteUpdateStatus, UpdateDetail, UpdateStatusQuery, UpdateSummary, UpdatesQuery, WhyReport,
+    ApiProblem, DeliveryInfo, FeatureInfo, FeatureRequest, HistoryEntry, InstallRequest, LimitQuery,
+    PrereqResult, ResetRequest, SiteUpdateStatus, UpdateDetail, UpdateStatusQuery, UpdateSummary,
+    UpdatesQuery, WhyReport,
 };
 
 use super::Service;
@@ -49,6 +50,22 @@ pub(super) async fn why(
     Path(guid): Path<String>,
 ) -> Result<Json<WhyReport>, Problem> {
     Ok(Json(service.why(&guid).await?))
+}
+
+/// Where the content of a package comes from: what is here, deltas, blocks; decided from signed sizes, nothing of it
+/// is fetched.
+#[utoipa::path(get, path = "/v1/updates/{guid}/plan", tag = "updates",
+    params(("guid" = String, Path, description = "Package GUID")),
+    responses(
+        (status = 200, description = "The plan with bytes", body = DeliveryInfo),
+        (status = 404, description = "No such package", body = ApiProblem),
+        (status = 503, description = "The feed cannot be read now", body = ApiProblem),
+    ))]
+pub(super) async fn plan(
+    State(service): Service,
+    Path(guid): Path<String>,
+) -> Result<Json<DeliveryInfo>, Problem> {
+    Ok(Json(service.delivery(&guid).await?))
 }
 
 /// Results of the last prerequisite check.

@@ -1,19 +1,31 @@
 //! Update packages as an administrator sees them.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use content::index::PayloadIndex;
 use domain::servicing::install::SubStageState;
 use domain::servicing::package::{PackageGuid, PackageRecord};
 use domain::servicing::state::{PackageState, PrereqFlag};
+use feed::{FeedClient, FolderTrust, Limits};
 use protocol::api::{
-    ConditionInfo, FeatureInfo, HistoryEntry, LIMIT_MAX, PrereqResult, RedistInfo, SiteUpdateStatus,
-    StateInfo, SubStageInfo, TransferInfo, UpdateDetail, UpdateSummary, WhyReport,
+    ConditionInfo, DeliveryInfo, FeatureInfo, HistoryEntry, LIMIT_MAX, PrereqResult, RedistInfo,
+    SiteUpdateStatus, StateInfo, SubStageInfo, TransferInfo, UpdateDetail, UpdateSummary, WhyReport,
 };
 use protocol::catalogue;
 use store::{PackageRow, PrereqRow, StoreError, SubStageRow, Tx};
+
+use crate::context::whole_story;
+use crate::delivery::Delivery;
+use crate::offline::feed_time;
+use crate::way_out;
 
 use super::{ServiceError, SiteService, package_guid};
 
 /// Most packages in a list; the newest come first.
 const PACKAGES_MAX: u32 = 20_000;
+/// Longest time in which the feed has to answer for a plan.
+const PLAN_TIMEOUT: Duration = Duration::from_secs(60);
 /// History entries shown with a package.
 const HISTORY_OF_PACKAGE: u32 = 50;
 
@@ -150,6 +162,52 @@ impl SiteService {
                 })
                 .collect(),
         })
+    }
+
+    /// `updates show --plan`. Reads signed metadata and indexes of the feed; what has to be fetched for that is not
+    /// kept.
+    pub async fn delivery(&self, guid: &str) -> Result<DeliveryInfo, ServiceError> {
+        let guid = package_guid(guid)?;
+        let line = self
+            .context
+            .store
+            .read::<_, StoreError, _>(move |tx| tx.package_record(guid))
+            .await?;
+        let internal = |source: Box<dyn std::error::Error + Send + Sync>| ServiceError::Internal { source };
+        let record = catalogue::parse_line(&line).map_err(|failure| internal(failure.into()))?;
+        let unavailable = |message: String| ServiceError::Unavailable {
+            message: format!("the plan cannot be made: {message}"),
+            hint: Some("check for updates first: tidegate updates check --wait".into()),
+        };
+        let transport =
+            way_out::transport(&self.context).map_err(|failure| unavailable(failure.to_string()))?;
+        let trust = FolderTrust::open(self.context.directory.trust())
+            .map_err(|failure| unavailable(whole_story(&failure)))?;
+        let folder = self.context.directory.package_payload(guid).join("plan");
+        let looking = async {
+            let mut client = FeedClient::new(transport, trust, Limits::default())?;
+            let now = feed_time(&self.context, self.clock.now());
+            client.check_fresh(now)?;
+            let target = client.find_target(&record.payload.index_target, now).await?;
+            let path = folder.join("index");
+            client.download_target(&target, &path, &mut |_| {}).await?;
+            let index = tokio::task::spawn_blocking(move || PayloadIndex::read_file(&path)).await??;
+            let looked = Delivery::look(&self.context, &mut client, &record, Arc::new(index), &folder, now);
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(looked.await?)
+        };
+        std::fs::create_dir_all(&folder).map_err(|failure| unavailable(failure.to_string()))?;
+        let looked = tokio::time::timeout(PLAN_TIMEOUT, looking).await;
+        // What was read for the plan alone is of no further use.
+        if let Err(failure) = std::fs::remove_dir_all(&folder) {
+            tracing::debug!("{}: {failure}", folder.display());
+        }
+        let delivery = match looked {
+            Ok(Ok(delivery)) => delivery,
+            Ok(Err(failure)) => return Err(unavailable(whole_story(&*failure))),
+            Err(_) => return Err(unavailable("the feed did not answer in time".into())),
+        };
+        let library = self.context.library.clone();
+        Ok(tokio::task::spawn_blocking(move || delivery.describe(&library)).await?)
     }
 
     /// `updates history`

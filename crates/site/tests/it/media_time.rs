@@ -39,10 +39,8 @@ impl Round {
         )
         .unwrap();
         let publish = cloud::PublishRequest {
-            dir: folder.join("service"),
-            package_toml: package,
-            payload,
             level: 3,
+            ..cloud::PublishRequest::new(folder.join("service"), package, payload)
         };
         cloud::publish(&publish, day(0), &mut |_| {}).unwrap();
         Round {

@@ -60,10 +60,8 @@ impl World {
         let package_toml = folder.join("package.toml");
         std::fs::write(&package_toml, description).unwrap();
         let request = cloud::PublishRequest {
-            dir: self.service(),
-            package_toml,
-            payload,
             level: 3,
+            ..cloud::PublishRequest::new(self.service(), package_toml, payload)
         };
         if let Err(failure) = cloud::publish(&request, now(), &mut |_| {}) {
             panic!("{failure}: {:?}", std::error::Error::source(&failure));

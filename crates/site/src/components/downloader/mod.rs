@@ -5,6 +5,7 @@
 //! the feed client's. A failure inside a cycle is tried again with back-off; each attempt continues
 //! with what is durable already.
 
+mod content;
 mod import;
 mod payload;
 mod sync;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use content::index::PayloadIndex;
+use ::content::index::PayloadIndex;
 use domain::component::ComponentName;
 use domain::schedule::{Backoff, later};
 use domain::servicing::download::ATTEMPTS_MAX;
@@ -19,11 +19,11 @@ use feed::{FeedClient, FeedError, FolderTrust, Limits, Reason};
 use protocol::catalogue;
 use store::{PackageRow, RedistRow, StoreError};
 
-use super::progress_is_due;
+use super::content;
 use crate::context::{SiteContext, state_message, whole_story};
 use crate::host::free_bytes;
 use crate::offline::{feed_time, register};
-use crate::way_out::{self, FeedRanges};
+use crate::way_out;
 
 /// Waits between the attempts of one cycle: six attempts span about half an hour, which outlasts the
 /// restart of a proxy.
@@ -34,10 +34,10 @@ const BACKOFF: Backoff = Backoff {
 
 /// Why an attempt failed.
 pub(super) struct Failed {
-    text: String,
+    pub(super) text: String,
     /// The disk has to change before an attempt makes sense; such attempts are not counted.
-    storage: bool,
-    retry_after: Option<Duration>,
+    pub(super) storage: bool,
+    pub(super) retry_after: Option<Duration>,
 }
 
 /// The words of a failure.
@@ -146,7 +146,7 @@ async fn attempt(context: &Arc<SiteContext>, cx: &mut Activation<'_>, row: &Pack
         client.refresh(judged).await?;
     }
     let index = fetch_index(context, cx, &mut client, &record).await?;
-    fetch_content(context, cx, row, &index, transport).await?;
+    content::fetch(context, cx, row, &mut client, &record, &index, transport).await?;
     verify_content(context, cx, row, &index).await?;
     fetch_redistributables(context, cx, &mut client, &record).await?;
     report(context, cx, row).await
@@ -244,96 +244,6 @@ pub(super) async fn fetch_index(
     Ok(Arc::new(
         index.map_err(|failure| Failed::new(whole_story(&failure)))?,
     ))
-}
-
-/// State messages 9 and 10, unless everything is here already (acceptance fact 10).
-async fn fetch_content(
-    context: &Arc<SiteContext>,
-    cx: &Activation<'_>,
-    row: &PackageRow,
-    index: &Arc<PayloadIndex>,
-    transport: Arc<dyn feed::Transport>,
-) -> Result<(), Ended> {
-    let guid = row.guid;
-    let (library, planned_index) = (context.library.clone(), index.clone());
-    let plan = blocking(move || content::download::plan(&planned_index, &library)).await?;
-    let (bytes, total, now) = (plan.bytes, plan.total_bytes, cx.now());
-    tracing::info!(
-        "{} ({guid}) needs {bytes} of {total} bytes, in {} range(s); the rest is here",
-        row.name,
-        plan.ranges.len()
-    );
-    if bytes > 0 {
-        context
-            .store
-            .write::<_, StoreError, _>(move |tx| {
-                state_message(
-                    tx,
-                    M::PayloadDownloadStarted,
-                    guid,
-                    &format!("{bytes} bytes"),
-                    now,
-                )?;
-                tx.record_sub_stage(
-                    guid,
-                    SubStage::DownloadPayload,
-                    SubStageState::InProgress,
-                    "",
-                    now,
-                )
-            })
-            .await?;
-        context
-            .progress
-            .begin(guid, "payload", &context.feed_host(), 0, bytes, now);
-        let (board, clock) = (context.clone(), cx.clock().clone());
-        let last = std::sync::Mutex::new(now);
-        let progress = Arc::new(move |done: u64| {
-            let now = clock.now();
-            let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if done >= bytes || progress_is_due(*last, now) {
-                *last = now;
-                board.progress.advance(guid, done, now);
-            }
-        });
-        let ranges = Arc::new(FeedRanges::new(transport));
-        let result = content::download::execute(
-            index.clone(),
-            plan,
-            context.library.clone(),
-            ranges,
-            progress,
-            cx.cancelled(),
-        );
-        match result.await {
-            Ok(()) => {}
-            Err(content::download::DownloadError::Cancelled) => return Err(Ended::Stopped),
-            Err(failure) => {
-                let failed = Failed {
-                    storage: failure.is_disk(),
-                    retry_after: failure.retry_after(),
-                    text: whole_story(&failure),
-                };
-                return Err(failed.into());
-            }
-        }
-    }
-    let now = cx.now();
-    let detail = format!("{bytes} of {total} bytes fetched");
-    context
-        .store
-        .write::<_, StoreError, _>(move |tx| {
-            state_message(tx, M::PayloadDownloaded, guid, &detail, now)?;
-            tx.record_sub_stage(
-                guid,
-                SubStage::DownloadPayload,
-                SubStageState::Success,
-                &detail,
-                now,
-            )
-        })
-        .await?;
-    Ok(())
 }
 
 /// State message 25: every object of the index is in the library, each under its verified hash.
@@ -551,7 +461,9 @@ async fn record_failure(
 }
 
 /// Runs disk work on a blocking thread, with its log lines in the component's log.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Ended> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Ended> {
     let span = tracing::Span::current();
     tokio::task::spawn_blocking(move || span.in_scope(work))
         .await

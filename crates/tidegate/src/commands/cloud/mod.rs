@@ -12,7 +12,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use cloud::intake::Intake;
 use cloud::serve::{ServeOptions, TlsFiles};
-use cloud::{InitOptions, PublishRequest, ServiceDir};
+use cloud::{Bases, InitOptions, PublishRequest, ServiceDir};
 use domain::servicing::package::PackageGuid;
 use executive::Clock;
 use jiff::Timestamp;
@@ -57,6 +57,15 @@ enum Verb {
         /// Compression, 1 (fast) to 22 (small).
         #[arg(long, value_name = "N", default_value_t = cloud::LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]
         level: i32,
+        /// Make deltas from this published package; repeatable. Unless given: from the next lower version.
+        #[arg(long, value_name = "GUID", value_parser = package_guid)]
+        delta_from: Vec<PackageGuid>,
+        /// Make no deltas: sites fetch whole blocks.
+        #[arg(long, conflicts_with = "delta_from")]
+        no_deltas: bool,
+        /// About how much memory deltas are made with, in MiB; with more they get smaller.
+        #[arg(long, value_name = "MIB", default_value_t = 1536, value_parser = clap::value_parser!(u64).range(64..=65_536))]
+        delta_memory: u64,
     },
     /// Make an update outside the catalogue: one signed file to hand to those who need it.
     ///
@@ -213,12 +222,20 @@ fn carry_out(verb: Verb, cx: &Context) -> Result<(), Failure> {
             package,
             payload,
             level,
+            delta_from,
+            no_deltas,
+            delta_memory,
         } => {
+            let deltas = match (no_deltas, delta_from.is_empty()) {
+                (true, _) => Bases::Newest(0),
+                (false, true) => Bases::default(),
+                (false, false) => Bases::Packages(delta_from),
+            };
             let request = PublishRequest {
-                dir: directory.to_owned(),
-                package_toml: package,
-                payload,
                 level,
+                deltas,
+                delta_memory: delta_memory * 1024 * 1024,
+                ..PublishRequest::new(directory, package, payload)
             };
             packages::publish(&request, output, now)
         }
@@ -227,12 +244,7 @@ fn carry_out(verb: Verb, cx: &Context) -> Result<(), Failure> {
             payload,
             file,
         } => {
-            let request = PublishRequest {
-                dir: directory.to_owned(),
-                package_toml: package,
-                payload,
-                level: cloud::LEVEL,
-            };
+            let request = PublishRequest::new(directory, package, payload);
             let made = cloud::hotfix(&request, &file, now, &mut |_| {})?;
             if made {
                 output

@@ -1,7 +1,8 @@
 //! Packages of a feed: publishing them, and what is said about them.
 
 use cloud::PublishRequest;
-use content::publish::Progress as Step;
+use cloud::Step;
+use content::publish::Progress as PayloadStep;
 use domain::servicing::package::{PackageGuid, PackageRecord};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -24,16 +25,34 @@ struct Published {
     download_bytes: u64,
     new_bytes: u64,
     new_packs: usize,
+    deltas: Vec<Deltas>,
+}
+
+/// Deltas from one package, or those that only look into archives.
+#[derive(Debug, Serialize)]
+struct Deltas {
+    base: Option<String>,
+    bytes: u64,
 }
 
 /// Publishes a package and says what it adds to the feed.
 pub fn publish(request: &PublishRequest, output: &Output, now: Timestamp) -> Result<(), Failure> {
     let mut progress = Progress::new(output);
     let result = cloud::publish(request, now, &mut |step| match step {
-        Step::Scanning { bytes, .. } => {
+        Step::Payload(PayloadStep::Scanning { bytes, .. }) => {
             progress.count("reading the payload", words::bytes(bytes));
         }
-        Step::Compressing { done, total } => {
+        Step::Deltas { done, total } => {
+            progress.show(
+                "making deltas",
+                Some(Bytes {
+                    done,
+                    total,
+                    rate: None,
+                }),
+            );
+        }
+        Step::Payload(PayloadStep::Compressing { done, total }) => {
             progress.show(
                 "compressing",
                 Some(Bytes {
@@ -57,6 +76,15 @@ pub fn publish(request: &PublishRequest, output: &Output, now: Timestamp) -> Res
         download_bytes: record.payload.download_bytes,
         new_bytes: report.new_bytes,
         new_packs: report.new_packs,
+        deltas: record
+            .payload
+            .deltas
+            .iter()
+            .map(|delta| Deltas {
+                base: delta.base.map(|base| base.to_string()),
+                bytes: delta.bytes,
+            })
+            .collect(),
     };
     if output.json {
         return output.json(&published);
@@ -81,6 +109,13 @@ pub fn publish(request: &PublishRequest, output: &Output, now: Timestamp) -> Res
         ),
     );
     table.value("Cold download", words::bytes(published.download_bytes));
+    for delta in &published.deltas {
+        let from = match &delta.base {
+            Some(base) => format!("Delta from {}", crate::commands::updates::short(base)),
+            None => "Archives looked into".to_owned(),
+        };
+        table.value(&from, words::bytes(delta.bytes));
+    }
     table.value("Added to the feed", words::bytes(published.new_bytes));
     table.print(output)
 }

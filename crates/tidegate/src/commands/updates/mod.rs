@@ -2,6 +2,8 @@
 
 mod show;
 
+pub use show::short;
+
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -38,8 +40,17 @@ enum Verb {
         #[arg(long)]
         all: bool,
     },
-    /// Everything about one package.
-    Show(Selector),
+    /// Everything about one package, or how its content would get here.
+    #[command(
+        after_help = "Examples:\n  tidegate updates show 8576527E\n  tidegate updates show 8576527E --plan"
+    )]
+    Show {
+        #[command(flatten)]
+        update: Selector,
+        /// Where its content comes from, with bytes: what is here, deltas, blocks. Fetches none of it.
+        #[arg(long)]
+        plan: bool,
+    },
     /// Each condition of a package with expected and actual value, for hidden packages too.
     #[command(after_help = "Example:\n  tidegate updates why 8576527E")]
     Why(Selector),
@@ -167,8 +178,12 @@ pub async fn run(arguments: UpdatesArgs, cx: &Context) -> Result<(), Failure> {
             let updates: Vec<UpdateSummary> = client.get_with("/updates", &UpdatesQuery { all }).await?;
             show::list(output, &updates, all)
         }
-        Verb::Show(Selector { update }) => {
-            let update = resolve(&client, &update).await?;
+        Verb::Show { update, plan: true } => {
+            let update = resolve(&client, &update.update).await?;
+            show::plan(output, &client.get(&format!("/updates/{update}/plan")).await?)
+        }
+        Verb::Show { update, plan: false } => {
+            let update = resolve(&client, &update.update).await?;
             show::detail(output, &client.get(&format!("/updates/{update}")).await?)
         }
         Verb::Why(Selector { update }) => {

@@ -1,8 +1,8 @@
 //! Update packages as people read them; every function prints the API's type with `--json`.
 
 use protocol::api::{
-    FeatureInfo, HistoryEntry, PrereqResult, SiteUpdateStatus, StateInfo, SubStageInfo, UpdateDetail,
-    UpdateSummary, WhyReport,
+    DeliveryInfo, DeliveryPart, FeatureInfo, HistoryEntry, PrereqResult, SiteUpdateStatus, StateInfo,
+    SubStageInfo, UpdateDetail, UpdateSummary, WhyReport,
 };
 
 use crate::failure::Failure;
@@ -257,6 +257,56 @@ fn redistributables(output: &Output, update: &UpdateDetail) -> Result<(), Failur
     }
     table.right(1);
     table.print(output)
+}
+
+/// `updates show --plan`
+pub fn plan(output: &Output, plan: &DeliveryInfo) -> Result<(), Failure> {
+    if output.json {
+        return output.json(plan);
+    }
+    let mut table = Table::new(&["FROM", "FILES", "THEIR BYTES", "FETCHED"]);
+    for part in &plan.parts {
+        match part {
+            DeliveryPart::Here { files, bytes } => {
+                table.row([
+                    "the content library".into(),
+                    (*files).into(),
+                    words::bytes(*bytes).into(),
+                    "-".into(),
+                ]);
+            }
+            DeliveryPart::Delta {
+                base,
+                files,
+                bytes,
+                fetched,
+            } => {
+                let from = match base {
+                    Some(base) => format!("delta from {}", short(base)),
+                    None => "delta into archives".to_owned(),
+                };
+                table.row([
+                    from.into(),
+                    (*files).into(),
+                    words::bytes(*bytes).into(),
+                    words::bytes(*fetched).into(),
+                ]);
+            }
+            DeliveryPart::Blocks { ranges, fetched } => {
+                let from = format!("blocks, {}", words::counted(*ranges, "range", "ranges"));
+                table.row([from.into(), "-".into(), "-".into(), words::bytes(*fetched).into()]);
+            }
+        }
+    }
+    for column in 1..4 {
+        table.right(column);
+    }
+    table.print(output)?;
+    output.line(format_args!(
+        "{} will be fetched; a site with nothing fetches {}",
+        output.styled(Style::Bold, words::bytes(plan.fetched)),
+        words::bytes(plan.cold)
+    ))
 }
 
 /// `updates why`

@@ -1,0 +1,124 @@
+//! Fetching a segment and applying it to the library.
+
+use std::io::{Seek, SeekFrom, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use super::index::{DeltaIndex, Segment};
+use crate::download::{DownloadError, RangeSource};
+use crate::library::{DeltaError, DiskError, Library, disk};
+use crate::publish::hash_file;
+
+/// Why a segment did not give its objects.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    /// It did not arrive, or the disk is in the way: blocks would meet the same.
+    #[error(transparent)]
+    Download(#[from] DownloadError),
+    /// It is of no use here; blocks are.
+    #[error("a delta gave nothing: {0}")]
+    Refused(String),
+}
+
+/// Fetches a segment, going on where an earlier attempt stopped, and applies it: afterwards its objects are in the
+/// library, each under its verified hash. `progress` is told the bytes of this run.
+pub async fn fetch(
+    index: &DeltaIndex,
+    number: usize,
+    library: Arc<Library>,
+    source: &dyn RangeSource,
+    progress: &(dyn Fn(u64) + Send + Sync),
+    cancel: &CancellationToken,
+) -> Result<(), SegmentError> {
+    let segment = &index.segments[number];
+    let path = library.delta_path(&segment.sha256);
+    tokio::select! {
+        fetched = download(index, segment, &path, source, progress) => fetched?,
+        () = cancel.cancelled() => return Err(DownloadError::Cancelled.into()),
+    }
+    let (segment, span) = (segment.clone(), tracing::Span::current());
+    let applying = tokio::task::spawn_blocking(move || {
+        let _entered = span.enter();
+        let (found, _) = hash_file(&path)
+            .map_err(disk("read", &path))
+            .map_err(DownloadError::Disk)?;
+        let applied = match found == segment.sha256 {
+            true => library.apply_delta(&segment, &path),
+            false => Err(DeltaError::Refused(format!(
+                "expected SHA-256 {}, found {found}",
+                segment.sha256
+            ))),
+        };
+        if !matches!(applied, Err(DeltaError::Disk(_))) {
+            std::fs::remove_file(&path)
+                .map_err(disk("remove", &path))
+                .map_err(DownloadError::Disk)?;
+        }
+        applied.map_err(|failure| match failure {
+            DeltaError::Disk(failure) => SegmentError::Download(DownloadError::Disk(failure)),
+            DeltaError::Refused(why) => SegmentError::Refused(why),
+        })
+    });
+    applying.await.map_err(|_| DownloadError::Writer)?
+}
+
+/// Brings the file of a segment to its full length. Its bytes are not looked at yet.
+async fn download(
+    index: &DeltaIndex,
+    segment: &Segment,
+    path: &PathBuf,
+    source: &dyn RangeSource,
+    progress: &(dyn Fn(u64) + Send + Sync),
+) -> Result<(), DownloadError> {
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(disk("open", path))?;
+    let mut here = file.seek(SeekFrom::End(0)).map_err(disk("open", path))?;
+    if here > segment.length {
+        file.set_len(0).map_err(disk("empty", path))?;
+        here = file.seek(SeekFrom::Start(0)).map_err(disk("empty", path))?;
+    }
+    if here == segment.length {
+        return Ok(());
+    }
+    let pack = &index.packs[segment.pack as usize];
+    let start = segment.offset + here;
+    let failed = |source| DownloadError::Source {
+        pack: pack.target.clone(),
+        start,
+        source,
+    };
+    let mut body = source
+        .fetch(pack, start..segment.offset + segment.length)
+        .await
+        .map_err(failed)?;
+    let mut got = 0;
+    while here < segment.length {
+        let Some(chunk) = body.next().await else {
+            return Err(DownloadError::Truncated {
+                pack: pack.target.clone(),
+                start,
+                missing: segment.length - here,
+            });
+        };
+        let chunk = chunk.map_err(failed)?;
+        let taken = &chunk[..chunk.len().min((segment.length - here) as usize)];
+        file.write_all(taken).map_err(disk("write", path))?;
+        here += taken.len() as u64;
+        got += taken.len() as u64;
+        progress(got);
+    }
+    Ok(())
+}
+
+impl From<DiskError> for SegmentError {
+    fn from(failure: DiskError) -> Self {
+        SegmentError::Download(DownloadError::Disk(failure))
+    }
+}

@@ -1,0 +1,16 @@
+//! Deltas of a payload: other ways to the same objects, for whoever has an earlier payload.
+//!
+//! A delta index is a signed file of its own beside the payload index, which stays the same with and without deltas.
+//! It lists packs and segments; a segment is one delta that turns some objects into others. Nothing depends on it: a
+//! site that lacks an object that a segment needs, or finds that a segment does not give the signed hashes, fetches
+//! blocks.
+
+mod choose;
+mod fetch;
+mod index;
+mod make;
+
+pub use choose::{Chosen, Source, choose};
+pub use fetch::{SegmentError, fetch};
+pub use index::{DeltaIndex, Segment};
+pub use make::{DeltaOptions, MadeDeltas, make};
