@@ -6,6 +6,9 @@ use super::source::{Scanned, ScannedKind};
 use crate::index::{Block, Entry, EntryKind, Extent, Pack, PayloadIndex};
 use crate::object::ObjectId;
 
+/// One byte in so many of a block has to be of use.
+const USEFUL_PER_BLOCK: u64 = 2;
+
 #[derive(Default)]
 pub(super) struct Places {
     packs: Vec<Pack>,
@@ -37,10 +40,25 @@ impl Places {
         number
     }
 
-    /// Takes over the places of wanted objects (with their sizes) from an earlier payload.
+    /// Takes over the places of wanted objects (with their sizes) from an earlier payload; but not out of blocks that
+    /// hold little else of use: whoever has nothing would fetch those whole for a part of them.
     pub(super) fn take_from(&mut self, older: &PayloadIndex, wanted: &HashMap<ObjectId, u64>) {
+        let is_wanted = |object: &ObjectId, size: u64| wanted.get(object) == Some(&size);
+        let mut useful = vec![0_u64; older.blocks.len()];
         for (object, size, extents) in older.objects() {
-            if wanted.get(&object) != Some(&size) || self.extents.contains_key(&object) {
+            if is_wanted(&object, size) {
+                for extent in extents {
+                    useful[extent.block as usize] += u64::from(extent.length);
+                }
+            }
+        }
+        let is_useful = |extent: &Extent| {
+            let block = &older.blocks[extent.block as usize];
+            useful[extent.block as usize] * USEFUL_PER_BLOCK >= u64::from(block.raw_length)
+        };
+        for (object, size, extents) in older.objects() {
+            let here = self.extents.contains_key(&object);
+            if here || !is_wanted(&object, size) || !extents.iter().all(is_useful) {
                 continue;
             }
             let mut places = Vec::with_capacity(extents.len());

@@ -29,6 +29,7 @@ use super::{components, internet, site, status, tool, updates, usage};
         updates::list,
         updates::show,
         updates::why,
+        updates::plan,
         updates::prereq_results,
         updates::download,
         updates::prereq,
