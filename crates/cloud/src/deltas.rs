@@ -22,7 +22,7 @@ pub(crate) struct Made {
     pub pack: Pack,
 }
 
-/// Makes the deltas that were asked for, and those that only look into archives.
+/// Makes the deltas that were asked for, and those from nothing.
 pub(crate) fn make(
     dir: &ServiceDir,
     request: &PublishRequest,

@@ -1,5 +1,6 @@
 //! Making the deltas between two published payloads, out of what stands in their packs.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -50,8 +51,8 @@ pub struct MadeDeltas {
     pub bytes: u64,
 }
 
-/// Makes the deltas from `base`, or those that only look into archives, to `payload`; both stand in packs below
-/// `targets_dir`, and so will the deltas. The index stays in `scratch`. Every delta was applied before it is kept.
+/// Makes the deltas from `base`, or from nothing, to `payload`; both stand in packs below `targets_dir`, and so will
+/// the deltas. Those from nothing are worth it too: they look into archives, and pack harder than blocks. The index stays in `scratch`. Every delta was applied before it is kept.
 /// Nothing comes back if none is worth it.
 pub fn make(
     base: Option<&PayloadIndex>,
@@ -61,12 +62,20 @@ pub fn make(
     options: &DeltaOptions,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Option<MadeDeltas>, PublishError> {
-    let nothing = PayloadIndex::default();
-    let groups = group(
-        base.unwrap_or(&nothing),
-        payload,
-        options.memory / MEMORY_PER_BYTE,
-    );
+    let limit = options.memory / MEMORY_PER_BYTE;
+    let groups = match base {
+        Some(base) => group(base, payload, limit, &|_| true),
+        None => {
+            // Archives gain most; by themselves they do so whatever lies beside them.
+            let archives = archives(payload, targets_dir)?;
+            let nothing = PayloadIndex::default();
+            let mut groups = group(&nothing, payload, limit, &|object| archives.contains(object));
+            groups.extend(group(&nothing, payload, limit, &|object| {
+                !archives.contains(object)
+            }));
+            groups
+        }
+    };
     let total: u64 = groups.iter().map(|group| group.bytes).sum();
     let mut pack = PackFile::create(targets_dir)?;
     let mut index = DeltaIndex::default();
@@ -125,8 +134,6 @@ fn segment(
     let new = stored(payload, &new_ids, targets_dir)?;
     let old = match base {
         Some(base) => stored(base, &group.old, targets_dir)?,
-        // Only what is compressed inside can gain anything without a base.
-        None if !new.iter().any(|file| delta::is_archive(file)) => return Ok(None),
         None => Vec::new(),
     };
     let failed = io_error("make a delta in", targets_dir);
@@ -190,16 +197,20 @@ fn blocks_for(payload: &PayloadIndex, objects: &[ObjectId]) -> u64 {
         .sum()
 }
 
-/// New objects with the old ones they are most like, in segments that fit. Without a base, what has archives' names
-/// by itself.
-fn group(base: &PayloadIndex, payload: &PayloadIndex, limit: u64) -> Vec<Group> {
+/// New objects with the old ones they are most like, in segments that fit.
+fn group(
+    base: &PayloadIndex,
+    payload: &PayloadIndex,
+    limit: u64,
+    is_meant: &dyn Fn(&ObjectId) -> bool,
+) -> Vec<Group> {
     let limit = limit.min(delta::BYTES_MAX / 2);
     let known: HashSet<ObjectId> = base.objects().map(|(object, ..)| object).collect();
     let here: HashSet<ObjectId> = payload.objects().map(|(object, ..)| object).collect();
     let old = Names::of(base, &here);
     let mut seen = HashSet::new();
     let mut files: Vec<(&str, String, &str, ObjectId, u64)> = files(payload)
-        .filter(|(_, object, _)| !known.contains(object) && seen.insert(*object))
+        .filter(|(_, object, _)| !known.contains(object) && is_meant(object) && seen.insert(*object))
         .map(|(path, object, size)| (extension(path), stem(path), path, object, size))
         .collect();
     files.sort();
@@ -298,6 +309,29 @@ impl<'a> Names<'a> {
     }
 }
 
+/// The objects that are archives, told by how they begin.
+fn archives(index: &PayloadIndex, targets_dir: &Path) -> Result<HashSet<ObjectId>, PublishError> {
+    let mut firsts: BTreeMap<u32, Vec<(ObjectId, u32, u32)>> = BTreeMap::new();
+    for (object, _, extents) in index.objects() {
+        if let Some(first) = extents.first() {
+            let begin = (object, first.offset, first.length);
+            firsts.entry(first.block).or_default().push(begin);
+        }
+    }
+    let mut archives = HashSet::new();
+    let mut blocks = Blocks::new(index, targets_dir);
+    for (number, objects) in firsts {
+        let raw = blocks.read(number)?;
+        for (object, offset, length) in objects {
+            let begin = raw.get(offset as usize..(offset + length) as usize);
+            if begin.is_some_and(delta::is_archive) {
+                archives.insert(object);
+            }
+        }
+    }
+    Ok(archives)
+}
+
 /// Objects out of the packs, each verified.
 fn stored(
     index: &PayloadIndex,
@@ -322,25 +356,14 @@ fn stored(
             }
         }
     }
-    let mut packs: HashMap<u32, (PathBuf, File)> = HashMap::new();
+    let mut blocks = Blocks::new(index, targets_dir);
     for (number, parts) in parts {
-        let block = index.blocks[number as usize];
-        let (path, file) = match packs.entry(block.pack) {
-            std::collections::hash_map::Entry::Occupied(open) => open.into_mut(),
-            std::collections::hash_map::Entry::Vacant(vacant) => {
-                let path = targets_dir.join(index.packs[block.pack as usize].stored_path());
-                let file = File::open(&path).map_err(io_error("open", &path))?;
-                vacant.insert((path, file))
-            }
-        };
-        let mut packed = vec![0; block.length as usize];
-        file.read_exact_at(&mut packed, block.offset)
-            .map_err(io_error("read", path))?;
-        let raw =
-            zstd::bulk::decompress(&packed, block.raw_length as usize).map_err(io_error("unpack", path))?;
+        let raw = blocks.read(number)?;
         for (number, at, offset, length) in parts {
             let from = raw.get(offset as usize..(offset + length) as usize);
-            let from = from.ok_or_else(|| PublishError::Damaged { path: path.clone() })?;
+            let from = from.ok_or_else(|| PublishError::Damaged {
+                path: targets_dir.join("packs"),
+            })?;
             bytes[number][at as usize..at as usize + length as usize].copy_from_slice(from);
         }
     }
@@ -351,4 +374,38 @@ fn stored(
         }
     }
     Ok(bytes)
+}
+
+/// Blocks out of the packs of a feed.
+struct Blocks<'a> {
+    index: &'a PayloadIndex,
+    targets_dir: &'a Path,
+    open: HashMap<u32, (PathBuf, File)>,
+}
+
+impl<'a> Blocks<'a> {
+    fn new(index: &'a PayloadIndex, targets_dir: &'a Path) -> Self {
+        Blocks {
+            index,
+            targets_dir,
+            open: HashMap::new(),
+        }
+    }
+
+    fn read(&mut self, number: u32) -> Result<Vec<u8>, PublishError> {
+        let block = self.index.blocks[number as usize];
+        let (path, file) = match self.open.entry(block.pack) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(vacant) => {
+                let pack = &self.index.packs[block.pack as usize];
+                let path = self.targets_dir.join(pack.stored_path());
+                let file = File::open(&path).map_err(io_error("open", &path))?;
+                vacant.insert((path, file))
+            }
+        };
+        let mut packed = vec![0; block.length as usize];
+        file.read_exact_at(&mut packed, block.offset)
+            .map_err(io_error("read", path))?;
+        zstd::bulk::decompress(&packed, block.raw_length as usize).map_err(io_error("unpack", path))
+    }
 }

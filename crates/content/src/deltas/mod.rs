@@ -9,6 +9,8 @@ mod choose;
 mod fetch;
 mod index;
 mod make;
+#[cfg(test)]
+mod tests;
 
 pub use choose::{Chosen, Source, choose};
 pub use fetch::{SegmentError, fetch};

@@ -211,7 +211,8 @@ pub struct PayloadReference {
 /// Deltas that lead from an earlier package, or from nothing, to this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeltaReference {
-    /// The earlier package; without one, the deltas only spare what archives hide.
+    /// The earlier package; without one, the deltas are for whoever has nothing: they pack harder than blocks and look
+    /// into archives.
     pub base: Option<PackageGuid>,
     /// TUF target path of the delta index (`payloads/<GUID>/delta/<GUID of the base, or none>`).
     pub index_target: String,

@@ -92,7 +92,7 @@ pub enum DeliveryPart {
     },
     /// Made from files that are here.
     Delta {
-        /// Package that the files belong to; none for a delta that only looks into archives.
+        /// Package that the files belong to; none for a delta from nothing, which packs harder than blocks.
         base: Option<String>,
         /// Files that come of it.
         files: u64,

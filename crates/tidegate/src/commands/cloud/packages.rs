@@ -28,7 +28,7 @@ struct Published {
     deltas: Vec<Deltas>,
 }
 
-/// Deltas from one package, or those that only look into archives.
+/// Deltas from one package, or from nothing.
 #[derive(Debug, Serialize)]
 struct Deltas {
     base: Option<String>,
@@ -112,7 +112,7 @@ pub fn publish(request: &PublishRequest, output: &Output, now: Timestamp) -> Res
     for delta in &published.deltas {
         let from = match &delta.base {
             Some(base) => format!("Delta from {}", crate::commands::updates::short(base)),
-            None => "Archives looked into".to_owned(),
+            None => "Delta from nothing".to_owned(),
         };
         table.value(&from, words::bytes(delta.bytes));
     }

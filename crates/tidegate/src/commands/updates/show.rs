@@ -283,7 +283,7 @@ pub fn plan(output: &Output, plan: &DeliveryInfo) -> Result<(), Failure> {
             } => {
                 let from = match base {
                     Some(base) => format!("delta from {}", short(base)),
-                    None => "delta into archives".to_owned(),
+                    None => "delta from nothing".to_owned(),
                 };
                 table.row([
                     from.into(),

@@ -1,0 +1,153 @@
+//! The next version of a package by delta, and what happens when the delta is damaged or the base is not here.
+
+use std::path::PathBuf;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use crate::world::{Site, World, now, until};
+
+const READY: u64 = 262_146;
+const FIRST: &str = "11111111-1111-1111-1111-111111111111";
+const SECOND: &str = "22222222-2222-2222-2222-222222222222";
+
+fn package(guid: &str, version: &str) -> String {
+    format!(
+        "guid = \"{guid}\"\nfull-version = \"{version}\"\ntype = \"update\"\nreleased = \"2026-01-02T00:00:00Z\"\n\
+         [text.en]\nname = \"Update {version}\"\n[install]\nswitch = true\n"
+    )
+}
+
+/// Text that hardly compresses; each version changes a few lines of it.
+fn text(version: u64) -> String {
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    (0..40_000)
+        .map(|line| {
+            let word = random.next_u64();
+            let word = if line % 4_000 == version { version } else { word };
+            format!("{word:016x}\n")
+        })
+        .collect()
+}
+
+fn publish(world: &World, guid: &str, version: u64) {
+    let library = format!("lib/library.{version}");
+    let content = text(version);
+    let name = format!("version-{version}");
+    let description = package(guid, &format!("5.00.92{version}0.1000"));
+    world.publish(&name, &description, &[(&library, &content), ("same", "the same")]);
+}
+
+/// A running site that has the first version, and the second one published but not checked for.
+fn with_first(world: &World, site: &Site) -> crate::world::Running {
+    publish(world, FIRST, 1);
+    let running = site.started();
+    site.wait_for(FIRST, READY);
+    publish(world, SECOND, 2);
+    running
+}
+
+/// Bytes that the download of the second version fetched, and those of a download by blocks.
+fn fetched(site: &Site) -> (u64, u64) {
+    let log = site.all_logs();
+    let line = log
+        .lines()
+        .find(|line| line.contains(SECOND) && line.contains(" needs "))
+        .unwrap_or_else(|| panic!("no plan in the log:\n{log}"));
+    let rest = line.split(" needs ").nth(1).unwrap();
+    let mut numbers = rest.split(' ').filter_map(|word| word.parse().ok());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
+/// The pack that was published last, which is the one with the deltas from the first version.
+fn newest_pack(world: &World) -> PathBuf {
+    let folder = world.repository().join("targets/packs");
+    std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .max_by_key(|entry| entry.metadata().unwrap().modified().unwrap())
+        .unwrap()
+        .path()
+}
+
+#[test]
+fn the_next_version_costs_what_changed_and_the_plan_says_so() {
+    let world = World::empty(now());
+    let site = world.site("site");
+    let _running = with_first(&world, &site);
+    site.must(&["updates", "check", "--wait"]);
+    let plan = until("a plan", || site.json(&["updates", "show", SECOND, "--plan"]));
+    site.wait_for(SECOND, READY);
+    let (fetched, cold) = fetched(&site);
+    assert!(fetched * 20 < cold, "{fetched} of {cold}");
+    assert_eq!(plan["cold"], cold);
+    // The site may have been quicker than we asked.
+    let parts = plan["parts"].as_array().unwrap();
+    let delta = parts.iter().find(|part| part["from"] == "delta");
+    match delta {
+        Some(delta) => {
+            assert_eq!(delta["base"], FIRST);
+            assert_eq!(plan["fetched"], fetched);
+        }
+        None => assert_eq!(plan["fetched"], 0),
+    }
+    let verified = site.json(&["content", "verify"]).unwrap();
+    assert_eq!(verified["damaged"].as_array().unwrap().len(), 0);
+    let after = site.json(&["updates", "show", SECOND, "--plan"]).unwrap();
+    assert_eq!(after["fetched"], 0);
+}
+
+#[test]
+fn a_damaged_delta_is_left_out_and_blocks_do_without() {
+    let world = World::empty(now());
+    let site = world.site("site");
+    let _running = with_first(&world, &site);
+    let pack = newest_pack(&world);
+    let mut bytes = std::fs::read(&pack).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&pack, bytes).unwrap();
+    site.must(&["updates", "check", "--wait"]);
+    site.wait_for(SECOND, READY);
+    assert!(
+        site.all_logs().contains("is left out: expected SHA-256"),
+        "{}",
+        site.all_logs()
+    );
+    assert_eq!(
+        site.json(&["content", "verify"]).unwrap()["damaged"]
+            .as_array()
+            .unwrap()
+            .len(),
+        0
+    );
+}
+
+#[test]
+fn a_damaged_base_gives_nothing_wrong() {
+    let world = World::empty(now());
+    let site = world.site("site");
+    let running = with_first(&world, &site);
+    running.kill();
+    let objects = site.dir.join("content/objects");
+    for folder in std::fs::read_dir(objects).unwrap() {
+        for object in std::fs::read_dir(folder.unwrap().path()).unwrap() {
+            use std::os::unix::fs::PermissionsExt;
+            let path = object.unwrap().path();
+            let mut bytes = std::fs::read(&path).unwrap();
+            if bytes.len() > 1000 {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+                std::fs::write(&path, bytes).unwrap();
+            }
+        }
+    }
+    let _running = site.started();
+    site.must(&["updates", "check", "--wait"]);
+    site.wait_for(SECOND, READY);
+    assert!(site.all_logs().contains("a delta for"), "{}", site.all_logs());
+    let verified = site.json(&["content", "verify"]);
+    let damaged = verified.map_or(1, |verified| verified["damaged"].as_array().unwrap().len());
+    assert!(damaged <= 1, "only what was damaged by hand");
+}
