@@ -60,7 +60,10 @@ pub(crate) fn make(
         all.extend(made.map(|made| of(record.guid, base.map(|(guid, _)| guid), &name, made)));
         Ok(())
     };
-    from(None)?;
+    // Whoever names bases wants those and no others.
+    if matches!(request.deltas, Bases::Newest(_)) {
+        from(None)?;
+    }
     for (guid, path) in bases(dir, request, record)? {
         from(Some((guid, &path)))?;
     }

@@ -10,9 +10,12 @@ use preflate_rs::{PreflateConfig, preflate_whole_deflate_stream, recreate_whole_
 
 use crate::Malformed;
 use crate::layout::Stream;
+use crate::parallel::in_parallel;
 
 /// Most bytes that one stream unpacks to: it is held in memory.
 pub(crate) const PLAIN_MAX: u64 = 32 * 1024 * 1024;
+/// Streams that are unpacked before the sum of their lengths is looked at, for each thread.
+const BATCH_PER_THREAD: usize = 2;
 /// Shorter streams are not worth a recipe.
 const PACKED_MIN: u64 = 64;
 /// Most streams of one file.
@@ -39,7 +42,7 @@ pub fn is_archive(file: &[u8]) -> bool {
 }
 
 /// Unpacks what can be unpacked; nothing if this is no archive. For new files with recipes, for old ones without.
-pub(crate) fn unpack(file: &[u8], with_recipes: bool, bytes_max: u64) -> Option<Unpacked> {
+pub(crate) fn unpack(file: &[u8], with_recipes: bool, bytes_max: u64, threads: usize) -> Option<Unpacked> {
     let found = if file.starts_with(b"PK\x03\x04") {
         zip(file)?
     } else if file.starts_with(&[0x1f, 0x8b, 8]) {
@@ -54,36 +57,41 @@ pub(crate) fn unpack(file: &[u8], with_recipes: bool, bytes_max: u64) -> Option<
         members: Vec::new(),
     };
     let (mut end, mut total) = (0_u64, file.len() as u64);
-    for (offset, length) in found {
-        if offset < end || length < PACKED_MIN {
-            continue;
-        }
-        let packed = file.get(offset as usize..(offset + length) as usize)?;
-        let Some((plain, recipe)) = (match with_recipes {
-            true => with_recipe(packed),
-            false => inflate(packed, PLAIN_MAX).map(|plain| (plain, Vec::new())),
-        }) else {
-            continue;
-        };
-        total += plain.len() as u64;
-        if total > bytes_max {
-            break;
-        }
-        unpacked
-            .bytes
-            .extend_from_slice(&file[end as usize..offset as usize]);
-        unpacked
-            .members
-            .push((unpacked.bytes.len() as u64, plain.len() as u64));
-        unpacked.bytes.extend_from_slice(&plain);
-        unpacked.recipes.extend_from_slice(&recipe);
-        unpacked.streams.push(Stream {
-            gap: offset - end,
-            packed: length,
-            plain: plain.len() as u64,
-            recipe: recipe.len() as u64,
+    // In batches: what all streams together unpack to may be far more than is allowed.
+    'all: for batch in found.chunks(BATCH_PER_THREAD * threads.max(1)) {
+        let plains = in_parallel(batch.len(), threads, |number| {
+            let (offset, length) = batch[number];
+            let packed = file.get(offset as usize..(offset + length) as usize)?;
+            match with_recipes {
+                _ if length < PACKED_MIN => None,
+                true => with_recipe(packed),
+                false => inflate(packed, PLAIN_MAX).map(|plain| (plain, Vec::new())),
+            }
         });
-        end = offset + length;
+        for ((offset, length), plain) in batch.iter().copied().zip(plains) {
+            let Some((plain, recipe)) = plain.filter(|_| offset >= end) else {
+                continue;
+            };
+            total += plain.len() as u64;
+            if total > bytes_max {
+                break 'all;
+            }
+            unpacked
+                .bytes
+                .extend_from_slice(&file[end as usize..offset as usize]);
+            unpacked
+                .members
+                .push((unpacked.bytes.len() as u64, plain.len() as u64));
+            unpacked.bytes.extend_from_slice(&plain);
+            unpacked.recipes.extend_from_slice(&recipe);
+            unpacked.streams.push(Stream {
+                gap: offset - end,
+                packed: length,
+                plain: plain.len() as u64,
+                recipe: recipe.len() as u64,
+            });
+            end = offset + length;
+        }
     }
     unpacked.bytes.extend_from_slice(&file[end as usize..]);
     (!unpacked.streams.is_empty()).then_some(unpacked)

@@ -23,7 +23,7 @@ pub fn make(old: Vec<Vec<u8>>, new: Vec<Vec<u8>>, threads: usize) -> io::Result<
     if old.len() > FILES_MAX || new.len() > FILES_MAX {
         return Ok(None);
     }
-    let (before, after) = (Joined::of(old, false), Joined::of(new, true));
+    let (before, after) = (Joined::of(old, false, threads), Joined::of(new, true, threads));
     let unpacked = before.layouts.iter().filter(|layout| !layout.streams.is_empty());
     let fits = unpacked.map(Layout::unpacked).sum::<u64>() <= apply::OLD_UNPACKED_MAX
         && before.bytes.len() as u64 <= BYTES_MAX
@@ -109,7 +109,7 @@ struct Joined {
 }
 
 impl Joined {
-    fn of(files: Vec<Vec<u8>>, with_recipes: bool) -> Self {
+    fn of(files: Vec<Vec<u8>>, with_recipes: bool, threads: usize) -> Self {
         let mut joined = Joined::default();
         for file in files {
             let begin = joined.bytes.len() as u64;
@@ -119,7 +119,7 @@ impl Joined {
                 streams: Vec::new(),
             };
             let mut members = vec![(0, file.len() as u64)];
-            match archive::unpack(&file, with_recipes, room) {
+            match archive::unpack(&file, with_recipes, room, threads) {
                 Some(unpacked) => {
                     joined.bytes.extend_from_slice(&unpacked.bytes);
                     joined.recipes.extend_from_slice(&unpacked.recipes);

@@ -57,7 +57,8 @@ enum Verb {
         /// Compression, 1 (fast) to 22 (small).
         #[arg(long, value_name = "N", default_value_t = cloud::LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]
         level: i32,
-        /// Make deltas from this published package; repeatable. Unless given: from the next lower version.
+        /// Make deltas from this published package and no others; repeatable. Unless given: from the next lower
+        /// version, and from nothing.
         #[arg(long, value_name = "GUID", value_parser = package_guid)]
         delta_from: Vec<PackageGuid>,
         /// Make no deltas: sites fetch whole blocks.

