@@ -11,4 +11,5 @@ pub mod mode;
 pub mod schedule;
 pub mod servicing;
 pub mod status_message;
+pub mod throttle;
 pub mod usage_data;
