@@ -9,6 +9,7 @@ use domain::servicing::package::PackageGuid;
 use domain::servicing::state_message::StateMessage;
 use domain::status_message::StatusMessageId;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use store::{NewStatusMessage, SiteRow, Store, StoreError, Tx};
 
 use crate::directory::{FolderError, SiteDirectory};
@@ -18,6 +19,7 @@ use crate::product::switch::Product;
 use crate::progress::ProgressBoard;
 use crate::secrets::{SecretError, Secrets};
 use crate::settings::Settings;
+use crate::throttle::Throttle;
 
 /// The all-zero GUID of state messages that speak of the whole sync.
 pub const WHOLE_SYNC: PackageGuid = PackageGuid(0);
@@ -38,6 +40,8 @@ pub struct SiteContext {
     pub identity: SiteRow,
     /// Name of this machine in status messages.
     pub machine: String,
+    /// How fast content may come.
+    pub throttle: Arc<Throttle>,
     /// Transfers under way.
     pub progress: ProgressBoard,
     /// Mode, proxy, runs of checks.
@@ -130,8 +134,10 @@ pub fn open(directory: SiteDirectory, settings: Settings, now: Timestamp) -> Res
         })?;
     let secrets = Secrets::open(&directory.secrets())?;
     let internet = store.read_blocking(|tx| Internet::open(secrets, tx))?;
+    let throttle = store.read_blocking(|tx| Throttle::open(tx, TimeZone::system()))?;
     Ok(SiteContext {
         internet,
+        throttle: Arc::new(throttle),
         product: Product::new(directory.product()),
         directory,
         settings,

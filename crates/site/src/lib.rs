@@ -17,6 +17,7 @@ pub mod secrets;
 pub mod service;
 pub mod settings;
 mod site_facts;
+pub mod throttle;
 mod usage;
 mod way_out;
 

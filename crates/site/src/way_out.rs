@@ -141,6 +141,7 @@ fn source_error(failure: TransportError) -> SourceError {
     SourceError {
         message,
         retry_after,
+        own_wish: false,
         source: cause,
     }
 }

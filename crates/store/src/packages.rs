@@ -332,6 +332,24 @@ impl Tx<'_> {
         .map(drop)
     }
 
+    /// A download waits for something that this site itself wants; that is no attempt.
+    pub fn record_waiting(&self, guid: PackageGuid, until: Timestamp) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE package SET next_attempt_at = $1 WHERE guid = $2",
+            params![millis(until), guid.to_string()],
+        )
+        .map(drop)
+    }
+
+    /// What such downloads waited for may have changed: they look again.
+    pub fn clear_waiting(&self) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE package SET next_attempt_at = NULL WHERE attempts = 0 AND next_attempt_at IS NOT NULL",
+            params![],
+        )
+        .map(drop)
+    }
+
     /// Forgets failed attempts: of one package, or of all when a new cycle begins.
     pub fn clear_attempts(&self, guid: Option<PackageGuid>) -> Result<(), StoreError> {
         let guid = guid.map(|guid| guid.to_string());

@@ -73,6 +73,7 @@ pub enum Command {
     Site(commands::site::SiteArgs),
     Component(commands::component::ComponentArgs),
     Scp(commands::scp::ScpArgs),
+    Hierarchy(commands::hierarchy::HierarchyArgs),
     Updates(commands::updates::UpdatesArgs),
     Check(Box<commands::check::CheckArgs>),
     Usage(commands::usage::UsageArgs),

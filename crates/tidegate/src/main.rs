@@ -111,6 +111,7 @@ async fn dispatch(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Site(arguments) => commands::site::run(arguments, cx).await,
         Command::Component(arguments) => commands::component::run(arguments, cx).await,
         Command::Scp(arguments) => commands::scp::run(arguments, cx).await,
+        Command::Hierarchy(arguments) => commands::hierarchy::run(arguments, cx).await,
         Command::Check(arguments) => commands::check::run(*arguments, cx).await,
         Command::Updates(arguments) => commands::updates::run(arguments, cx).await,
         Command::Usage(arguments) => commands::usage::run(arguments, cx).await,

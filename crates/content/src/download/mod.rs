@@ -46,6 +46,8 @@ pub struct SourceError {
     pub message: String,
     /// How long the server asks to wait.
     pub retry_after: Option<Duration>,
+    /// Nothing failed: this site itself lets nothing through now.
+    pub own_wish: bool,
     /// Cause.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -98,6 +100,11 @@ impl DownloadError {
     /// Whether this machine's disk is the cause: trying the feed again does not help.
     pub fn is_disk(&self) -> bool {
         matches!(self, DownloadError::Disk(_))
+    }
+
+    /// Whether nothing failed but this site itself lets nothing through now.
+    pub fn is_own_wish(&self) -> bool {
+        matches!(self, DownloadError::Source { source, .. } if source.own_wish)
     }
 
     /// How long the server asks to wait.

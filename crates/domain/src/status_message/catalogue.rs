@@ -174,6 +174,8 @@ pub enum StatusMessageId {
     AdminImported,
     /// 60227: %1 registered %2 (%3), which is not in the catalogue.
     AdminRegistered,
+    /// 60228: %1 set the throttle of the link to the feed to: %2.
+    AdminThrottle,
 }
 
 const fn declare(
@@ -195,7 +197,7 @@ const fn declare(
 }
 
 #[rustfmt::skip]
-const CATALOGUE: [Declaration; 77] = [
+const CATALOGUE: [Declaration; 78] = [
     declare(StatusMessageId::ComponentStarted, 500, Severity::Informational, MessageType::Milestone, None,
         "%1 started."),
     declare(StatusMessageId::ComponentStopped, 501, Severity::Informational, MessageType::Milestone, None,
@@ -350,6 +352,8 @@ const CATALOGUE: [Declaration; 77] = [
         "%1 asked for the import of the medium in %2."),
     declare(StatusMessageId::AdminRegistered, 60227, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
         "%1 registered %2 (%3), which is not in the catalogue."),
+    declare(StatusMessageId::AdminThrottle, 60228, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 set the throttle of the link to the feed to: %2."),
 ];
 
 impl StatusMessageId {

@@ -1,6 +1,7 @@
 //! Requests and answers of the local REST API; also what `--json` prints. Times are RFC 3339.
 
 mod components;
+mod hierarchy;
 mod internet;
 mod queries;
 mod site;
@@ -10,6 +11,7 @@ mod updates;
 mod usage;
 
 pub use components::{ActionRequest, ComponentAction, ComponentInfo, LogLevelRequest, WaitingInfo};
+pub use hierarchy::{ThrottleHours, ThrottleInfo, ThrottleRequest};
 pub use internet::{EndpointRunInfo, ModeRequest, ProxyInfo, ProxyRequest, ScpShow};
 pub use queries::{LIMIT_DEFAULT, LIMIT_MAX, LimitQuery, TallyQuery, UpdateStatusQuery, UpdatesQuery};
 pub use site::{

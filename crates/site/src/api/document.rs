@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use super::{components, internet, site, status, tool, updates, usage};
+use super::{components, hierarchy, internet, site, status, tool, updates, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -22,6 +22,8 @@ use super::{components, internet, site, status, tool, updates, usage};
         site::content_stats,
         site::content_verify,
         site::content_gc,
+        hierarchy::throttle,
+        hierarchy::set_throttle,
         components::list,
         components::query,
         components::act,

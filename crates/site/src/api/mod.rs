@@ -7,6 +7,7 @@
 pub mod certificate;
 mod components;
 mod document;
+mod hierarchy;
 mod internet;
 pub mod listen;
 mod problem;
@@ -80,7 +81,6 @@ fn quick_routes() -> Vec<Route> {
         ("/updates", get(updates::list)),
         ("/updates/{guid}", get(updates::show)),
         ("/updates/{guid}/why", get(updates::why)),
-        ("/updates/{guid}/plan", get(updates::plan)),
         ("/updates/{guid}/prerequisites", get(updates::prereq_results)),
         ("/updates/{guid}/download", post(updates::download)),
         ("/updates/{guid}/prereq", post(updates::prereq)),
@@ -98,6 +98,7 @@ fn quick_routes() -> Vec<Route> {
         ("/status/thresholds", get(status::thresholds)),
         ("/status/state-messages", get(status::state_messages)),
         ("/content", get(site::content_stats)),
+        ("/throttle", get(hierarchy::throttle).put(hierarchy::set_throttle)),
         ("/scp", get(internet::scp)),
         ("/scp/mode", put(internet::set_mode)),
         (
@@ -128,6 +129,7 @@ fn quick_routes() -> Vec<Route> {
 /// Routes that answer when the work is done: as long as the content library is large, or endpoints are slow.
 fn long_routes() -> Vec<Route> {
     vec![
+        ("/updates/{guid}/plan", get(updates::plan)),
         ("/content/verify", post(site::content_verify)),
         ("/content/gc", post(site::content_gc)),
         ("/scp/proxy/test", post(internet::test_proxy)),

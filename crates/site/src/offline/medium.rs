@@ -241,6 +241,7 @@ impl RangeSource for Fragments {
             let missing = || SourceError {
                 message: format!("{} is not on the medium from byte {}", pack.target, range.start),
                 retry_after: None,
+                own_wish: false,
                 source: None,
             };
             let pieces = self
@@ -256,6 +257,7 @@ impl RangeSource for Fragments {
                     Err(SourceError {
                         message: "reading the medium crashed".into(),
                         retry_after: None,
+                        own_wish: false,
                         source: None,
                     })
                 })
@@ -275,6 +277,7 @@ fn next_chunk(
     let failed = |path: &Path, source: std::io::Error| SourceError {
         message: format!("cannot read {}; is the medium still there?", path.display()),
         retry_after: None,
+        own_wish: false,
         source: Some(Box::new(source)),
     };
     if open.as_ref().is_none_or(|(_, _, left)| *left == 0) {

@@ -6,6 +6,7 @@
 
 mod actions;
 mod error;
+mod hierarchy;
 mod internet;
 mod metrics;
 mod status;

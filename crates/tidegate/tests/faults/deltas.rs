@@ -151,3 +151,34 @@ fn a_damaged_base_gives_nothing_wrong() {
     let damaged = verified.map_or(1, |verified| verified["damaged"].as_array().unwrap().len());
     assert!(damaged <= 1, "only what was damaged by hand");
 }
+
+#[test]
+fn a_closed_throttle_holds_a_download_back_and_opening_it_lets_it_go_on() {
+    let world = World::empty(now());
+    let site = world.site("site");
+    let _running = site.started();
+    let refused = site.run(&["hierarchy", "throttle", "fast"]);
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && text.contains("such as 2 MB/s"),
+        "{text}"
+    );
+    site.must(&["hierarchy", "throttle", "closed"]);
+    publish(&world, FIRST, 1);
+    site.must(&["updates", "check", "--wait"]);
+    let waits = until("the reason", || {
+        let update = site.json(&["updates", "show", FIRST])?;
+        let reason = update["reason"].as_str()?.to_owned();
+        reason.contains("throttle").then_some(reason)
+    });
+    assert!(waits.contains("closed at all hours"), "{waits}");
+    let throttle = site
+        .json(&["hierarchy", "throttle", "1 MB/s", "00-24 20 MB/s"])
+        .unwrap();
+    assert_eq!(throttle["now"], "20000000 B/s");
+    site.wait_for(FIRST, READY);
+    // Holding back was no attempt, and both changes are on record.
+    assert!(!site.all_logs().contains("attempt 1"), "{}", site.all_logs());
+    let audits = site.message_ids().into_iter().filter(|id| *id == 60_228).count();
+    assert_eq!(audits, 2);
+}

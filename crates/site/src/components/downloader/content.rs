@@ -17,6 +17,7 @@ use super::progress_is_due;
 use crate::context::{SiteContext, state_message, whole_story};
 use crate::delivery::{Delivery, DeliveryError};
 use crate::offline::feed_time;
+use crate::throttle::Throttled;
 use crate::way_out::FeedRanges;
 
 impl From<content::LibraryError> for Failed {
@@ -33,6 +34,9 @@ impl From<DownloadError> for Ended {
     fn from(failure: DownloadError) -> Self {
         if matches!(failure, DownloadError::Cancelled) {
             return Ended::Stopped;
+        }
+        if failure.is_own_wish() {
+            return Ended::Waits(whole_story(&failure), failure.retry_after().unwrap_or_default());
         }
         Ended::Attempt(Failed {
             storage: failure.is_disk(),
@@ -68,7 +72,11 @@ pub(super) async fn fetch(
         context,
         cx,
         row,
-        ranges: Arc::new(FeedRanges::new(transport)),
+        ranges: Arc::new(Throttled::new(
+            FeedRanges::new(transport),
+            context.throttle.clone(),
+            cx.clock().clone(),
+        )),
         fetched: 0,
     };
     let (steps, planned, total);
@@ -106,7 +114,7 @@ struct Work<'a, 'b> {
     context: &'a Arc<SiteContext>,
     cx: &'a Activation<'b>,
     row: &'a PackageRow,
-    ranges: Arc<FeedRanges>,
+    ranges: Arc<Throttled<FeedRanges>>,
     /// Bytes of what was carried out so far.
     fetched: u64,
 }

@@ -471,6 +471,7 @@ fn of_payload(ended: payload::Ended, guid: PackageGuid) -> Ended {
             format!("package {guid}: {}", payload::words(&failed)),
         )
         .into(),
+        payload::Ended::Waits(why, _) => Ended::Local(ComponentError::new(why)),
         payload::Ended::Local(failure) => Ended::Local(failure),
         payload::Ended::Stopped => Ended::Local(ComponentError::new("stopped")),
     }

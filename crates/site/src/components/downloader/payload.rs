@@ -67,6 +67,8 @@ impl From<FeedError> for Failed {
 
 pub(super) enum Ended {
     Attempt(Failed),
+    /// Nothing failed: this site itself lets nothing through for so long.
+    Waits(String, Duration),
     Local(ComponentError),
     Stopped,
 }
@@ -103,6 +105,7 @@ pub(super) async fn fetch(
             Ok(())
         }
         Err(Ended::Stopped) => Ok(()),
+        Err(Ended::Waits(why, wait)) => record_waiting(context, cx, row, why, wait).await,
         Err(Ended::Local(failure)) => Err(failure),
         Err(Ended::Attempt(failed)) => record_failure(context, cx, row, failed).await,
     }
@@ -409,6 +412,27 @@ async fn report(context: &Arc<SiteContext>, cx: &Activation<'_>, row: &PackageRo
         })
         .await?;
     tracing::info!("{} ({guid}) is downloaded and verified", row.name);
+    Ok(())
+}
+
+/// A download that the throttle holds back goes on by itself.
+async fn record_waiting(
+    context: &Arc<SiteContext>,
+    cx: &Activation<'_>,
+    row: &PackageRow,
+    why: String,
+    wait: Duration,
+) -> Result<(), ComponentError> {
+    let (guid, next_at) = (row.guid, later(cx.now(), wait.min(super::ATTEMPT_WAIT_MAX)));
+    tracing::info!("{} ({guid}) waits: {why}", row.name);
+    context
+        .store
+        .write::<_, StoreError, _>(move |tx| {
+            tx.clear_attempts(Some(guid))?;
+            tx.record_waiting(guid, next_at)?;
+            tx.set_reason(guid, &why)
+        })
+        .await?;
     Ok(())
 }
 

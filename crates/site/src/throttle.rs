@@ -1,0 +1,309 @@
+//! The limit on what comes over the link to the feed: changed while downloads run, counted in bytes.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use content::download::{RangeSource, SourceError};
+use content::index::Pack;
+use domain::throttle::{Limit, Meter, Schedule, Verdict};
+use executive::Clock;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use store::{StoreError, Tx};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Name of the setting with the rules.
+const SETTING: &str = "throttle.feed";
+/// A wait is cut into pieces of this length, so that the hour may change meanwhile.
+const WAIT_AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Limits of the link to the feed.
+#[derive(Debug)]
+pub struct Throttle {
+    schedule: RwLock<Schedule>,
+    meter: Mutex<Meter>,
+    changed: Notify,
+    zone: TimeZone,
+    begin: Instant,
+}
+
+impl Throttle {
+    /// The configured rules, by the hours of `zone`.
+    pub fn open(tx: &Tx<'_>, zone: TimeZone) -> Result<Self, StoreError> {
+        let rules = rules(tx)?;
+        let schedule = Schedule::parse(&rules).unwrap_or_else(|failure| {
+            // They were checked when they were stored; another release may have known more.
+            tracing::error!("the rules of the throttle cannot be read, nothing is throttled: {failure}");
+            Schedule::default()
+        });
+        Ok(Throttle {
+            schedule: RwLock::new(schedule),
+            meter: Mutex::default(),
+            changed: Notify::new(),
+            zone,
+            begin: Instant::now(),
+        })
+    }
+
+    /// Puts a schedule in force, for transfers under way too.
+    pub fn set(&self, schedule: Schedule) {
+        *self.schedule.write().unwrap_or_else(PoisonError::into_inner) = schedule;
+        self.changed.notify_waiters();
+    }
+
+    /// The schedule in force.
+    pub fn schedule(&self) -> Schedule {
+        self.schedule
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The limit of this moment.
+    pub fn limit(&self, now: Timestamp) -> Limit {
+        let hour = self.hour(now);
+        self.schedule
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .at(hour)
+    }
+
+    /// When something may come again: nothing if it may now, or never may.
+    pub fn opens_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let hour = self.hour(now);
+        let ahead = self.schedule().opens_after(hour).filter(|ahead| *ahead > 0)?;
+        let local = now.to_zoned(self.zone.clone());
+        let begin = local.date().at(local.hour(), 0, 0, 0);
+        let opens = begin.checked_add(i64::try_from(ahead).ok()?.hours()).ok()?;
+        Some(opens.to_zoned(self.zone.clone()).ok()?.timestamp())
+    }
+
+    /// The hour of the week at which this instant is here.
+    fn hour(&self, now: Timestamp) -> usize {
+        let local = now.to_zoned(self.zone.clone());
+        let day = usize::try_from(local.weekday().to_monday_zero_offset()).unwrap_or_default();
+        day * 24 + usize::try_from(local.hour()).unwrap_or_default()
+    }
+
+    /// Waits until some of the wanted bytes may pass and says how many; nothing in an hour that is closed.
+    async fn pass(&self, clock: &Clock, wanted: u64) -> Option<u64> {
+        loop {
+            let changed = self.changed.notified();
+            let limit = self.limit(clock.now());
+            if limit == Limit::Closed {
+                return None;
+            }
+            let verdict = {
+                let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+                meter.pass(limit, self.begin.elapsed(), wanted)
+            };
+            match verdict {
+                Verdict::Pass(bytes) => return Some(bytes),
+                Verdict::Wait(wait) => {
+                    tokio::select! {
+                        () = tokio::time::sleep(wait.min(WAIT_AT_ONCE)) => {}
+                        () = changed => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a transfer is told in an hour that is closed.
+    fn closed(&self, now: Timestamp) -> SourceError {
+        let opens = self.opens_at(now);
+        let until = match opens {
+            Some(opens) => format!("until {}", opens.to_zoned(self.zone.clone()).strftime("%a %H:%M")),
+            None => "at all hours; see tidegate hierarchy throttle".to_owned(),
+        };
+        let wait = opens
+            .map(|opens| opens.duration_since(now))
+            .and_then(|wait| Duration::try_from(wait).ok());
+        SourceError {
+            message: format!("the throttle of this site is closed {until}"),
+            retry_after: Some(wait.unwrap_or(Duration::from_secs(3600))),
+            own_wish: true,
+            source: None,
+        }
+    }
+}
+
+/// The stored rules.
+pub fn rules(tx: &Tx<'_>) -> Result<String, StoreError> {
+    Ok(tx.setting(SETTING)?.unwrap_or_default())
+}
+
+/// Stores rules that were checked.
+pub fn store_rules(tx: &Tx<'_>, rules: &str) -> Result<(), StoreError> {
+    tx.set_setting(SETTING, (!rules.is_empty()).then_some(rules))
+}
+
+/// Ranges that come no faster than the throttle lets them.
+pub struct Throttled<S> {
+    ranges: S,
+    throttle: Arc<Throttle>,
+    clock: Clock,
+}
+
+impl<S> Throttled<S> {
+    /// The same ranges, throttled.
+    pub fn new(ranges: S, throttle: Arc<Throttle>, clock: Clock) -> Self {
+        Throttled {
+            ranges,
+            throttle,
+            clock,
+        }
+    }
+}
+
+impl<S: RangeSource> RangeSource for Throttled<S> {
+    fn fetch<'a>(
+        &'a self,
+        pack: &'a Pack,
+        range: Range<u64>,
+    ) -> BoxFuture<'a, Result<BoxStream<'static, Result<Bytes, SourceError>>, SourceError>> {
+        async move {
+            let now = self.clock.now();
+            if self.throttle.limit(now) == Limit::Closed {
+                return Err(self.throttle.closed(now));
+            }
+            let body = self.ranges.fetch(pack, range).await?;
+            let state = (body, Bytes::new(), self.throttle.clone(), self.clock.clone());
+            let throttled = stream::unfold(state, |(mut body, mut rest, throttle, clock)| async move {
+                if rest.is_empty() {
+                    rest = match body.next().await? {
+                        Ok(chunk) => chunk,
+                        Err(failure) => return Some((Err(failure), (body, Bytes::new(), throttle, clock))),
+                    };
+                }
+                let item = match throttle.pass(&clock, rest.len() as u64).await {
+                    Some(bytes) => {
+                        Ok(rest.split_to(usize::try_from(bytes).unwrap_or(rest.len()).min(rest.len())))
+                    }
+                    None => Err(throttle.closed(clock.now())),
+                };
+                Some((item, (body, rest, throttle, clock)))
+            });
+            Ok(throttled.boxed())
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    /// Gives as many bytes as are asked for, at once, in chunks as a network would.
+    struct Endless(AtomicU64);
+
+    impl RangeSource for Endless {
+        fn fetch<'a>(
+            &'a self,
+            _: &'a Pack,
+            range: Range<u64>,
+        ) -> BoxFuture<'a, Result<BoxStream<'static, Result<Bytes, SourceError>>, SourceError>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            let length = usize::try_from(range.end - range.start).unwrap();
+            let chunks: Vec<_> = Bytes::from(vec![7; length])
+                .chunks(16_000)
+                .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
+                .collect();
+            async move { Ok(stream::iter(chunks).boxed()) }.boxed()
+        }
+    }
+
+    fn throttled(rules: &str) -> (Throttled<Endless>, Arc<Throttle>) {
+        let throttle = Arc::new(Throttle {
+            schedule: RwLock::new(Schedule::parse(rules).unwrap()),
+            meter: Mutex::default(),
+            changed: Notify::new(),
+            zone: TimeZone::UTC,
+            begin: Instant::now(),
+        });
+        // A Wednesday.
+        let clock = Clock::Fake(executive::FakeClock::new("2026-11-18T10:30:00Z".parse().unwrap()));
+        (
+            Throttled::new(Endless(AtomicU64::new(0)), throttle.clone(), clock),
+            throttle,
+        )
+    }
+
+    fn pack() -> Pack {
+        Pack {
+            target: "packs/a.pack".into(),
+            sha256: content::ObjectId([0; 32]),
+            length: u64::MAX,
+        }
+    }
+
+    /// Seconds, on tokio's clock, until so many bytes have come.
+    async fn seconds(ranges: &Throttled<Endless>, bytes: u64) -> f64 {
+        let begin = Instant::now();
+        let pack = pack();
+        let mut body = ranges.fetch(&pack, 0..bytes).await.unwrap();
+        let mut got = 0;
+        while let Some(chunk) = body.next().await {
+            got += chunk.unwrap().len() as u64;
+        }
+        assert_eq!(got, bytes);
+        begin.elapsed().as_secs_f64()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_is_held_over_a_minute_by_one_and_by_many() {
+        let (ranges, _) = throttled("1 MB/s");
+        let took = seconds(&ranges, 60_000_000).await;
+        assert!((58.2..61.8).contains(&took), "{took}");
+        let all = futures_util::future::join_all((0..4).map(|_| seconds(&ranges, 15_000_000))).await;
+        let took = all.into_iter().fold(0.0, f64::max);
+        assert!((58.2..61.8).contains(&took), "{took}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_counts_at_once() {
+        let (ranges, throttle) = throttled("pulse 100 KB every 3600 s");
+        let changing = async {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            throttle.set(Schedule::parse("10 MB/s").unwrap());
+        };
+        let (took, ()) = tokio::join!(seconds(&ranges, 10_100_000), changing);
+        assert!((10.9..11.2).contains(&took), "{took}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_hour_lets_nothing_through_and_says_until_when() {
+        let (ranges, throttle) = throttled("08-18 closed");
+        let pack = pack();
+        let Err(failure) = ranges.fetch(&pack, 0..10).await else {
+            panic!("it is closed");
+        };
+        assert!(
+            failure.own_wish && failure.message.contains("until Wed 18:00"),
+            "{failure}"
+        );
+        assert_eq!(failure.retry_after, Some(Duration::from_secs(7 * 3600 + 1800)));
+        assert_eq!(
+            ranges.ranges.0.load(Ordering::Relaxed),
+            0,
+            "nothing was asked for"
+        );
+        throttle.set(Schedule::default());
+        let mut body = ranges.fetch(&pack, 0..40_000).await.unwrap();
+        body.next().await.unwrap().unwrap();
+        throttle.set(Schedule::parse("closed").unwrap());
+        let failure = body.next().await.unwrap().unwrap_err();
+        assert!(
+            failure.own_wish && failure.message.contains("at all hours"),
+            "{failure}"
+        );
+    }
+}
