@@ -165,10 +165,11 @@ fn licence_allowed(expression: &str) -> bool {
 
 /// The arrows between our crates point one way, and only the store knows SQL.
 fn arrows(metadata: &Value, problems: &mut Vec<String>) {
-    const OURS: [(&str, &[&str]); 6] = [
+    const OURS: [(&str, &[&str]); 7] = [
         ("tidegate-domain", &[]),
         ("tidegate-feed", &[]),
-        ("tidegate-content", &[]),
+        ("tidegate-delta", &[]),
+        ("tidegate-content", &["tidegate-delta"]),
         ("tidegate-protocol", &["tidegate-domain"]),
         ("tidegate-store", &["tidegate-domain"]),
         ("tidegate-executive", &["tidegate-domain"]),
