@@ -1,4 +1,4 @@
-//! Applying a delta: from back to front of the new files, with memory that does not grow with them.
+//! Applying a delta: the new files from front to back, with memory that does not grow with them.
 
 use std::fs::File;
 use std::io;

@@ -16,7 +16,7 @@ use protocol::api::{DeliveryInfo, DeliveryPart};
 use protocol::catalogue;
 use store::StoreError;
 
-use crate::context::SiteContext;
+use crate::context::{SiteContext, whole_story};
 
 /// Most delta indexes that are read for one package.
 const INDEXES_MAX: usize = 8;
@@ -26,17 +26,6 @@ pub struct Delivery {
     /// The payload.
     pub payload: Arc<PayloadIndex>,
     sources: Vec<(DeltaReference, DeltaIndex, HashSet<usize>)>,
-}
-
-/// Why the delta indexes could not be had.
-#[derive(Debug, thiserror::Error)]
-pub enum DeliveryError {
-    /// The feed.
-    #[error(transparent)]
-    Feed(#[from] FeedError),
-    /// The database.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 impl Delivery {
@@ -49,15 +38,18 @@ impl Delivery {
         payload: Arc<PayloadIndex>,
         folder: &Path,
         now: Timestamp,
-    ) -> Result<Self, DeliveryError> {
-        let library = context.library.clone();
-        let here = tokio::task::spawn_blocking(move || library.references().unwrap_or_default());
-        let here: HashSet<PackageGuid> = here
-            .await
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|name| name.parse().ok())
-            .collect();
+    ) -> Result<Self, StoreError> {
+        let (library, wanted) = (context.library.clone(), payload.clone());
+        let here = tokio::task::spawn_blocking(move || {
+            let complete = library.missing(&wanted).is_empty();
+            (complete, library.references().unwrap_or_default())
+        });
+        let (complete, here) = here.await.unwrap_or_default();
+        if complete {
+            let sources = Vec::new();
+            return Ok(Delivery { payload, sources });
+        }
+        let here: HashSet<PackageGuid> = here.iter().filter_map(|name| name.parse().ok()).collect();
         let mut references = Vec::new();
         for delta in &record.payload.deltas {
             match delta.base {
@@ -84,12 +76,10 @@ impl Delivery {
         let mut sources = Vec::new();
         for (number, reference) in references.into_iter().enumerate() {
             let path = folder.join(format!("delta-{number}"));
-            let target = client.find_target(&reference.index_target, now).await?;
-            if target.sha256.as_deref() != Some(reference.index_sha256.as_str()) {
-                tracing::warn!("{} is not what the catalogue names; it is left out", target.path);
+            if let Err(why) = fetch_index(client, &reference, &path, now).await {
+                tracing::info!("{} cannot be had and is left out: {why}", reference.index_target);
                 continue;
             }
-            client.download_target(&target, &path, &mut |_| {}).await?;
             let read = tokio::task::spawn_blocking(move || DeltaIndex::read_file(&path)).await;
             match read {
                 Ok(Ok(index)) => sources.push((reference, index, HashSet::new())),
@@ -174,4 +164,25 @@ impl Delivery {
             cold: blocks.total_bytes,
         }
     }
+}
+
+/// A delta index, if the feed signs the one that the catalogue names; otherwise why not.
+async fn fetch_index(
+    client: &mut FeedClient,
+    reference: &DeltaReference,
+    path: &Path,
+    now: Timestamp,
+) -> Result<(), String> {
+    let told = |failure: FeedError| whole_story(&failure);
+    let target = client
+        .find_target(&reference.index_target, now)
+        .await
+        .map_err(told)?;
+    if target.sha256.as_deref() != Some(reference.index_sha256.as_str()) {
+        return Err("the feed signs another one than the catalogue names".into());
+    }
+    client
+        .download_target(&target, path, &mut |_| {})
+        .await
+        .map_err(told)
 }

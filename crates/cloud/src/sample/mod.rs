@@ -17,7 +17,7 @@ use rand_core::{RngCore, SeedableRng};
 
 use crate::error::{CloudError, io};
 use crate::files::{self, ServiceDir};
-use crate::publish::{PublishRequest, packages as published_packages, publish};
+use crate::publish::{Bases, PublishRequest, packages as published_packages, publish};
 use crate::service::{InitOptions, init};
 
 use packages::{PACKAGES, RUNTIME, SamplePackage};
@@ -92,6 +92,8 @@ pub fn generate(
         let report = made.and_then(|()| {
             let request = PublishRequest {
                 level: LEVEL,
+                // The sample is made of random bytes: deltas would cost time and save nothing.
+                deltas: Bases::Newest(0),
                 ..PublishRequest::new(dir, work.join("package.toml"), work.join("payload"))
             };
             publish(&request, now, &mut |_| {})

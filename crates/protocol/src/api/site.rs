@@ -119,6 +119,9 @@ pub struct ContentVerified {
     pub damaged: Vec<String>,
     /// Packages that lack objects now, with how many.
     pub incomplete: std::collections::BTreeMap<String, u64>,
+    /// Those among them that are fetched again.
+    #[serde(default)]
+    pub repairing: Vec<String>,
 }
 
 /// `content gc`

@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 use domain::component::{ComponentName, LogLevel};
 use domain::servicing::package::PackageGuid;
+use domain::servicing::state::PackageState;
+use domain::servicing::transition::PackageEvent;
 use domain::status_message::StatusMessageId;
 use executive::logs::CmTraceLayer;
 use executive::{Clock, ComponentSnapshot, ExecutiveHandle, Waiting};
@@ -297,12 +299,44 @@ impl SiteService {
         };
         let (report, incomplete) = tokio::task::spawn_blocking(work).await??;
         let damaged: Vec<String> = report.damaged.iter().map(|object| object.to_string()).collect();
+        let lacking: Vec<PackageGuid> = incomplete.keys().filter_map(|name| name.parse().ok()).collect();
         Ok(ContentVerified {
             objects: report.checked,
             bytes: report.bytes,
             damaged,
             incomplete,
+            repairing: self.fetch_again(lacking).await?,
         })
+    }
+
+    /// Packages that wait for an installation and lack content are put into the download queue; what is installed, or
+    /// under way, is left alone. Says which ones.
+    async fn fetch_again(&self, lacking: Vec<PackageGuid>) -> Result<Vec<String>, ServiceError> {
+        let now = self.clock.now();
+        let repairing = self
+            .context
+            .store
+            .write::<_, StoreError, _>(move |tx| {
+                let mut repairing = Vec::new();
+                for guid in lacking {
+                    let Ok(row) = tx.package(guid) else { continue };
+                    if row.state != PackageState::DownloadSuccess {
+                        continue;
+                    }
+                    let why = "its content was found damaged; what is missing is fetched again";
+                    tx.apply(guid, PackageEvent::ContentLost, why, now)?;
+                    tx.clear_sub_stages(guid, true)?;
+                    tx.set_requested(guid, true)?;
+                    tx.clear_attempts(Some(guid))?;
+                    repairing.push(guid.to_string());
+                }
+                Ok(repairing)
+            })
+            .await?;
+        if !repairing.is_empty() {
+            self.context.wake(ComponentName::DmpDownloader);
+        }
+        Ok(repairing)
     }
 
     /// `content gc`: removes what no package needs.

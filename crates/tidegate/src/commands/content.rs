@@ -30,7 +30,8 @@ enum Verb {
     Stats,
     /// Read every object and compare it with its hash; exit code 1 if one is damaged.
     ///
-    /// Damaged objects are set aside in content/quarantine; downloading their packages again mends that.
+    /// Damaged objects are set aside in content/quarantine. A running site fetches what packages lack by that which are
+    /// ready to install; without one, that begins with downloading them again.
     Verify,
     /// Remove objects that no package needs any more.
     Gc,
@@ -115,6 +116,7 @@ fn verify(library: &Library, output: &Output) -> Result<ContentVerified, Failure
         bytes: report.bytes,
         damaged: report.damaged.iter().map(ToString::to_string).collect(),
         incomplete: library.incomplete()?,
+        repairing: Vec::new(),
     })
 }
 
@@ -164,6 +166,13 @@ fn show_verified(cx: &Context, verified: &ContentVerified) -> Result<(), Failure
         return Ok(());
     }
     for (package, lacking) in &verified.incomplete {
+        if verified.repairing.contains(package) {
+            output.note(format_args!(
+                "package {package} lacks {}; they are fetched again",
+                words::counted(*lacking, "object", "objects"),
+            ));
+            continue;
+        }
         output.note(format_args!(
             "package {package} lacks {}; fetch them: {}",
             words::counted(*lacking, "object", "objects"),

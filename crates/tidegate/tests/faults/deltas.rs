@@ -182,3 +182,30 @@ fn a_closed_throttle_holds_a_download_back_and_opening_it_lets_it_go_on() {
     let audits = site.message_ids().into_iter().filter(|id| *id == 60_228).count();
     assert_eq!(audits, 2);
 }
+
+#[test]
+fn damage_in_the_library_is_found_and_fetched_again() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::empty(now());
+    let site = world.site("site");
+    publish(&world, FIRST, 1);
+    let _running = site.started();
+    site.wait_for(FIRST, READY);
+    let large = std::fs::read_dir(site.dir.join("content/objects"))
+        .unwrap()
+        .flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap())
+        .map(|object| object.unwrap().path())
+        .find(|path| path.metadata().unwrap().len() > 100_000)
+        .unwrap();
+    std::fs::set_permissions(&large, std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::write(&large, "something else").unwrap();
+    let found = site.run(&["content", "verify"]);
+    let told = String::from_utf8_lossy(&found.stderr).into_owned();
+    assert!(
+        !found.status.success() && told.contains("fetched again"),
+        "{told}"
+    );
+    until("the repair", || large.is_file().then_some(()));
+    site.wait_for(FIRST, READY);
+    assert!(site.run(&["content", "verify"]).status.success());
+}

@@ -15,7 +15,7 @@ use store::{PackageRow, StoreError};
 use super::payload::{Ended, Failed, blocking};
 use super::progress_is_due;
 use crate::context::{SiteContext, state_message, whole_story};
-use crate::delivery::{Delivery, DeliveryError};
+use crate::delivery::Delivery;
 use crate::offline::feed_time;
 use crate::throttle::Throttled;
 use crate::way_out::FeedRanges;
@@ -63,11 +63,7 @@ pub(super) async fn fetch(
         .map_err(Failed::from)?;
     let folder = context.directory.package_payload(guid);
     let judged = feed_time(context, cx.now());
-    let mut delivery = match Delivery::look(context, client, record, index.clone(), &folder, judged).await {
-        Ok(delivery) => delivery,
-        Err(DeliveryError::Feed(failure)) => return Err(failure.into()),
-        Err(DeliveryError::Store(failure)) => return Err(failure.into()),
-    };
+    let mut delivery = Delivery::look(context, client, record, index.clone(), &folder, judged).await?;
     let mut work = Work {
         context,
         cx,
