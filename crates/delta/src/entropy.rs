@@ -49,7 +49,7 @@ pub(crate) fn pack_all(streams: &[(&Vec<u8>, Content)], threads: usize) -> io::R
 }
 
 fn smallest(raw: &[u8], content: Content) -> io::Result<(u8, u8, Vec<u8>)> {
-    if raw.len() < 16 {
+    if raw.len() < 16 || is_noise(raw)? {
         return Ok((PLAIN, 0, raw.to_vec()));
     }
     // Literal context, literal position and position bits, as in the properties byte of LZMA.
@@ -84,7 +84,17 @@ fn smallest(raw: &[u8], content: Content) -> io::Result<(u8, u8, Vec<u8>)> {
 /// Whether the first of two versions of a stream gets smaller than the second.
 pub(crate) fn is_smaller(first: &[u8], second: &[u8]) -> io::Result<bool> {
     let settings = 3;
+    if is_noise(second)? {
+        return Ok(false);
+    }
     Ok(lzma(sample(first), settings)?.len() < lzma(sample(second), settings)?.len())
+}
+
+/// Whether nothing can be gained, as with bytes that are compressed or encrypted already: found out before the slow
+/// compressors spend their time on it.
+fn is_noise(raw: &[u8]) -> io::Result<bool> {
+    let sample = sample(raw);
+    Ok(sample.len() > 4096 && zstd::bulk::compress(sample, 3)?.len() >= sample.len())
 }
 
 /// What is best for a piece out of the middle is best for the whole, nearly always.
