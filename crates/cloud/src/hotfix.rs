@@ -94,8 +94,7 @@ pub fn hotfix(
         ),
     ];
     for pack in &published.all_packs {
-        let (folder, name) = pack.target.rsplit_once('/').unwrap_or(("", pack.target.as_str()));
-        let file = targets.join(folder).join(format!("{}.{name}", pack.sha256));
+        let file = targets.join(pack.stored_path());
         members.push((
             member(HotfixPart::Pack, pack.length, &pack.sha256.to_string()),
             file,

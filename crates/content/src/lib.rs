@@ -12,6 +12,8 @@ pub mod index;
 mod library;
 mod object;
 pub mod publish;
+#[cfg(test)]
+mod served;
 pub mod tree;
 
 pub use library::{DiskError, GcReport, Library, LibraryError, LibraryStats, VerifyReport};

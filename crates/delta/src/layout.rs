@@ -118,6 +118,10 @@ fn read_files(
                 true => from.number_to(BYTES_MAX, LONG)?,
                 false => 0,
             };
+            if plain == 0 {
+                // Nothing would tell when it has to be packed.
+                return Err(Malformed("a stream is empty"));
+            }
             end += gap + packed;
             if end > length {
                 return Err(Malformed("a stream lies outside its file"));

@@ -119,9 +119,7 @@ impl RangeSource for FeedRanges {
         range: Range<u64>,
     ) -> BoxFuture<'a, Result<BoxStream<'static, Result<Bytes, SourceError>>, SourceError>> {
         async move {
-            // A pack's consistent-snapshot name: its hash before its file name.
-            let (folder, name) = pack.target.rsplit_once('/').unwrap_or(("", pack.target.as_str()));
-            let path = format!("{folder}/{}.{name}", pack.sha256);
+            let path = pack.stored_path();
             let response = self
                 .transport
                 .fetch(Kind::Target, &path, Some(range))

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// A proxy that opens every tunnel and cuts it after so long.
+/// A proxy that opens every tunnel and cuts it when nothing has come through it for so long.
 async fn cutting(after: Duration) -> (u16, impl Future<Output = ()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -21,7 +21,12 @@ async fn cutting(after: Duration) -> (u16, impl Future<Output = ()>) {
             .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
             .await
             .unwrap();
-        tokio::time::sleep(after).await;
+        loop {
+            match tokio::time::timeout(after, stream.read(&mut buffer)).await {
+                Ok(Ok(bytes)) if bytes > 0 => {}
+                _ => break,
+            }
+        }
     };
     (port, serving)
 }

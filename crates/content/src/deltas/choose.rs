@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 
 use super::index::DeltaIndex;
-use crate::download::plan_for;
 use crate::index::PayloadIndex;
 use crate::object::ObjectId;
 
@@ -26,7 +25,7 @@ pub struct Chosen {
     pub segment: usize,
 }
 
-/// Rounds in which segments are dropped again that others or blocks make superfluous.
+/// Rounds in which chains are dropped again that others or blocks make superfluous.
 const ROUNDS_MAX: usize = 4;
 
 /// The segments that make the download of a payload cheapest, in the order in which they are applied: each finds its
@@ -64,31 +63,20 @@ pub fn choose(
             }
         }
     }
-    // Where several lead to the same objects, the cheaper ones stay.
+    // Where several lead to the same objects, or blocks are cheaper, the dearer ones go.
     chosen.sort_by_key(|chain| (chain.bytes, chain.last));
-    let mut dropped = true;
+    let mut tally = Tally::new(payload, sources, &wanted);
+    chosen.iter().for_each(|chain| tally.add(chain));
     for _ in 0..ROUNDS_MAX {
-        if !dropped {
-            break;
-        }
-        dropped = false;
+        let before = chosen.len();
         for number in (0..chosen.len()).rev() {
-            let cost = |chains: &[&Chain]| -> u64 {
-                let steps: HashSet<Chosen> = chains.iter().flat_map(|chain| &chain.steps).copied().collect();
-                let given: HashSet<ObjectId> = chains
-                    .iter()
-                    .flat_map(|chain| objects_of(chain.last, sources))
-                    .collect();
-                let fetched: u64 = steps.iter().map(|step| length_of(*step, sources)).sum();
-                fetched + plan_for(payload, &|object| has(object) || given.contains(object)).bytes
-            };
-            let all: Vec<&Chain> = chosen.iter().collect();
-            let mut without = all.clone();
-            without.remove(number);
-            if cost(&without) <= cost(&all) {
+            if tally.saves_without(&chosen[number]) {
+                tally.remove(&chosen[number]);
                 chosen.remove(number);
-                dropped = true;
             }
+        }
+        if chosen.len() == before {
+            break;
         }
     }
     let mut steps = Vec::new();
@@ -100,6 +88,101 @@ pub fn choose(
         }
     }
     steps
+}
+
+/// What a choice costs, kept while chains come and go: by how many chains a step is taken and an object is given, and by
+/// how many objects that nothing gives a block is needed.
+struct Tally<'a> {
+    sources: &'a [Source<'a>],
+    /// Wanted objects with their blocks.
+    blocks_of: HashMap<ObjectId, Vec<u32>>,
+    block_bytes: Vec<u64>,
+    steps: HashMap<Chosen, u32>,
+    given: HashMap<ObjectId, u32>,
+    needed: HashMap<u32, u32>,
+}
+
+impl<'a> Tally<'a> {
+    fn new(payload: &PayloadIndex, sources: &'a [Source<'a>], wanted: &HashSet<ObjectId>) -> Self {
+        let mut blocks_of: HashMap<ObjectId, Vec<u32>> = HashMap::new();
+        let mut needed: HashMap<u32, u32> = HashMap::new();
+        for (object, _, extents) in payload.objects().filter(|(object, ..)| wanted.contains(object)) {
+            let blocks: Vec<u32> = extents.iter().map(|extent| extent.block).collect();
+            blocks
+                .iter()
+                .for_each(|block| *needed.entry(*block).or_default() += 1);
+            blocks_of.insert(object, blocks);
+        }
+        Tally {
+            sources,
+            blocks_of,
+            block_bytes: payload
+                .blocks
+                .iter()
+                .map(|block| u64::from(block.length))
+                .collect(),
+            steps: HashMap::new(),
+            given: HashMap::new(),
+            needed,
+        }
+    }
+
+    fn add(&mut self, chain: &Chain) {
+        for step in &chain.steps {
+            *self.steps.entry(*step).or_default() += 1;
+        }
+        for object in objects_of(chain.last, self.sources) {
+            let given = self.given.entry(object).or_default();
+            *given += 1;
+            if *given == 1 {
+                for block in self.blocks_of.get(&object).into_iter().flatten() {
+                    self.needed.entry(*block).and_modify(|needed| *needed -= 1);
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, chain: &Chain) {
+        for step in &chain.steps {
+            self.steps.entry(*step).and_modify(|times| *times -= 1);
+        }
+        for object in objects_of(chain.last, self.sources) {
+            let given = self.given.entry(object).or_default();
+            *given -= 1;
+            if *given == 0 {
+                for block in self.blocks_of.get(&object).into_iter().flatten() {
+                    *self.needed.entry(*block).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    /// Whether the blocks that would have to come in the place of a chain of the choice are no dearer than it is.
+    fn saves_without(&self, chain: &Chain) -> bool {
+        let alone = |step: &&Chosen| self.steps.get(step).is_some_and(|times| *times == 1);
+        let saved: u64 = chain
+            .steps
+            .iter()
+            .filter(alone)
+            .map(|step| length_of(*step, self.sources))
+            .sum();
+        let mut coming = HashSet::new();
+        let mut dearer = 0;
+        for object in objects_of(chain.last, self.sources) {
+            if self.given.get(&object) != Some(&1) {
+                continue;
+            }
+            for block in self.blocks_of.get(&object).into_iter().flatten() {
+                if self.needed.get(block) == Some(&0) && coming.insert(*block) {
+                    dearer += self.block_bytes[*block as usize];
+                    if dearer > saved {
+                        return false;
+                    }
+                }
+            }
+        }
+        true
+    }
 }
 
 /// A segment with the segments that its old objects come from.

@@ -1,10 +1,11 @@
 //! Fetching a segment and applying it to the library.
 
-use std::io::{Seek, SeekFrom, Write};
+use std::io::SeekFrom;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use super::index::{DeltaIndex, Segment};
@@ -73,16 +74,17 @@ async fn download(
     source: &dyn RangeSource,
     progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<(), DownloadError> {
-    let mut file = std::fs::OpenOptions::new()
+    let mut file = tokio::fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .open(path)
+        .await
         .map_err(disk("open", path))?;
-    let mut here = file.seek(SeekFrom::End(0)).map_err(disk("open", path))?;
+    let mut here = file.seek(SeekFrom::End(0)).await.map_err(disk("open", path))?;
     if here > segment.length {
-        file.set_len(0).map_err(disk("empty", path))?;
-        here = file.seek(SeekFrom::Start(0)).map_err(disk("empty", path))?;
+        file.set_len(0).await.map_err(disk("empty", path))?;
+        here = file.seek(SeekFrom::Start(0)).await.map_err(disk("empty", path))?;
     }
     if here == segment.length {
         return Ok(());
@@ -109,12 +111,16 @@ async fn download(
         };
         let chunk = chunk.map_err(failed)?;
         let taken = &chunk[..chunk.len().min((segment.length - here) as usize)];
-        file.write_all(taken).map_err(disk("write", path))?;
+        file.write_all(taken).await.map_err(disk("write", path))?;
         here += taken.len() as u64;
         got += taken.len() as u64;
         progress(got);
     }
-    Ok(())
+    // What was handed over is written behind our back until then.
+    file.flush()
+        .await
+        .map_err(disk("write", path))
+        .map_err(DownloadError::Disk)
 }
 
 impl From<DiskError> for SegmentError {

@@ -2,61 +2,22 @@
 
 use std::collections::HashSet;
 use std::io::Write;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::download::{DownloadError, RangeSource, SourceError, execute, plan};
-use crate::index::{Pack, PayloadIndex};
+use crate::download::{DownloadError, RangeSource, execute, plan};
+use crate::index::PayloadIndex;
 use crate::library::Library;
 use crate::object::ObjectId;
 use crate::publish::{PublishOptions, publish};
-
-/// Serves packs from a folder; may cut or change what it sends.
-struct Folder {
-    targets: PathBuf,
-    budget: Mutex<u64>,
-    flip: bool,
-    sent: AtomicU64,
-}
-
-impl RangeSource for Folder {
-    fn fetch<'a>(
-        &'a self,
-        pack: &'a Pack,
-        range: Range<u64>,
-    ) -> BoxFuture<'a, Result<BoxStream<'static, Result<Bytes, SourceError>>, SourceError>> {
-        async move {
-            let bytes = std::fs::read(self.targets.join(pack.stored_path())).unwrap();
-            let mut bytes = bytes[range.start as usize..range.end as usize].to_vec();
-            let mut budget = self.budget.lock().unwrap();
-            let allowed = (*budget).min(bytes.len() as u64);
-            *budget -= allowed;
-            bytes.truncate(allowed as usize);
-            if self.flip {
-                bytes[allowed as usize / 2] ^= 1;
-            }
-            self.sent.fetch_add(allowed, Ordering::Relaxed);
-            let chunks: Vec<Result<Bytes, SourceError>> = bytes
-                .chunks(1000)
-                .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
-                .collect();
-            Ok(stream::iter(chunks).boxed())
-        }
-        .boxed()
-    }
-}
+use crate::served::Served;
 
 /// Versions 0, 1 and 2 of a tree, with deltas from each to the next.
 struct Feed {
@@ -146,13 +107,8 @@ impl Feed {
         }
     }
 
-    fn source(&self, budget: u64, flip: bool) -> Arc<Folder> {
-        Arc::new(Folder {
-            targets: self.folder.path().join("targets"),
-            budget: Mutex::new(budget),
-            flip,
-            sent: AtomicU64::new(0),
-        })
+    fn source(&self, budget: u64, flip: bool) -> Arc<Served> {
+        Served::new(self.folder.path().join("targets"), budget, flip)
     }
 
     /// A library that holds these versions whole.
@@ -170,7 +126,7 @@ impl Feed {
         &self,
         library: &Arc<Library>,
         version: usize,
-        source: &Arc<Folder>,
+        source: &Arc<Served>,
     ) -> Result<(), DownloadError> {
         let index = self.versions[version].clone();
         let plan = plan(&index, library);
@@ -203,7 +159,7 @@ impl Feed {
         library: &Arc<Library>,
         step: Chosen,
         deltas: &[usize],
-        source: &Arc<Folder>,
+        source: &Arc<Served>,
     ) -> Result<(), SegmentError> {
         let index = &self.deltas[deltas[step.source]];
         fetch(

@@ -2,29 +2,34 @@
 //!
 //! Resuming is planning again: what is durable is not in the plan.
 
+mod lanes;
 mod plan;
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::stream::{BoxStream, FuturesUnordered};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use self::lanes::Lanes;
 use crate::index::{Pack, PayloadIndex};
-use crate::library::{BlockWriter, DiskError, Library, WriteError};
+use crate::library::{BlockWriter, DiskError, Library, Scratch, WriteError};
 
 pub use plan::{DownloadPlan, PackRange, plan, plan_exactly, plan_for};
 
-/// Ranges fetched at a time.
-const RANGES_AT_ONCE: usize = 3;
-/// Blocks that may wait for the writer; bounds memory together with the block size.
-const BLOCKS_WAITING: usize = 4;
+/// How long a rate is measured before it is compared.
+const WINDOW: Duration = Duration::from_millis(500);
+/// Most threads that verify and write.
+const WRITERS_MAX: usize = 4;
+/// Blocks that may wait for the writers; bounds memory together with the block size.
+const BLOCKS_WAITING: usize = 3;
 /// Longest time that complete content waits to be made durable.
 const DURABLE_EVERY: Duration = Duration::from_secs(3);
 
@@ -126,43 +131,44 @@ pub async fn execute(
     progress: Arc<dyn Fn(u64) + Send + Sync>,
     cancel: &CancellationToken,
 ) -> Result<(), DownloadError> {
-    let (blocks, mut arriving) = mpsc::channel::<Arrived>(BLOCKS_WAITING);
-    let mut writer = BlockWriter::new(library, &index);
-    let writer_index = index.clone();
-    let span = tracing::Span::current();
-    // Hashing, unpacking and writing overlap with the network.
-    let writing = tokio::task::spawn_blocking(move || {
-        let _entered = span.enter();
-        let of = |number: u32, failure| content_error(&writer_index, number, failure);
-        let result = write_all(&mut writer, &mut arriving, &of);
-        if result.is_err() {
-            // A full disk has no room even for the record of the failure, unless we make some.
-            writer.discard();
-        }
-        result
-    });
-    let done = AtomicU64::new(0);
-    let fetching = stream::iter(plan.ranges)
-        .map(|range| fetch_range(&index, range, &*source, &blocks, &done, &*progress))
-        .buffer_unordered(RANGES_AT_ONCE)
-        .try_for_each(|()| async { Ok(()) });
+    let (blocks, arriving) = mpsc::channel::<(u32, Bytes)>(BLOCKS_WAITING);
+    let writer = Arc::new(BlockWriter::new(library, &index));
+    let writing = {
+        let (writer, index, span) = (writer.clone(), index.clone(), tracing::Span::current());
+        // Hashing, unpacking and writing overlap with the network.
+        tokio::task::spawn_blocking(move || {
+            let _entered = span.enter();
+            write_all(&writer, &index, arriving)
+        })
+    };
+    let fetch = Fetch {
+        index: &index,
+        source: &*source,
+        blocks,
+        done: AtomicU64::new(0),
+        progress: &*progress,
+    };
     // On a slow link a batch takes long to fill: what has come is made durable meanwhile.
     let pausing = async {
         let mut every = tokio::time::interval(DURABLE_EVERY);
-        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             every.tick().await;
-            if blocks.send(Arrived::Pause).await.is_err() {
-                return;
+            let writer = writer.clone();
+            let flushed = tokio::task::spawn_blocking(move || writer.flush()).await;
+            match flushed {
+                Ok(Ok(())) => {}
+                Ok(Err(failure)) => return Stop::Failed(content_error(&index, 0, failure)),
+                Err(_) => return Stop::WriterGone,
             }
         }
     };
     let fetched = tokio::select! {
-        fetched = fetching => fetched,
-        () = pausing => Err(Stop::WriterGone),
+        fetched = fetch.all(plan.ranges) => fetched,
+        stopped = pausing => Err(stopped),
         () = cancel.cancelled() => Err(Stop::Failed(DownloadError::Cancelled)),
     };
-    drop(blocks);
+    drop(fetch);
     let written = writing.await.map_err(|_| DownloadError::Writer)?;
     match fetched {
         // The writer stopped listening: its own failure says why.
@@ -172,38 +178,55 @@ pub async fn execute(
     }
 }
 
+/// Takes blocks on several threads until no more come; then everything taken is durable.
 fn write_all(
-    writer: &mut BlockWriter,
-    arriving: &mut mpsc::Receiver<Arrived>,
-    of: &dyn Fn(u32, WriteError) -> DownloadError,
+    writer: &BlockWriter,
+    index: &PayloadIndex,
+    arriving: mpsc::Receiver<(u32, Bytes)>,
 ) -> Result<(), DownloadError> {
-    writer.finish_leftovers().map_err(|failure| of(0, failure))?;
-    while let Some(arrived) = arriving.blocking_recv() {
-        let (number, bytes) = match arrived {
-            Arrived::Block(number, bytes) => (number, bytes),
-            Arrived::Pause => {
-                writer.flush().map_err(|failure| of(0, failure))?;
-                continue;
-            }
-        };
-        if let Err(failure) = writer.take(number, &bytes) {
-            let failure = of(number, failure);
-            // What came before is good and stays; a disk that is full cannot keep it.
-            return writer
-                .flush()
-                .map_err(|flush| of(number, flush))
-                .and(Err(failure));
+    let leftovers = writer.finish_leftovers();
+    leftovers.map_err(|failure| content_error(index, 0, failure))?;
+    let arriving = Mutex::new(arriving);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let failures: Vec<DownloadError> = std::thread::scope(|scope| {
+        let taking = || take_blocks(writer, index, &arriving).err();
+        let others: Vec<_> = (1..threads.min(WRITERS_MAX))
+            .map(|_| scope.spawn(taking))
+            .collect();
+        let mut failures: Vec<_> = taking().into_iter().collect();
+        for other in others {
+            failures.extend(other.join().unwrap_or(Some(DownloadError::Writer)));
         }
+        failures
+    });
+    // What came before a failure is good and stays; a disk that is full cannot keep it.
+    let flushed = writer.flush().map_err(|failure| content_error(index, 0, failure));
+    let result = flushed.and(failures.into_iter().next().map_or(Ok(()), Err));
+    if result.is_err() {
+        // A full disk has no room even for the record of the failure, unless we make some.
+        writer.discard();
     }
-    writer.flush().map_err(|failure| of(0, failure))
+    result
 }
 
-/// What the network side hands to the writer.
-enum Arrived {
-    /// A compressed block, whole.
-    Block(u32, Bytes),
-    /// Time to make durable what has come.
-    Pause,
+/// One thread's share.
+fn take_blocks(
+    writer: &BlockWriter,
+    index: &PayloadIndex,
+    arriving: &Mutex<mpsc::Receiver<(u32, Bytes)>>,
+) -> Result<(), DownloadError> {
+    let queue = || arriving.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut scratch = Scratch::default();
+    loop {
+        let next = queue().blocking_recv();
+        let Some((number, bytes)) = next else {
+            return Ok(());
+        };
+        if let Err(failure) = writer.take(number, &bytes, &mut scratch) {
+            queue().close();
+            return Err(content_error(index, number, failure));
+        }
+    }
 }
 
 enum Stop {
@@ -211,48 +234,96 @@ enum Stop {
     WriterGone,
 }
 
-async fn fetch_range(
-    index: &PayloadIndex,
-    range: PackRange,
-    source: &dyn RangeSource,
-    blocks: &mpsc::Sender<Arrived>,
-    done: &AtomicU64,
-    progress: &(dyn Fn(u64) + Send + Sync),
-) -> Result<(), Stop> {
-    let pack = &index.packs[range.pack as usize];
-    let failed = |source| {
-        Stop::Failed(DownloadError::Source {
-            pack: pack.target.clone(),
-            start: range.start,
-            source,
-        })
-    };
-    let mut body = source.fetch(pack, range.start..range.end).await.map_err(failed)?;
-    let mut at = range.start;
-    let mut buffer = BytesMut::new();
-    for number in &range.blocks {
-        let block = &index.blocks[*number as usize];
-        let end = block.offset + u64::from(block.length);
-        while at + (buffer.len() as u64) < end {
-            let Some(chunk) = body.next().await else {
-                let missing = range.end - at - buffer.len() as u64;
-                let (pack, start) = (pack.target.clone(), range.start);
-                return Err(Stop::Failed(DownloadError::Truncated { pack, start, missing }));
-            };
-            let chunk = chunk.map_err(failed)?;
-            progress(done.fetch_add(chunk.len() as u64, Ordering::Relaxed) + chunk.len() as u64);
-            buffer.extend_from_slice(&chunk);
+/// The network side of a download.
+struct Fetch<'a> {
+    index: &'a PayloadIndex,
+    source: &'a dyn RangeSource,
+    blocks: mpsc::Sender<(u32, Bytes)>,
+    done: AtomicU64,
+    progress: &'a (dyn Fn(u64) + Send + Sync),
+}
+
+impl Fetch<'_> {
+    /// Fetches ranges in order, as many at a time as make it faster.
+    async fn all(&self, ranges: Vec<PackRange>) -> Result<(), Stop> {
+        let (mut lanes, mut ranges) = (Lanes::default(), ranges.into_iter().peekable());
+        let mut under_way = FuturesUnordered::new();
+        let mut window = tokio::time::interval(WINDOW);
+        window.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut since, mut before) = (Instant::now(), 0);
+        loop {
+            while under_way.len() < lanes.open()
+                && let Some(range) = ranges.next()
+            {
+                under_way.push(self.range(range));
+            }
+            tokio::select! {
+                ended = under_way.next() => match ended {
+                    Some(ended) => ended?,
+                    None => return Ok(()),
+                },
+                _ = window.tick() => {
+                    let done = self.done.load(Ordering::Relaxed);
+                    // At the end of a plan lanes run empty, which says nothing about the link.
+                    if ranges.peek().is_some() {
+                        lanes.measured(done - before, since.elapsed());
+                    }
+                    (since, before) = (Instant::now(), done);
+                }
+            }
         }
-        // Bytes between two needed blocks were cheaper to fetch than another request.
-        let gap = buffer.split_to((block.offset - at) as usize);
-        let bytes = buffer.split_to(block.length as usize).freeze();
-        at += gap.len() as u64 + bytes.len() as u64;
-        blocks
-            .send(Arrived::Block(*number, bytes))
-            .await
-            .map_err(|_| Stop::WriterGone)?;
     }
-    Ok(())
+
+    async fn range(&self, range: PackRange) -> Result<(), Stop> {
+        let pack = &self.index.packs[range.pack as usize];
+        let failed = |source| {
+            Stop::Failed(DownloadError::Source {
+                pack: pack.target.clone(),
+                start: range.start,
+                source,
+            })
+        };
+        let mut body = self
+            .source
+            .fetch(pack, range.start..range.end)
+            .await
+            .map_err(failed)?;
+        let (mut at, mut rest) = (range.start, Bytes::new());
+        for number in &range.blocks {
+            let block = &self.index.blocks[*number as usize];
+            let mut bytes = BytesMut::with_capacity(block.length as usize);
+            let end = block.offset + u64::from(block.length);
+            while at < end {
+                if rest.is_empty() {
+                    let Some(chunk) = body.next().await else {
+                        let missing = range.end - at;
+                        let (pack, start) = (pack.target.clone(), range.start);
+                        return Err(Stop::Failed(DownloadError::Truncated { pack, start, missing }));
+                    };
+                    rest = chunk.map_err(failed)?;
+                    let came = rest.len() as u64;
+                    (self.progress)(self.done.fetch_add(came, Ordering::Relaxed) + came);
+                    continue;
+                }
+                // Bytes between two needed blocks were cheaper to fetch than another request.
+                let (wanted, until) = match at < block.offset {
+                    true => (false, block.offset),
+                    false => (true, end),
+                };
+                let length = usize::try_from(until - at).unwrap_or(usize::MAX).min(rest.len());
+                let part = rest.split_to(length);
+                if wanted {
+                    bytes.extend_from_slice(&part);
+                }
+                at += length as u64;
+            }
+            self.blocks
+                .send((*number, bytes.freeze()))
+                .await
+                .map_err(|_| Stop::WriterGone)?;
+        }
+        Ok(())
+    }
 }
 
 fn content_error(index: &PayloadIndex, number: u32, failure: WriteError) -> DownloadError {

@@ -9,7 +9,7 @@ use crate::object::ObjectId;
 /// Bytes that are fetched and thrown away rather than asking a second time.
 const GAP_BYTES_MAX: u64 = 64 * 1024;
 /// Longest range; a failure costs at most what of it was not yet taken.
-const RANGE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const RANGE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// What a download will fetch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,53 +1,12 @@
 //! Downloads from a folder of packs that fails in every way, and what stays afterwards.
 
-use std::path::PathBuf;
-use std::sync::Mutex;
-
-use futures_util::FutureExt;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
 use super::*;
 use crate::extract::{extract, verify_tree};
 use crate::publish::{PublishOptions, publish};
-
-/// Serves packs from the targets folder; may cut or change what it sends; counts what it sent.
-struct Folder {
-    targets: PathBuf,
-    /// Bytes it may still send before it breaks off.
-    budget: Mutex<u64>,
-    flip: bool,
-    sent: AtomicU64,
-}
-
-impl RangeSource for Folder {
-    fn fetch<'a>(
-        &'a self,
-        pack: &'a Pack,
-        range: Range<u64>,
-    ) -> BoxFuture<'a, Result<BoxStream<'static, Result<Bytes, SourceError>>, SourceError>> {
-        async move {
-            let path = self
-                .targets
-                .join(format!("packs/{}.{}.pack", pack.sha256, pack.sha256));
-            let mut bytes = std::fs::read(path).unwrap()[range.start as usize..range.end as usize].to_vec();
-            let mut budget = self.budget.lock().unwrap();
-            let allowed = (*budget).min(bytes.len() as u64);
-            *budget -= allowed;
-            bytes.truncate(allowed as usize);
-            if self.flip {
-                bytes[allowed as usize / 2] ^= 1;
-            }
-            self.sent.fetch_add(allowed, Ordering::Relaxed);
-            let chunks: Vec<Result<Bytes, SourceError>> = bytes
-                .chunks(1000)
-                .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
-                .collect();
-            Ok(stream::iter(chunks).boxed())
-        }
-        .boxed()
-    }
-}
+use crate::served::Served;
 
 struct Desk {
     folder: tempfile::TempDir,
@@ -91,17 +50,12 @@ impl Desk {
         Arc::new(Library::open(&self.folder.path().join("content"), 0).unwrap())
     }
 
-    fn source(&self, budget: u64, flip: bool) -> Arc<Folder> {
+    fn source(&self, budget: u64, flip: bool) -> Arc<Served> {
         let targets = self.folder.path().join("targets");
-        Arc::new(Folder {
-            targets,
-            budget: Mutex::new(budget),
-            flip,
-            sent: AtomicU64::new(0),
-        })
+        Served::new(targets, budget, flip)
     }
 
-    async fn download(&self, source: &Arc<Folder>) -> Result<(), DownloadError> {
+    async fn download(&self, source: &Arc<Served>) -> Result<(), DownloadError> {
         let library = self.library();
         let plan = plan(&self.index, &library);
         execute(
@@ -162,7 +116,7 @@ async fn a_download_cut_at_any_point_resumes_without_fetching_twice() {
         // Each interruption loses at most the block under way of each of the ranges.
         let lost = sent - desk.index.download_bytes();
         assert!(
-            lost <= rounds * 4200 * RANGES_AT_ONCE as u64,
+            lost <= rounds * 4200 * lanes::LANES_MAX as u64,
             "seed {seed}: {lost} bytes fetched again in {rounds} rounds"
         );
         assert_eq!(

@@ -14,6 +14,7 @@
 //! any instant leaves it whole or absent.
 
 mod delta;
+mod direct;
 mod maintenance;
 mod writer;
 
@@ -29,7 +30,7 @@ use crate::object::ObjectId;
 
 pub(crate) use delta::DeltaError;
 pub use maintenance::{GcReport, LibraryStats, VerifyReport};
-pub(crate) use writer::{BlockWriter, WriteError};
+pub(crate) use writer::{BlockWriter, Scratch, WriteError};
 
 /// A disk operation that failed.
 #[derive(Debug, thiserror::Error)]

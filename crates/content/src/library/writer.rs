@@ -1,16 +1,18 @@
 //! Taking verified blocks into the library, durable in batches.
 //!
 //! `fsync` per file would make ten thousand small files slow, so a batch is written under temporary
-//! names, made durable by one `syncfs`, renamed into place, and made durable again. A journal line for
-//! an extent of a large object is written only after its bytes are durable.
+//! names, made durable by one `syncfs`, and renamed into place; the renames are durable with the next batch, or at the
+//! end. A journal line for an extent of a large object is written only after its bytes are durable.
+//!
+//! Several threads take blocks at a time. While one of them makes a batch durable, the others fill the next.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::direct::{Aligned, PartialFile, write_new};
 use super::{DiskError, Library, disk};
 use crate::index::{Block, PayloadIndex};
 use crate::object::ObjectId;
@@ -50,14 +52,26 @@ struct Part {
 pub(crate) struct BlockWriter {
     library: Arc<Library>,
     blocks: Vec<Block>,
-    parts: HashMap<u32, Vec<Part>>,
-    /// Offsets of the parts still to come, per large object.
-    left: HashMap<ObjectId, HashSet<u64>>,
-    raw: Vec<u8>,
+    parts: Mutex<HashMap<u32, Vec<Part>>>,
+    batch: Mutex<Batch>,
+    /// Offsets of the parts still to come, per large object. Held while a batch is made durable.
+    left: Mutex<HashMap<ObjectId, HashSet<u64>>>,
+}
+
+/// What is written and not durable yet.
+#[derive(Default)]
+struct Batch {
     written: Vec<ObjectId>,
     journal: HashMap<ObjectId, Vec<(u64, usize)>>,
-    open_partials: HashMap<ObjectId, File>,
-    batch_bytes: u64,
+    open_partials: HashMap<ObjectId, Arc<PartialFile>>,
+    bytes: u64,
+}
+
+/// Memory of one thread, kept from block to block.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    raw: Vec<u8>,
+    aligned: Aligned,
 }
 
 impl BlockWriter {
@@ -95,32 +109,33 @@ impl BlockWriter {
         BlockWriter {
             library,
             blocks: index.blocks.clone(),
-            parts,
-            left,
-            raw: Vec::new(),
-            written: Vec::new(),
-            journal: HashMap::new(),
-            open_partials: HashMap::new(),
-            batch_bytes: 0,
+            parts: Mutex::new(parts),
+            batch: Mutex::default(),
+            left: Mutex::new(left),
         }
     }
 
     /// Large objects of which every extent was durable before a crash could rename them.
-    pub(crate) fn finish_leftovers(&mut self) -> Result<(), WriteError> {
-        let complete: Vec<ObjectId> = self
-            .left
+    pub(crate) fn finish_leftovers(&self) -> Result<(), WriteError> {
+        let mut left = held(&self.left);
+        let complete: Vec<ObjectId> = left
             .iter()
             .filter(|(_, left)| left.is_empty())
             .map(|(object, _)| *object)
             .collect();
         for object in complete {
-            self.finish_partial(object)?;
+            self.finish_partial(object, &mut left)?;
         }
         Ok(())
     }
 
     /// Verifies a compressed block and writes what is missing from it.
-    pub(crate) fn take(&mut self, number: u32, compressed: &[u8]) -> Result<(), WriteError> {
+    pub(crate) fn take(
+        &self,
+        number: u32,
+        compressed: &[u8],
+        scratch: &mut Scratch,
+    ) -> Result<(), WriteError> {
         let block = self.blocks[number as usize];
         let found = ObjectId::of(compressed);
         if found != block.sha256 {
@@ -134,17 +149,18 @@ impl BlockWriter {
             offset: block.offset,
             raw_length: block.raw_length,
         };
-        self.raw.resize(block.raw_length as usize, 0);
-        let length =
-            zstd::bulk::decompress_to_buffer(compressed, &mut self.raw[..]).map_err(|_| malformed())?;
+        let Scratch { raw, aligned } = scratch;
+        raw.resize(block.raw_length as usize, 0);
+        let length = zstd::bulk::decompress_to_buffer(compressed, &mut raw[..]).map_err(|_| malformed())?;
         if length != block.raw_length as usize {
             return Err(malformed());
         }
         self.library
             .room_for(&self.library.root, u64::from(block.raw_length))?;
-        for part in self.parts.remove(&number).unwrap_or_default() {
-            let bytes = &self.raw[part.block_offset..part.block_offset + part.length];
-            self.batch_bytes += part.length as u64;
+        let parts = held(&self.parts).remove(&number).unwrap_or_default();
+        let mut full = false;
+        for part in parts {
+            let bytes = &raw[part.block_offset..part.block_offset + part.length];
             if part.whole {
                 let found = ObjectId::of(bytes);
                 if found != part.object {
@@ -154,46 +170,59 @@ impl BlockWriter {
                     });
                 }
                 let path = self.library.root.join("incoming").join(found.to_string());
-                write_new(&path, bytes).map_err(disk("write", &path))?;
-                self.written.push(part.object);
+                write_new(&path, bytes, aligned).map_err(disk("write", &path))?;
             } else {
                 let path = self.library.root.join("partial").join(part.object.to_string());
-                let file = match self.open_partials.entry(part.object) {
-                    std::collections::hash_map::Entry::Occupied(open) => open.into_mut(),
-                    std::collections::hash_map::Entry::Vacant(vacant) => {
-                        let mut options = OpenOptions::new();
-                        options.write(true).create(true).truncate(false).mode(0o600);
-                        vacant.insert(options.open(&path).map_err(disk("open", &path))?)
+                let file = match held(&self.batch).open_partials.entry(part.object) {
+                    Entry::Occupied(open) => open.get().clone(),
+                    Entry::Vacant(vacant) => {
+                        let opened = PartialFile::open(&path).map_err(disk("open", &path))?;
+                        vacant.insert(Arc::new(opened)).clone()
                     }
                 };
-                file.write_all_at(bytes, part.object_offset)
+                file.write_at(bytes, part.object_offset, aligned)
                     .map_err(disk("write", &path))?;
-                self.journal
+            }
+            // Only what is written whole is entered: another thread may make the batch durable at any time.
+            let mut batch = held(&self.batch);
+            batch.bytes += part.length as u64;
+            match part.whole {
+                true => batch.written.push(part.object),
+                false => batch
+                    .journal
                     .entry(part.object)
                     .or_default()
-                    .push((part.object_offset, part.length));
+                    .push((part.object_offset, part.length)),
             }
+            full = batch.bytes >= BATCH_BYTES;
         }
-        if self.batch_bytes >= BATCH_BYTES {
-            self.flush()?;
+        match full {
+            true => self.move_batch(),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Makes everything taken so far durable and visible.
-    pub(crate) fn flush(&mut self) -> Result<(), WriteError> {
-        if self.written.is_empty() && self.journal.is_empty() {
+    pub(crate) fn flush(&self) -> Result<(), WriteError> {
+        self.move_batch()?;
+        Ok(self.library.sync_file_system()?)
+    }
+
+    /// Makes the bytes of a batch durable, and then visible.
+    fn move_batch(&self) -> Result<(), WriteError> {
+        let mut left = held(&self.left);
+        let batch = std::mem::take(&mut *held(&self.batch));
+        if batch.written.is_empty() && batch.journal.is_empty() {
             return Ok(());
         }
-        let library = self.library.clone();
+        let library = &self.library;
         let _changing = library.lock();
-        self.open_partials.clear();
-        self.library.sync_file_system()?;
-        for object in std::mem::take(&mut self.written) {
+        library.sync_file_system()?;
+        for object in batch.written {
             let incoming = library.root.join("incoming").join(object.to_string());
-            self.library.move_into_place(&incoming, &object)?;
+            library.move_into_place(&incoming, &object)?;
         }
-        for (object, parts) in std::mem::take(&mut self.journal) {
+        for (object, parts) in batch.journal {
             let path = library.root.join("partial").join(format!("{object}.done"));
             let lines: String = parts
                 .iter()
@@ -207,32 +236,32 @@ impl BlockWriter {
             journal
                 .write_all(lines.as_bytes())
                 .map_err(disk("write", &path))?;
-            if let Some(left) = self.left.get_mut(&object) {
+            if let Some(coming) = left.get_mut(&object) {
                 parts.iter().for_each(|(offset, _)| {
-                    left.remove(offset);
+                    coming.remove(offset);
                 });
-                if left.is_empty() {
-                    self.finish_partial(object)?;
+                if coming.is_empty() {
+                    self.finish_partial(object, &mut left)?;
                 }
             }
         }
-        self.batch_bytes = 0;
-        self.library.sync_file_system()?;
         Ok(())
     }
 
     /// Gives back the room of what is not in place yet.
-    pub(crate) fn discard(&mut self) {
-        self.open_partials.clear();
-        self.journal.clear();
-        self.written.clear();
+    pub(crate) fn discard(&self) {
+        *held(&self.batch) = Batch::default();
         if let Err(failure) = self.library.clear_incoming() {
             tracing::debug!("{failure}");
         }
     }
 
     /// Verifies a large object as a whole and moves it into place; a wrong one is thrown away.
-    fn finish_partial(&mut self, object: ObjectId) -> Result<(), WriteError> {
+    fn finish_partial(
+        &self,
+        object: ObjectId,
+        left: &mut HashMap<ObjectId, HashSet<u64>>,
+    ) -> Result<(), WriteError> {
         let path = self.library.root.join("partial").join(object.to_string());
         let journal = path.with_extension("done");
         let (found, _) = hash_file(&path).map_err(disk("read", &path))?;
@@ -251,13 +280,11 @@ impl BlockWriter {
         if journal.exists() && (result.is_ok() || !path.exists()) {
             std::fs::remove_file(&journal).map_err(disk("remove", &journal))?;
         }
-        self.left.remove(&object);
+        left.remove(&object);
         result
     }
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(path)?.write_all(bytes)
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
 //! The same behaviour on both engines, on a real file and on a real server.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use super::*;
 
@@ -227,9 +227,10 @@ async fn a_postgresql_server() {
 
 /// A PostgreSQL server of its own, on a free port, ended with the test.
 struct Server {
-    process: Child,
     port: u16,
-    _folder: tempfile::TempDir,
+    root: bool,
+    data: PathBuf,
+    folder: tempfile::TempDir,
 }
 
 impl Server {
@@ -267,41 +268,38 @@ impl Server {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             listener.local_addr().unwrap().port()
         };
-        let process = as_server(root, &programs.join("postgres"))
-            .arg("-D")
-            .arg(&data)
-            .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "fsync=off"])
-            .arg("-k")
-            .arg(folder.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let options = format!(
+            "-h 127.0.0.1 -p {port} -k {} -c fsync=off",
+            folder.path().display()
+        );
         let server = Server {
-            process,
             port,
-            _folder: folder,
+            root,
+            data,
+            folder,
         };
-        for _ in 0..200 {
-            let ready = Command::new(programs.join("pg_isready"))
-                .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q"])
-                .status();
-            if ready.is_ok_and(|status| status.success()) {
-                return server;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        panic!("the PostgreSQL server did not start");
+        // It comes back once the server accepts connections.
+        server.control(&["-w", "-t", "60", "-o", &options, "start"]);
+        server
+    }
+
+    fn control(&self, arguments: &[&str]) {
+        let done = as_server(self.root, &programs().join("pg_ctl"))
+            .arg("-D")
+            .arg(&self.data)
+            .arg("-l")
+            .arg(self.folder.path().join("log"))
+            .args(arguments)
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(done.success(), "pg_ctl {arguments:?} failed");
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Fast shutdown: SIGINT to the process itself.
-        let _ = Command::new("kill")
-            .args(["-INT", &self.process.id().to_string()])
-            .status();
-        let _ = self.process.wait();
+        self.control(&["-w", "-m", "fast", "stop"]);
     }
 }
 
