@@ -60,6 +60,11 @@ impl Row {
 }
 
 pub fn run(names: &[&str]) -> Result<()> {
+    let (pairs, names): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| name.starts_with("study/"));
+    let pairs: Vec<&str> = pairs
+        .iter()
+        .filter_map(|pair| pair.strip_prefix("study/"))
+        .collect();
     if let Some(unknown) = names.iter().find(|name| !NAMES.contains(name)) {
         bail!("there is no benchmark {unknown}; there are {}", NAMES.join(", "));
     }
@@ -68,7 +73,10 @@ pub fn run(names: &[&str]) -> Result<()> {
     for name in NAMES
         .iter()
         // The study takes the better part of an hour: it is asked for by name.
-        .filter(|name| names.contains(name) || names.is_empty() && **name != "study")
+        .filter(|name| match **name {
+            "study" => names.contains(name) || !pairs.is_empty(),
+            _ => names.contains(name) || names.is_empty() && pairs.is_empty(),
+        })
     {
         let rows = match *name {
             "download" => download::run(&program)?,
@@ -77,7 +85,7 @@ pub fn run(names: &[&str]) -> Result<()> {
             "check" => check::run(&program)?,
             "usage" => usage::run(&program)?,
             "media" => media::run(&program)?,
-            "study" => study::run(&program)?,
+            "study" => study::run(&program, &pairs)?,
             _ => site::run(&program)?,
         };
         for row in rows {
@@ -154,6 +162,23 @@ impl Background {
         let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
         Ok(kib / 1024.0)
     }
+}
+
+/// Where `/proc/PID/stat` has the processor time of the process itself: user, system (proc_pid_stat(5)).
+const ITSELF: [usize; 2] = [11, 12];
+/// The same of children that ended.
+const ENDED_CHILDREN: [usize; 2] = [13, 14];
+
+/// Processor time in seconds; the kernel counts in hundredths.
+fn processor_seconds(pid: &str, fields: [usize; 2]) -> Result<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let all = text.rsplit_once(')').context("not a process")?.1;
+    let all: Vec<&str> = all.split_whitespace().collect();
+    let mut ticks = 0;
+    for field in fields {
+        ticks += all.get(field).context("no such figure")?.parse::<u64>()?;
+    }
+    Ok(ticks as f64 / 100.0)
 }
 
 impl Drop for Background {

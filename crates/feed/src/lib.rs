@@ -13,4 +13,4 @@ pub mod transport;
 pub use client::{
     FeedClient, FeedError, FolderTrust, Limits, Reason, Refreshed, RoleStates, TargetInfo, TrustedRole,
 };
-pub use transport::{FolderTransport, Kind, Response, Transport, TransportError};
+pub use transport::{FolderTransport, Kind, Mirrors, Response, Transport, TransportError};

@@ -16,6 +16,8 @@ const CONFIGURATION_BYTES_MAX: u64 = 256 * 1024;
 pub struct Settings {
     /// Base address of the feed; `metadata/` and `targets/` are below it. `https:`, `http:` or `file:`.
     pub feed_url: String,
+    /// Base addresses of copies of the feed, asked where the feed itself does not deliver.
+    pub feed_mirrors: Vec<String>,
     /// PEM file with certificates trusted for the feed's server beside the platform's.
     pub feed_ca: Option<PathBuf>,
     /// Time between checks for updates (EasySetupDownloadInterval; 24 hours).
@@ -122,6 +124,8 @@ struct InternetTable {
 #[serde(deny_unknown_fields)]
 struct FeedTable {
     url: String,
+    #[serde(default)]
+    mirrors: Vec<String>,
     ca: Option<PathBuf>,
     check_interval: Option<String>,
     #[serde(default)]
@@ -257,6 +261,12 @@ impl Settings {
         };
         Ok(Settings {
             feed_url: file.feed.url.trim_end_matches('/').to_owned(),
+            feed_mirrors: file
+                .feed
+                .mirrors
+                .iter()
+                .map(|mirror| mirror.trim_end_matches('/').to_owned())
+                .collect(),
             feed_ca: file
                 .feed
                 .ca
@@ -298,7 +308,9 @@ pub fn new_configuration(feed_url: &str, feed_ca: Option<&str>, rings: &[String]
          [feed]\n\
          # Where the vendor's connected service is. Everything read from it is verified against trust/feed/root.json.\n\
          url = {url}\n\
-         # Certificates (PEM) trusted for that server beside the platform's own.\n\
+         # Copies of the feed, asked in turn where it does not deliver; they need no trust.\n\
+         # mirrors = [\"https://mirror.example/feed\"]\n\
+         # Certificates (PEM) trusted for these servers beside the platform's own.\n\
          {ca}\n\
          # Time between checks for updates.\n\
          check_interval = \"24h\"\n\

@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use content::download::{RangeSource, SourceError};
-use content::index::Pack;
 use domain::throttle::{Limit, Meter, Schedule, Verdict};
 use executive::Clock;
+use feed::{Kind, Response, Transport, TransportError};
 use futures_util::future::BoxFuture;
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream;
 use futures_util::{FutureExt, StreamExt};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
@@ -116,7 +115,7 @@ impl Throttle {
     }
 
     /// What a transfer is told in an hour that is closed.
-    fn closed(&self, now: Timestamp) -> SourceError {
+    fn closed(&self, now: Timestamp) -> TransportError {
         let opens = self.opens_at(now);
         let until = match opens {
             Some(opens) => format!("until {}", opens.to_zoned(self.zone.clone()).strftime("%a %H:%M")),
@@ -125,11 +124,9 @@ impl Throttle {
         let wait = opens
             .map(|opens| opens.duration_since(now))
             .and_then(|wait| Duration::try_from(wait).ok());
-        SourceError {
-            message: format!("the throttle of this site is closed {until}"),
-            retry_after: Some(wait.unwrap_or(Duration::from_secs(3600))),
-            own_wish: true,
-            source: None,
+        TransportError::Held {
+            why: format!("the throttle of this site is closed {until}"),
+            wait: wait.unwrap_or(Duration::from_secs(3600)),
         }
     }
 }
@@ -144,36 +141,37 @@ pub fn store_rules(tx: &Tx<'_>, rules: &str) -> Result<(), StoreError> {
     tx.set_setting(SETTING, (!rules.is_empty()).then_some(rules))
 }
 
-/// Ranges that come no faster than the throttle lets them.
-pub struct Throttled<S> {
-    ranges: S,
+/// A way to the feed on which targets come no faster than the throttle lets them. Metadata is small and has deadlines of
+/// its own.
+pub struct Throttled {
+    way: Arc<dyn Transport>,
     throttle: Arc<Throttle>,
     clock: Clock,
 }
 
-impl<S> Throttled<S> {
-    /// The same ranges, throttled.
-    pub fn new(ranges: S, throttle: Arc<Throttle>, clock: Clock) -> Self {
-        Throttled {
-            ranges,
-            throttle,
-            clock,
-        }
+impl Throttled {
+    /// The same way, throttled.
+    pub fn new(way: Arc<dyn Transport>, throttle: Arc<Throttle>, clock: Clock) -> Self {
+        Throttled { way, throttle, clock }
     }
 }
 
-impl<S: RangeSource> RangeSource for Throttled<S> {
+impl Transport for Throttled {
     fn fetch<'a>(
         &'a self,
-        pack: &'a Pack,
-        range: Range<u64>,
-    ) -> BoxFuture<'a, Result<BoxStream<'static, Result<Bytes, SourceError>>, SourceError>> {
+        kind: Kind,
+        path: &'a str,
+        range: Option<Range<u64>>,
+    ) -> BoxFuture<'a, Result<Response, TransportError>> {
+        if kind == Kind::Metadata {
+            return self.way.fetch(kind, path, range);
+        }
         async move {
             let now = self.clock.now();
             if self.throttle.limit(now) == Limit::Closed {
                 return Err(self.throttle.closed(now));
             }
-            let body = self.ranges.fetch(pack, range).await?;
+            let Response { length, body } = self.way.fetch(kind, path, range).await?;
             let state = (body, Bytes::new(), self.throttle.clone(), self.clock.clone());
             let throttled = stream::unfold(state, |(mut body, mut rest, throttle, clock)| async move {
                 if rest.is_empty() {
@@ -190,7 +188,8 @@ impl<S: RangeSource> RangeSource for Throttled<S> {
                 };
                 Some((item, (body, rest, throttle, clock)))
             });
-            Ok(throttled.boxed())
+            let body = throttled.boxed();
+            Ok(Response { length, body })
         }
         .boxed()
     }
@@ -200,28 +199,33 @@ impl<S: RangeSource> RangeSource for Throttled<S> {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use feed::transport::ByteStream;
+
     use super::*;
 
     /// Gives as many bytes as are asked for, at once, in chunks as a network would.
     struct Endless(AtomicU64);
 
-    impl RangeSource for Endless {
+    impl Transport for Endless {
         fn fetch<'a>(
             &'a self,
-            _: &'a Pack,
-            range: Range<u64>,
-        ) -> BoxFuture<'a, Result<BoxStream<'static, Result<Bytes, SourceError>>, SourceError>> {
+            _: Kind,
+            _: &'a str,
+            range: Option<Range<u64>>,
+        ) -> BoxFuture<'a, Result<Response, TransportError>> {
             self.0.fetch_add(1, Ordering::Relaxed);
+            let range = range.unwrap_or(0..1000);
             let length = usize::try_from(range.end - range.start).unwrap();
             let chunks: Vec<_> = Bytes::from(vec![7; length])
                 .chunks(16_000)
                 .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
                 .collect();
-            async move { Ok(stream::iter(chunks).boxed()) }.boxed()
+            let body = stream::iter(chunks).boxed();
+            async move { Ok(Response { length: None, body }) }.boxed()
         }
     }
 
-    fn throttled(rules: &str) -> (Throttled<Endless>, Arc<Throttle>) {
+    fn throttled(rules: &str) -> (Throttled, Arc<Endless>, Arc<Throttle>) {
         let throttle = Arc::new(Throttle {
             schedule: RwLock::new(Schedule::parse(rules).unwrap()),
             meter: Mutex::default(),
@@ -231,25 +235,23 @@ mod tests {
         });
         // A Wednesday.
         let clock = Clock::Fake(executive::FakeClock::new("2026-11-18T10:30:00Z".parse().unwrap()));
+        let endless = Arc::new(Endless(AtomicU64::new(0)));
         (
-            Throttled::new(Endless(AtomicU64::new(0)), throttle.clone(), clock),
+            Throttled::new(endless.clone(), throttle.clone(), clock),
+            endless,
             throttle,
         )
     }
 
-    fn pack() -> Pack {
-        Pack {
-            target: "packs/a.pack".into(),
-            sha256: content::ObjectId([0; 32]),
-            length: u64::MAX,
-        }
+    async fn body(way: &Throttled, bytes: u64) -> Result<ByteStream, TransportError> {
+        let response = way.fetch(Kind::Target, "packs/a.pack", Some(0..bytes)).await?;
+        Ok(response.body)
     }
 
     /// Seconds, on tokio's clock, until so many bytes have come.
-    async fn seconds(ranges: &Throttled<Endless>, bytes: u64) -> f64 {
+    async fn seconds(way: &Throttled, bytes: u64) -> f64 {
         let begin = Instant::now();
-        let pack = pack();
-        let mut body = ranges.fetch(&pack, 0..bytes).await.unwrap();
+        let mut body = body(way, bytes).await.unwrap();
         let mut got = 0;
         while let Some(chunk) = body.next().await {
             got += chunk.unwrap().len() as u64;
@@ -260,50 +262,40 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_rate_is_held_over_a_minute_by_one_and_by_many() {
-        let (ranges, _) = throttled("1 MB/s");
-        let took = seconds(&ranges, 60_000_000).await;
+        let (way, ..) = throttled("1 MB/s");
+        let took = seconds(&way, 60_000_000).await;
         assert!((58.2..61.8).contains(&took), "{took}");
-        let all = futures_util::future::join_all((0..4).map(|_| seconds(&ranges, 15_000_000))).await;
+        let all = futures_util::future::join_all((0..4).map(|_| seconds(&way, 15_000_000))).await;
         let took = all.into_iter().fold(0.0, f64::max);
         assert!((58.2..61.8).contains(&took), "{took}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_change_counts_at_once() {
-        let (ranges, throttle) = throttled("pulse 100 KB every 3600 s");
+        let (way, _, throttle) = throttled("pulse 100 KB every 3600 s");
         let changing = async {
             tokio::time::sleep(Duration::from_secs(10)).await;
             throttle.set(Schedule::parse("10 MB/s").unwrap());
         };
-        let (took, ()) = tokio::join!(seconds(&ranges, 10_100_000), changing);
+        let (took, ()) = tokio::join!(seconds(&way, 10_100_000), changing);
         assert!((10.9..11.2).contains(&took), "{took}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_closed_hour_lets_nothing_through_and_says_until_when() {
-        let (ranges, throttle) = throttled("08-18 closed");
-        let pack = pack();
-        let Err(failure) = ranges.fetch(&pack, 0..10).await else {
+        let (way, endless, throttle) = throttled("08-18 closed");
+        let Err(failure) = body(&way, 10).await else {
             panic!("it is closed");
         };
-        assert!(
-            failure.own_wish && failure.message.contains("until Wed 18:00"),
-            "{failure}"
-        );
-        assert_eq!(failure.retry_after, Some(Duration::from_secs(7 * 3600 + 1800)));
-        assert_eq!(
-            ranges.ranges.0.load(Ordering::Relaxed),
-            0,
-            "nothing was asked for"
-        );
+        assert!(matches!(failure, TransportError::Held { .. }));
+        assert!(failure.to_string().contains("until Wed 18:00"), "{failure}");
+        assert_eq!(failure.retry_after(), Some(Duration::from_secs(7 * 3600 + 1800)));
+        assert_eq!(endless.0.load(Ordering::Relaxed), 0, "nothing was asked for");
         throttle.set(Schedule::default());
-        let mut body = ranges.fetch(&pack, 0..40_000).await.unwrap();
+        let mut body = body(&way, 40_000).await.unwrap();
         body.next().await.unwrap().unwrap();
         throttle.set(Schedule::parse("closed").unwrap());
         let failure = body.next().await.unwrap().unwrap_err();
-        assert!(
-            failure.own_wish && failure.message.contains("at all hours"),
-            "{failure}"
-        );
+        assert!(failure.to_string().contains("at all hours"), "{failure}");
     }
 }

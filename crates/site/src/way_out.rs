@@ -8,7 +8,7 @@ use content::download::{RangeSource, SourceError};
 use content::index::Pack;
 use domain::status_message::StatusMessageId;
 use executive::ComponentError;
-use feed::{Kind, Reason, Refreshed, Transport, TransportError, TrustedRole};
+use feed::{Kind, Mirrors, Reason, Refreshed, Transport, TransportError, TrustedRole};
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
@@ -27,8 +27,9 @@ pub struct RoleVersion {
     pub expires: jiff::Timestamp,
 }
 
-/// Opens the configured way to the feed.
-pub fn transport(context: &SiteContext) -> Result<Arc<dyn Transport>, ComponentError> {
+/// Opens the configured way to the feed. Where it has mirrors, targets come from number `begin` first: what one delivers
+/// wrongly is asked of another in the next attempt.
+pub fn transport(context: &SiteContext, begin: usize) -> Result<Arc<dyn Transport>, ComponentError> {
     if !context.internet.mode().may_connect() {
         let feed = context.directory.offline_feed();
         return match feed.is_dir() {
@@ -41,10 +42,16 @@ pub fn transport(context: &SiteContext) -> Result<Arc<dyn Transport>, ComponentE
             )),
         };
     }
-    let url = &context.settings.feed_url;
     let options = options(context)?;
-    cloud_client::open(&format!("{url}/metadata/"), &format!("{url}/targets/"), &options)
-        .map_err(|source| ComponentError::with_source(format!("cannot prepare the way to {url}"), source))
+    let mut places = Vec::new();
+    for url in std::iter::once(&context.settings.feed_url).chain(&context.settings.feed_mirrors) {
+        let place = cloud_client::open(&format!("{url}/metadata/"), &format!("{url}/targets/"), &options)
+            .map_err(|source| {
+                ComponentError::with_source(format!("cannot prepare the way to {url}"), source)
+            })?;
+        places.push(place);
+    }
+    Ok(Arc::new(Mirrors::new(places, begin)))
 }
 
 /// The configured way to where usage data goes.
@@ -133,13 +140,14 @@ impl RangeSource for FeedRanges {
 
 fn source_error(failure: TransportError) -> SourceError {
     let retry_after = failure.retry_after();
+    let own_wish = matches!(failure, TransportError::Held { .. });
     let message = failure.to_string();
     // The transport's own text is the message; what lies below it stays the cause.
     let cause = std::error::Error::source(&failure).map(|cause| cause.to_string().into());
     SourceError {
         message,
         retry_after,
-        own_wish: false,
+        own_wish,
         source: cause,
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{Background, Row, between, now, ours, site_for, time, until};
+use super::{
+    Background, ENDED_CHILDREN, ITSELF, Row, between, now, ours, processor_seconds, site_for, time, until,
+};
 
 const FILES: usize = 1024;
 const FILE_BYTES: usize = 1 << 20;
@@ -84,9 +86,11 @@ pub fn run(program: &Path) -> Result<Vec<Row>> {
         command
     };
     let mut curl = Duration::ZERO;
+    let before = processor_seconds("self", ENDED_CHILDREN)?;
     for pack in &packs {
         curl += time(&mut fetch(pack))?;
     }
+    let curl_processor = processor_seconds("self", ENDED_CHILDREN)? - before;
     let start = now();
     for pack in &packs {
         time(Command::new("sha256sum").arg(folder.path().join(pack)))?;
@@ -102,8 +106,10 @@ pub fn run(program: &Path) -> Result<Vec<Row>> {
     )?;
     let site_dir = site.display().to_string();
     let running = Background::start(program, &["run", "--dir", &site_dir])?;
+    let before = processor_seconds(&running.0.id().to_string(), ITSELF)?;
     let took = until("the download", Duration::from_secs(300), || between(&site, 9, 13))
         .context("the site did not download the package; see its Dmpdownloader.log")?;
+    let processor = processor_seconds(&running.0.id().to_string(), ITSELF)? - before;
     Ok(vec![
         Row::times(
             "download 1 GiB, verified and durable",
@@ -112,6 +118,12 @@ pub fn run(program: &Path) -> Result<Vec<Row>> {
             checked,
         ),
         Row::times("download 1 GiB, verified and durable", took, "curl alone", curl),
+        Row {
+            what: "processor time of the site for this GiB".into(),
+            ours: format!("{processor:.2} s"),
+            peer: format!("curl {curl_processor:.2} s"),
+            ratio: format!("{:.2}", processor / curl_processor.max(1e-9)),
+        },
         Row::limit(
             "peak memory of the site meanwhile",
             running.memory_mib("VmHWM")?,

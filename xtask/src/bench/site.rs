@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Background, Row, local_pair, now, until};
+use super::{Background, ITSELF, Row, local_pair, now, processor_seconds, until};
 
 pub fn run(program: &Path) -> Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
@@ -24,14 +24,10 @@ pub fn run(program: &Path) -> Result<Vec<Row>> {
     starts.sort();
     let running = Background::start(program, &["run", "--dir", &dir])?;
     std::thread::sleep(Duration::from_secs(5));
-    let ticks = |pid: u32| -> Option<u64> {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-        Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
-    };
-    let before = ticks(running.0.id()).unwrap_or(0);
+    let pid = running.0.id().to_string();
+    let before = processor_seconds(&pid, ITSELF)?;
     std::thread::sleep(Duration::from_secs(10));
-    let used_ms = (ticks(running.0.id()).unwrap_or(0) - before) as f64 * 10.0;
+    let used_ms = (processor_seconds(&pid, ITSELF)? - before) * 1000.0;
     Ok(vec![
         Row::limit(
             "start to an answering API, median of 5",

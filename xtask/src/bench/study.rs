@@ -1,7 +1,7 @@
 //! Consecutive releases of real software, as the next version of a package: bytes, time and memory of our deltas
 //! against zstd and OSTree over the same trees. The releases are fetched from the registries into `target/study`.
 //!
-//! `STUDY=wheel,kernel` limits it to some pairs.
+//! `cargo xtask bench study/wheel study/kernel` limits it to some pairs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -122,17 +122,18 @@ const SECOND: &str = "11111111-2222-3333-4444-555555555552";
 /// Longest wait for a site.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-pub fn run(program: &Path) -> Result<Vec<Row>> {
+/// All pairs, or those that are named.
+pub fn run(program: &Path, wanted: &[&str]) -> Result<Vec<Row>> {
+    if let Some(unknown) = wanted
+        .iter()
+        .find(|name| PAIRS.iter().all(|(pair, ..)| pair != *name))
+    {
+        bail!("there is no pair {unknown} in the study");
+    }
     let cache = std::env::current_dir()?.join("target/study");
-    let wanted = std::env::vars()
-        .find(|(name, _)| name == "STUDY")
-        .map(|(_, names)| names);
     let mut rows = Vec::new();
     for (name, what, from) in PAIRS {
-        if wanted
-            .as_ref()
-            .is_some_and(|wanted| !wanted.split(',').any(|part| part == name))
-        {
+        if !wanted.is_empty() && !wanted.contains(&name) {
             continue;
         }
         let trees = fetch(&cache.join(name), &from)?;

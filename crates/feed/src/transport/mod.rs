@@ -4,9 +4,11 @@
 //! A transport promises nothing about what it delivers. It refuses only to name a file outside its base.
 
 mod folder;
+mod mirrors;
 mod path;
 
 pub use folder::FolderTransport;
+pub use mirrors::Mirrors;
 pub use path::{encode_name, encode_path};
 
 use std::ops::Range;
@@ -120,6 +122,14 @@ pub enum TransportError {
         #[source]
         source: std::io::Error,
     },
+    /// Nothing failed: this side itself lets nothing through now.
+    #[error("{why}")]
+    Held {
+        /// Which rule, and until when.
+        why: String,
+        /// How long.
+        wait: Duration,
+    },
     /// The path would leave the repository or cannot be a file name.
     #[error("{path:?} is not a path inside a repository")]
     InvalidPath {
@@ -138,6 +148,7 @@ impl TransportError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
+            Self::Held { wait, .. } => Some(*wait),
             _ => None,
         }
     }

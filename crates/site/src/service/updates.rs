@@ -180,10 +180,18 @@ impl SiteService {
             hint: Some("check for updates first: tidegate updates check --wait".into()),
         };
         let transport =
-            way_out::transport(&self.context).map_err(|failure| unavailable(failure.to_string()))?;
+            way_out::transport(&self.context, 0).map_err(|failure| unavailable(failure.to_string()))?;
         let trust = FolderTrust::open(self.context.directory.trust())
             .map_err(|failure| unavailable(whole_story(&failure)))?;
-        let folder = self.context.directory.package_payload(guid).join("plan");
+        let scratch = self.context.directory.package_payload(guid);
+        // Of its own for each caller, and gone with the answer: what was read for the plan alone is of no further use.
+        let scratch = tokio::task::spawn_blocking(move || {
+            std::fs::create_dir_all(&scratch)?;
+            tempfile::Builder::new().prefix("plan-").tempdir_in(&scratch)
+        })
+        .await?
+        .map_err(|failure| unavailable(failure.to_string()))?;
+        let folder = scratch.path().to_owned();
         let looking = async {
             let mut client = FeedClient::new(transport, trust, Limits::default())?;
             let now = feed_time(&self.context, self.clock.now());
@@ -195,19 +203,18 @@ impl SiteService {
             let looked = Delivery::look(&self.context, &mut client, &record, Arc::new(index), &folder, now);
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(looked.await?)
         };
-        std::fs::create_dir_all(&folder).map_err(|failure| unavailable(failure.to_string()))?;
         let looked = tokio::time::timeout(PLAN_TIMEOUT, looking).await;
-        // What was read for the plan alone is of no further use.
-        if let Err(failure) = std::fs::remove_dir_all(&folder) {
-            tracing::debug!("{}: {failure}", folder.display());
-        }
         let delivery = match looked {
             Ok(Ok(delivery)) => delivery,
             Ok(Err(failure)) => return Err(unavailable(whole_story(&*failure))),
             Err(_) => return Err(unavailable("the feed did not answer in time".into())),
         };
         let library = self.context.library.clone();
-        Ok(tokio::task::spawn_blocking(move || delivery.describe(&library)).await?)
+        Ok(tokio::task::spawn_blocking(move || {
+            drop(scratch);
+            delivery.describe(&library)
+        })
+        .await?)
     }
 
     /// `updates history`

@@ -17,7 +17,6 @@ use super::progress_is_due;
 use crate::context::{SiteContext, state_message, whole_story};
 use crate::delivery::Delivery;
 use crate::offline::feed_time;
-use crate::throttle::Throttled;
 use crate::way_out::FeedRanges;
 
 impl From<content::LibraryError> for Failed {
@@ -68,11 +67,7 @@ pub(super) async fn fetch(
         context,
         cx,
         row,
-        ranges: Arc::new(Throttled::new(
-            FeedRanges::new(transport),
-            context.throttle.clone(),
-            cx.clock().clone(),
-        )),
+        ranges: Arc::new(FeedRanges::new(transport)),
         fetched: 0,
     };
     let (steps, planned, total);
@@ -110,7 +105,7 @@ struct Work<'a, 'b> {
     context: &'a Arc<SiteContext>,
     cx: &'a Activation<'b>,
     row: &'a PackageRow,
-    ranges: Arc<Throttled<FeedRanges>>,
+    ranges: Arc<FeedRanges>,
     /// Bytes of what was carried out so far.
     fetched: u64,
 }

@@ -205,7 +205,7 @@ async fn take_in(
     }
     status.receipt = take_receipt(context, medium, &part, cx.now()).await?;
     let mut client = FeedClient::new(
-        way_out::transport(context)?,
+        way_out::transport(context, 0)?,
         FolderTrust::open(context.directory.trust()).map_err(|failure| refused_feed(&failure))?,
         Limits::default(),
     )
@@ -452,12 +452,8 @@ async fn seed(
     let mut missing = missing;
     for redist in &record.redistributables {
         let path = context.directory.redist(guid).join(&redist.name);
-        if let Err(failed) = payload::fetch_redistributable(context, cx, client, redist, &path).await {
-            tracing::warn!(
-                "redistributable {} of {guid}: {}",
-                redist.name,
-                payload::words(&failed)
-            );
+        if let Err(ended) = payload::fetch_redistributable(context, cx, client, redist, &path).await {
+            tracing::warn!("redistributable {} of {guid}: {}", redist.name, ended.words());
             missing += 1;
         }
     }
@@ -466,11 +462,9 @@ async fn seed(
 
 fn of_payload(ended: payload::Ended, guid: PackageGuid) -> Ended {
     match ended {
-        payload::Ended::Attempt(failed) => refused(
-            Verdict::Damaged,
-            format!("package {guid}: {}", payload::words(&failed)),
-        )
-        .into(),
+        payload::Ended::Attempt(failed) => {
+            refused(Verdict::Damaged, format!("package {guid}: {}", failed.text)).into()
+        }
         payload::Ended::Waits(why, _) => Ended::Local(ComponentError::new(why)),
         payload::Ended::Local(failure) => Ended::Local(failure),
         payload::Ended::Stopped => Ended::Local(ComponentError::new("stopped")),

@@ -23,6 +23,7 @@ use super::content;
 use crate::context::{SiteContext, state_message, whole_story};
 use crate::host::free_bytes;
 use crate::offline::{feed_time, register};
+use crate::throttle::Throttled;
 use crate::way_out;
 
 /// Waits between the attempts of one cycle: six attempts span about half an hour, which outlasts the
@@ -38,11 +39,6 @@ pub(super) struct Failed {
     /// The disk has to change before an attempt makes sense; such attempts are not counted.
     pub(super) storage: bool,
     pub(super) retry_after: Option<Duration>,
-}
-
-/// The words of a failure.
-pub(super) fn words(failed: &Failed) -> &str {
-    &failed.text
 }
 
 impl Failed {
@@ -73,6 +69,18 @@ pub(super) enum Ended {
     Stopped,
 }
 
+impl Ended {
+    /// What to tell people.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Ended::Attempt(failed) => failed.text.clone(),
+            Ended::Waits(why, _) => why.clone(),
+            Ended::Local(failure) => failure.to_string(),
+            Ended::Stopped => "stopped".to_owned(),
+        }
+    }
+}
+
 impl From<Failed> for Ended {
     fn from(failed: Failed) -> Self {
         Ended::Attempt(failed)
@@ -81,6 +89,13 @@ impl From<Failed> for Ended {
 
 impl From<FeedError> for Ended {
     fn from(failure: FeedError) -> Self {
+        if let FeedError::Transport {
+            source: feed::TransportError::Held { why, wait },
+            ..
+        } = failure
+        {
+            return Ended::Waits(why, wait);
+        }
         Ended::Attempt(failure.into())
     }
 }
@@ -138,7 +153,12 @@ async fn attempt(context: &Arc<SiteContext>, cx: &mut Activation<'_>, row: &Pack
     if shard.is_some_and(|shard| shard.starts_with(register::SHARD)) {
         return from_registration(context, cx, row, &record).await;
     }
-    let transport = way_out::transport(context).map_err(Ended::Local)?;
+    let places = way_out::transport(context, row.attempts as usize).map_err(Ended::Local)?;
+    let transport: Arc<dyn feed::Transport> = Arc::new(Throttled::new(
+        places,
+        context.throttle.clone(),
+        cx.clock().clone(),
+    ));
     let mut client = FeedClient::new(
         transport.clone(),
         FolderTrust::open(context.directory.trust())?,
@@ -300,7 +320,12 @@ async fn fetch_redistributables(
     let folder = context.directory.redist(guid);
     let mut first_failure = None;
     for redist in &record.redistributables {
-        let outcome = fetch_redistributable(context, cx, client, redist, &folder.join(&redist.name)).await;
+        let path = folder.join(&redist.name);
+        let outcome = match fetch_redistributable(context, cx, client, redist, &path).await {
+            Ok(()) => Ok(()),
+            Err(Ended::Attempt(failed)) => Err(failed),
+            Err(other) => return Err(other),
+        };
         let now = cx.now();
         let (verdict, detail) = match &outcome {
             Ok(()) => ("verified", String::new()),
@@ -364,7 +389,7 @@ pub(super) async fn fetch_redistributable(
     client: &mut FeedClient,
     redist: &Redistributable,
     path: &std::path::Path,
-) -> Result<(), Failed> {
+) -> Result<(), Ended> {
     let target = client
         .find_target(&redist.target, feed_time(context, cx.now()))
         .await?;
@@ -374,7 +399,8 @@ pub(super) async fn fetch_redistributable(
         return Err(Failed::new(format!(
             "expected SHA-256 {expected} and {length} bytes, the feed signs {found} and {} bytes",
             target.length
-        )));
+        ))
+        .into());
     }
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|failure| Failed {

@@ -98,7 +98,7 @@ impl From<StoreError> for SyncFailure {
 
 /// Refreshes the metadata and stores the changed shards; returns the role versions as JSON.
 async fn take_over(context: &Arc<SiteContext>, cx: &mut Activation<'_>) -> Result<String, SyncFailure> {
-    let transport = way_out::transport(context).map_err(SyncFailure::Local)?;
+    let transport = way_out::transport(context, 0).map_err(SyncFailure::Local)?;
     let trust = FolderTrust::open(context.directory.trust())?;
     let mut client = FeedClient::new(transport, trust, Limits::default())?;
     let refreshed = client.refresh(feed_time(context, cx.now())).await?;
