@@ -38,6 +38,8 @@ const REDIRECTS_MAX: usize = 5;
 const POOL_IDLE: Duration = Duration::from_secs(90);
 /// Bytes that may be under way per request over HTTP/2.
 const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Longest frame: each costs a wake-up, the 16 KiB of the default a great many.
+const FRAME_BYTES: u32 = 256 * 1024;
 /// A server may ask for patience; not for a week of it.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -206,6 +208,7 @@ where
         // Large windows: a long fat link would otherwise wait for acknowledgements.
         .http2_initial_stream_window_size(WINDOW_BYTES)
         .http2_initial_connection_window_size(WINDOW_BYTES * 4)
+        .http2_max_frame_size(FRAME_BYTES)
         .http2_keep_alive_interval(options.idle_timeout / 2)
         .http2_keep_alive_timeout(options.idle_timeout / 2)
         .build(connector))
