@@ -6,13 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures_util::{FutureExt, StreamExt};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::download::{DownloadError, RangeSource, execute, plan};
+use crate::download::{DownloadError, execute, plan};
 use crate::index::PayloadIndex;
 use crate::library::Library;
 use crate::object::ObjectId;

@@ -1,12 +1,10 @@
 //! Taking objects into the library that a delta makes from objects that are here.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::direct::{Aligned, PartialFile, write_new};
 use super::{DiskError, Library, disk};
 use crate::deltas::Segment;
 use crate::object::ObjectId;
@@ -21,12 +19,63 @@ pub(crate) enum DeltaError {
     Refused(String),
 }
 
+/// Bytes that are written at a time; a smaller object is written at once.
+const WRITE_BYTES: usize = 4 * 1024 * 1024;
+
 /// The object that is being written.
 struct Writing {
     number: usize,
     path: PathBuf,
-    file: File,
     hasher: Sha256,
+    pending: Vec<u8>,
+    /// The file and how much of it is written, once there is more than one write.
+    begun: Option<(PartialFile, u64)>,
+}
+
+impl Writing {
+    fn take(&mut self, bytes: &[u8], aligned: &mut Aligned) -> std::io::Result<()> {
+        self.hasher.update(bytes);
+        let mut bytes = bytes;
+        while self.pending.len() + bytes.len() > WRITE_BYTES {
+            let (now, later) = bytes.split_at(WRITE_BYTES - self.pending.len());
+            self.pending.extend_from_slice(now);
+            self.write(aligned)?;
+            bytes = later;
+        }
+        self.pending.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn write(&mut self, aligned: &mut Aligned) -> std::io::Result<()> {
+        if self.begun.is_none() {
+            // Whatever an earlier attempt left is not ours to write over.
+            write_new(&self.path, &[], aligned)?;
+            self.begun = Some((PartialFile::open(&self.path)?, 0));
+        }
+        if let Some((file, written)) = &mut self.begun {
+            file.write_at(&self.pending, *written, aligned)?;
+            *written += self.pending.len() as u64;
+        }
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// The object is complete: it has to be what was signed.
+    fn close(mut self, segment: &Segment, aligned: &mut Aligned) -> Result<(), DeltaError> {
+        let written = match self.begun {
+            Some(_) => self.write(aligned),
+            None => write_new(&self.path, &self.pending, aligned),
+        };
+        written.map_err(disk("write", &self.path))?;
+        let (expected, _) = segment.new[self.number];
+        let found = ObjectId(self.hasher.finalize().into());
+        match found == expected {
+            true => Ok(()),
+            false => Err(DeltaError::Refused(format!(
+                "it gives {found} instead of {expected}"
+            ))),
+        }
+    }
 }
 
 impl Library {
@@ -55,10 +104,10 @@ impl Library {
         }
         let old: Vec<delta::Old<'_>> = old.iter().map(delta::Old::File).collect();
         let sizes: Vec<u64> = segment.new.iter().map(|(_, size)| *size).collect();
-        let mut open: Option<Writing> = None;
+        let (mut open, mut aligned): (Option<Writing>, _) = (None, Aligned::default());
         let mut trouble: Option<DeltaError> = None;
         let applied = delta::apply(&delta, &old, &sizes, &mut |number, bytes| {
-            let wrote = self.write(segment, &mut open, number, bytes);
+            let wrote = self.write(segment, &mut open, &mut aligned, number, bytes);
             wrote.map_err(|failure| {
                 trouble = Some(failure);
                 std::io::Error::other("see the cause that was kept")
@@ -75,7 +124,7 @@ impl Library {
             Err(failure) => return Err(DeltaError::Refused(failure.to_string())),
         }
         if let Some(last) = open.take() {
-            close(segment, last)?;
+            last.close(segment, &mut aligned)?;
         }
         for (number, (_, size)) in segment.new.iter().enumerate() {
             if *size == 0 {
@@ -95,46 +144,29 @@ impl Library {
         &self,
         segment: &Segment,
         open: &mut Option<Writing>,
+        aligned: &mut Aligned,
         number: usize,
         bytes: &[u8],
     ) -> Result<(), DeltaError> {
         if open.as_ref().is_some_and(|writing| writing.number != number)
             && let Some(done) = open.take()
         {
-            close(segment, done)?;
+            done.close(segment, aligned)?;
         }
         let writing = match open {
             Some(writing) => writing,
             None => {
                 let path = self.root.join("incoming").join(segment.new[number].0.to_string());
-                let mut options = OpenOptions::new();
-                options.write(true).create(true).truncate(true).mode(0o600);
-                let file = options.open(&path).map_err(disk("write", &path))?;
                 open.insert(Writing {
                     number,
                     path,
-                    file,
                     hasher: Sha256::new(),
+                    pending: Vec::new(),
+                    begun: None,
                 })
             }
         };
-        writing.hasher.update(bytes);
-        writing
-            .file
-            .write_all(bytes)
-            .map_err(disk("write", &writing.path))?;
-        Ok(())
-    }
-}
-
-/// The object is complete: it has to be what was signed.
-fn close(segment: &Segment, writing: Writing) -> Result<(), DeltaError> {
-    let (expected, _) = segment.new[writing.number];
-    let found = ObjectId(writing.hasher.finalize().into());
-    match found == expected {
-        true => Ok(()),
-        false => Err(DeltaError::Refused(format!(
-            "it gives {found} instead of {expected}"
-        ))),
+        let taken = writing.take(bytes, aligned);
+        Ok(taken.map_err(disk("write", &writing.path))?)
     }
 }

@@ -7,4 +7,5 @@ mod disks;
 mod installs;
 mod kills;
 mod media;
+mod servers;
 mod world;
