@@ -4,6 +4,7 @@
 //! arguments. Nothing here is serialised: wire and storage forms live in `protocol` and `store`,
 //! so that a change of wording on the wire never bends the rules and the reverse.
 
+pub mod access;
 pub mod component;
 pub mod connectivity;
 pub mod hierarchy;

@@ -9,6 +9,7 @@
 //! The SQL of a site keeps to what PostgreSQL takes too where that costs nothing: parameters `$1`, `$2` in ascending
 //! order, `BIGINT`, `TEXT`, `INSERT … ON CONFLICT`. Times are milliseconds since 1970 in UTC.
 
+mod accounts;
 mod database;
 mod error;
 mod installs;
@@ -21,6 +22,7 @@ mod status;
 mod sync;
 mod usage;
 
+pub use accounts::{AccountRow, SessionRow};
 pub use database::{Store, Tx};
 pub use error::StoreError;
 pub use installs::{FeatureRow, InstallRun, InstalledRow, PrereqRow, RedistRow, SubStageRow};

@@ -176,6 +176,24 @@ pub enum StatusMessageId {
     AdminRegistered,
     /// 60228: %1 set the throttle of the link to the feed to: %2.
     AdminThrottle,
+    /// 60229: %1 added the user %2 with the role %3 and the scope %4.
+    AdminAccountAdded,
+    /// 60230: %1 gave the user %2 the role %3 and the scope %4.
+    AdminAccountChanged,
+    /// 60231: %1 removed the user %2.
+    AdminAccountRemoved,
+    /// 60232: %1 set the password of the user %2.
+    AdminPassword,
+    /// 60233: %1 made the API token %2 with the role %3 and the scope %4.
+    AdminTokenAdded,
+    /// 60234: %1 revoked the API token %2.
+    AdminTokenRemoved,
+    /// 60235: %1 made a link to set up the first user.
+    AdminSetupLink,
+    /// 60236: %1 signed in from %2.
+    SignedIn,
+    /// 60237: A sign-in as %1 from %2 was refused: %3.
+    SignInRefused,
 }
 
 const fn declare(
@@ -197,7 +215,7 @@ const fn declare(
 }
 
 #[rustfmt::skip]
-const CATALOGUE: [Declaration; 78] = [
+const CATALOGUE: [Declaration; 87] = [
     declare(StatusMessageId::ComponentStarted, 500, Severity::Informational, MessageType::Milestone, None,
         "%1 started."),
     declare(StatusMessageId::ComponentStopped, 501, Severity::Informational, MessageType::Milestone, None,
@@ -354,6 +372,24 @@ const CATALOGUE: [Declaration; 78] = [
         "%1 registered %2 (%3), which is not in the catalogue."),
     declare(StatusMessageId::AdminThrottle, 60228, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
         "%1 set the throttle of the link to the feed to: %2."),
+    declare(StatusMessageId::AdminAccountAdded, 60229, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 added the user %2 with the role %3 and the scope %4."),
+    declare(StatusMessageId::AdminAccountChanged, 60230, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 gave the user %2 the role %3 and the scope %4."),
+    declare(StatusMessageId::AdminAccountRemoved, 60231, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 removed the user %2."),
+    declare(StatusMessageId::AdminPassword, 60232, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 set the password of the user %2."),
+    declare(StatusMessageId::AdminTokenAdded, 60233, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 made the API token %2 with the role %3 and the scope %4."),
+    declare(StatusMessageId::AdminTokenRemoved, 60234, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 revoked the API token %2."),
+    declare(StatusMessageId::AdminSetupLink, 60235, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 made a link to set up the first user."),
+    declare(StatusMessageId::SignedIn, 60236, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 signed in from %2."),
+    declare(StatusMessageId::SignInRefused, 60237, Severity::Warning, MessageType::Detail, Some(ComponentName::Executive),
+        "A sign-in as %1 from %2 was refused: %3."),
 ];
 
 impl StatusMessageId {
