@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// A program that tests run, and the Debian package that brings it.
-const NEEDED: [(&str, &[&str], &str); 8] = [
+const NEEDED: [(&str, &[&str], &str); 9] = [
     ("python3", &["-c", "import ensurepip, venv"], "python3-venv"),
     ("python3", &["--version"], "python3"),
     ("curl", &["--version"], "curl"),
@@ -14,6 +14,7 @@ const NEEDED: [(&str, &[&str], &str); 8] = [
     ("nginx", &["-v"], "nginx"),
     ("sh", &["-c", "ls /usr/lib/postgresql/*/bin/initdb"], "postgresql"),
     ("/usr/lib/squid/security_file_certgen", &["-h"], "squid-openssl"),
+    ("chromium", &["--version"], "chromium"),
 ];
 
 /// What the tests of Negotiate need beside that, and to build it.

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// What is looked at or changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -216,6 +217,21 @@ impl Access {
     }
 }
 
+/// Wrong passwords in a row that lock nothing yet.
+const FAILURES_FREE: u32 = 4;
+/// Longest lock; longer ones would let anybody lock others out.
+const LOCK_MINUTES_MAX: u64 = 15;
+
+/// How long an account is locked after so many wrong passwords in a row: a minute, then twice as long each time.
+pub fn lock_after(failures: u32) -> Option<Duration> {
+    let beyond = failures.checked_sub(FAILURES_FREE + 1)?;
+    let minutes = 1_u64
+        .checked_shl(beyond)
+        .unwrap_or(LOCK_MINUTES_MAX)
+        .min(LOCK_MINUTES_MAX);
+    Some(Duration::from_secs(minutes.max(1) * 60))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,6 +259,25 @@ mod tests {
             }
         }
         insta::assert_snapshot!("access", table);
+    }
+
+    #[test]
+    fn locks_grow_to_a_bound() {
+        let minutes = |failures| lock_after(failures).map(|lock| lock.as_secs() / 60);
+        assert_eq!(
+            [4, 5, 6, 7, 8, 9, 40, 69, u32::MAX].map(minutes),
+            [
+                None,
+                Some(1),
+                Some(2),
+                Some(4),
+                Some(8),
+                Some(15),
+                Some(15),
+                Some(15),
+                Some(15)
+            ]
+        );
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct InitOptions {
     pub rings: Vec<String>,
     /// Random identity of the hierarchy.
     pub hierarchy_id: String,
+    /// Where console and API are served to other machines; none means the local socket only.
+    pub listen: Option<std::net::SocketAddr>,
 }
 
 /// Why a site was not set up.
@@ -74,7 +76,7 @@ pub fn init(options: InitOptions, now: Timestamp) -> Result<(), InitError> {
     let directory = SiteDirectory::new(&options.dir);
     let write = |path: PathBuf| move |source| InitError::Write { path, source };
     let ca_name = options.ca.is_some().then_some("feed-ca.pem");
-    let configuration = new_configuration(&options.feed_url, ca_name, &options.rings);
+    let configuration = new_configuration(&options.feed_url, ca_name, &options.rings, options.listen);
     Settings::parse(&configuration, &directory.configuration())?;
     if directory.database().exists() {
         let store = Store::open(&directory.database())?;

@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod components;
+pub mod console;
 pub mod context;
 mod delivery;
 pub mod directory;
@@ -20,5 +21,6 @@ mod site_facts;
 pub mod throttle;
 mod usage;
 mod way_out;
+pub mod words;
 
 pub use run::{RunOptions, run};

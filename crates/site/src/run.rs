@@ -154,8 +154,8 @@ async fn serve_remote(
     };
     let tls = api::certificate::server_config(&context.directory.secrets(), &context.machine, now)?;
     let listener = api::listen::bind_https(address).await?;
-    tracing::info!("the API is served at https://{address} to holders of a token");
-    let guarded = api::listen::with_token(router, service);
+    tracing::info!("console and API are served at https://{address}");
+    let guarded = api::listen::with_token(router, service.clone()).merge(crate::console::router(service));
     Ok(api::listen::serve_https(guarded, listener, tls, shutdown.clone()).await?)
 }
 

@@ -291,7 +291,16 @@ impl Settings {
 }
 
 /// The text of a new site's configuration, with every key explained.
-pub fn new_configuration(feed_url: &str, feed_ca: Option<&str>, rings: &[String]) -> String {
+pub fn new_configuration(
+    feed_url: &str,
+    feed_ca: Option<&str>,
+    rings: &[String],
+    listen: Option<std::net::SocketAddr>,
+) -> String {
+    let listen = match listen {
+        Some(address) => format!("listen = \"{address}\""),
+        None => "# listen = \"127.0.0.1:8446\"".to_owned(),
+    };
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let ca = match feed_ca {
         Some(ca) => format!("ca = {}", quoted(ca)),
@@ -337,8 +346,9 @@ pub fn new_configuration(feed_url: &str, feed_ca: Option<&str>, rings: &[String]
          # Days after its expiry that metadata is still taken from a medium; its versions never go back all the same.\n\
          grace_days = 30\n\n\
          [api]\n\
-         # The API is always on the local socket run/api.sock. For other machines, also over HTTPS with a token:\n\
-         # listen = \"127.0.0.1:8446\"\n",
+         # The API is always on the local socket run/api.sock. For browsers and other machines, console and API over\n\
+         # HTTPS, with the certificate secrets/api.pem and its key, which the site makes unless you put yours there:\n\
+         {listen}\n",
         url = quoted(feed_url),
     )
 }
@@ -367,6 +377,7 @@ mod tests {
             "https://feed.example/",
             Some("feed-ca.pem"),
             &["early".to_owned()],
+            None,
         );
         let settings = Settings::parse(&text, Path::new("/site/tidegate.toml")).unwrap();
         assert_eq!(settings.feed_url, "https://feed.example");

@@ -16,8 +16,8 @@ mod reference;
 mod signals;
 mod spelling;
 mod table;
-mod words;
 
+use site::words;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -121,7 +121,7 @@ async fn dispatch(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Content(arguments) => commands::content::run(arguments, cx).await,
         Command::Config(arguments) => commands::config::run(&arguments, cx),
         Command::Cloud(arguments) => commands::cloud::run(arguments, cx).await,
-        Command::User(arguments) => commands::user::run(&arguments, cx),
+        Command::User(arguments) => commands::user::run(arguments, cx).await,
         Command::Tuf(mut arguments) => {
             arguments.json = cx.output.json;
             arguments.quiet = cx.output.quiet;

@@ -1,5 +1,6 @@
 //! Requests and answers of the local REST API; also what `--json` prints. Times are RFC 3339.
 
+mod accounts;
 mod components;
 mod hierarchy;
 mod internet;
@@ -10,6 +11,9 @@ mod tool;
 mod updates;
 mod usage;
 
+pub use accounts::{
+    AccountInfo, AccountRequest, NewToken, PasswordRequest, RoleRequest, SetupLink, TokenInfo, TokenRequest,
+};
 pub use components::{ActionRequest, ComponentAction, ComponentInfo, LogLevelRequest, WaitingInfo};
 pub use hierarchy::{ThrottleHours, ThrottleInfo, ThrottleRequest};
 pub use internet::{EndpointRunInfo, ModeRequest, ProxyInfo, ProxyRequest, ScpShow};

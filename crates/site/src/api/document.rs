@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use super::{components, hierarchy, internet, site, status, tool, updates, usage};
+use super::{accounts, components, hierarchy, internet, site, status, tool, updates, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,6 +24,15 @@ use super::{components, hierarchy, internet, site, status, tool, updates, usage}
         site::content_gc,
         hierarchy::throttle,
         hierarchy::set_throttle,
+        accounts::list,
+        accounts::add,
+        accounts::remove,
+        accounts::set_role,
+        accounts::set_password,
+        accounts::tokens,
+        accounts::add_token,
+        accounts::remove_token,
+        accounts::setup_link,
         components::list,
         components::query,
         components::act,

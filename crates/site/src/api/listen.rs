@@ -30,6 +30,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::console::Peer;
 use crate::service::{Actor, SiteService};
 
 /// Connections served at the same time on one listener; more wait in the kernel's queue.
@@ -272,6 +273,7 @@ impl Gate {
             self.router.clone(),
             stream,
             actor,
+            None,
         );
         self.connections().spawn(async move {
             connection.await;
@@ -289,7 +291,7 @@ impl Gate {
         let (server, watcher, router) = (self.server.clone(), self.graceful.watcher(), self.router.clone());
         self.connections().spawn(async move {
             match tokio::time::timeout(HEAD_TIME_MAX, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => answer(server, watcher, router, stream, None).await,
+                Ok(Ok(stream)) => answer(server, watcher, router, stream, None, Some(Peer(peer))).await,
                 Ok(Err(failure)) => tracing::debug!("TLS with {peer} failed: {failure}"),
                 Err(_) => tracing::debug!("TLS with {peer} took longer than {HEAD_TIME_MAX:?}"),
             }
@@ -327,6 +329,7 @@ async fn answer<S>(
     router: Router,
     stream: S,
     actor: Option<Actor>,
+    peer: Option<Peer>,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -334,6 +337,9 @@ async fn answer<S>(
         let mut request = request.map(Body::new);
         if let Some(actor) = &actor {
             request.extensions_mut().insert::<Actor>(actor.clone());
+        }
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
         }
         let router = router.clone();
         async move {

@@ -4,13 +4,16 @@
 //! and later the console all end in the same functions. Whoever reaches a handler has been let in by the
 //! listener ([`listen`]), which puts the [`Actor`](crate::service::Actor) into the request.
 
+mod accounts;
 pub mod certificate;
 mod components;
 mod document;
+pub(crate) mod guard;
 mod hierarchy;
 mod internet;
 pub mod listen;
 mod problem;
+mod routes;
 mod site;
 mod status;
 mod tool;
@@ -26,12 +29,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post, put};
 use http::StatusCode;
 use protocol::api::ApiProblem;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use self::guard::Route;
+use self::routes::{long_routes, quick_routes};
 use crate::service::SiteService;
 
 pub use document::openapi;
@@ -60,87 +64,10 @@ pub fn router(service: Arc<SiteService>) -> Router {
         .layer(CatchPanicLayer::custom(after_panic))
 }
 
-type Route = (&'static str, MethodRouter<Arc<SiteService>>);
-
 fn add(router: Router<Arc<SiteService>>, routes: Vec<Route>) -> Router<Arc<SiteService>> {
     routes
         .into_iter()
-        .fold(router, |router, (path, methods)| router.route(path, methods))
-}
-
-/// Routes that only look or start something.
-fn quick_routes() -> Vec<Route> {
-    vec![
-        ("/openapi.json", get(document::get_document)),
-        ("/site", get(site::show)),
-        ("/sync", get(site::sync_status).post(site::check_now)),
-        ("/components", get(components::list)),
-        ("/components/{name}", get(components::query)),
-        ("/components/{name}/action", post(components::act)),
-        ("/components/{name}/log-level", put(components::set_log_level)),
-        ("/updates", get(updates::list)),
-        ("/updates/{guid}", get(updates::show)),
-        ("/updates/{guid}/why", get(updates::why)),
-        ("/updates/{guid}/prerequisites", get(updates::prereq_results)),
-        ("/updates/{guid}/download", post(updates::download)),
-        ("/updates/{guid}/prereq", post(updates::prereq)),
-        ("/updates/{guid}/install", post(updates::install)),
-        ("/updates/{guid}/retry", post(updates::retry)),
-        ("/updates/{guid}/ignore-warnings", post(updates::ignore_warnings)),
-        ("/updates/{guid}/reset", post(updates::reset)),
-        ("/update-status", get(updates::status)),
-        ("/history", get(updates::history)),
-        ("/features", get(updates::features)),
-        ("/features/{guid}", put(updates::set_feature)),
-        ("/status/messages", get(status::messages)),
-        ("/status/components", get(status::components)),
-        ("/status/components/{name}/reset", post(status::reset_component)),
-        ("/status/thresholds", get(status::thresholds)),
-        ("/status/state-messages", get(status::state_messages)),
-        ("/content", get(site::content_stats)),
-        ("/throttle", get(hierarchy::throttle).put(hierarchy::set_throttle)),
-        ("/scp", get(internet::scp)),
-        ("/scp/mode", put(internet::set_mode)),
-        (
-            "/scp/proxy",
-            get(internet::proxy)
-                .put(internet::set_proxy)
-                .delete(internet::clear_proxy),
-        ),
-        ("/internet", get(internet::last)),
-        ("/internet/history", get(internet::history)),
-        ("/metrics", get(internet::metrics)),
-        ("/usage", get(usage::show)),
-        ("/usage/level", get(usage::level).put(usage::set_level)),
-        ("/usage/sending", get(usage::sending).put(usage::set_sending)),
-        ("/usage/reports", get(usage::reports)),
-        ("/usage/reports/{report}", get(usage::report)),
-        ("/usage/reports/{report}/body", get(usage::report_body)),
-        ("/usage/reports/{report}/approve", post(usage::approve)),
-        ("/usage/reports/{report}/discard", post(usage::discard)),
-        ("/usage/upload", post(usage::upload)),
-        ("/usage/rotate-keys", post(usage::rotate_keys)),
-        ("/usage/ledger", get(usage::ledger)),
-        ("/inventory", get(usage::inventory)),
-        ("/tool/import", get(tool::last_import).post(tool::import)),
-    ]
-}
-
-/// Routes that answer when the work is done: as long as the content library is large, or endpoints are slow.
-fn long_routes() -> Vec<Route> {
-    vec![
-        ("/updates/{guid}/plan", get(updates::plan)),
-        ("/content/verify", post(site::content_verify)),
-        ("/content/gc", post(site::content_gc)),
-        ("/scp/proxy/test", post(internet::test_proxy)),
-        ("/internet/check", post(internet::check)),
-        ("/tool/prepare", post(tool::prepare)),
-        ("/tool/register", post(tool::register)),
-        ("/usage/preview", get(usage::preview)),
-        ("/usage/collect", post(usage::collect)),
-        ("/usage/ledger/verify", post(usage::verify_ledger)),
-        ("/inventory/{table}", put(usage::import)),
-    ]
+        .fold(router, |router, route| router.route(route.path, route.guarded()))
 }
 
 async fn no_such_route(uri: http::Uri) -> Response {

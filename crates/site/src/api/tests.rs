@@ -12,14 +12,15 @@ use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 
 use super::listen::{ListenError, serve_unix};
-use super::{long_routes, openapi, quick_routes};
+use super::openapi;
+use super::routes::{long_routes, quick_routes};
 
 #[test]
 fn every_route_is_described_and_every_description_has_a_route() {
     let routes: BTreeSet<String> = quick_routes()
         .into_iter()
         .chain(long_routes())
-        .map(|(path, _)| format!("/v1{path}"))
+        .map(|route| format!("/v1{}", route.path))
         .filter(|path| path != "/v1/openapi.json")
         .collect();
     let described: BTreeSet<String> = openapi().paths.paths.keys().cloned().collect();

@@ -4,10 +4,12 @@
 //! An action is recorded in the store with who did it, in one transaction, and answered when that is
 //! durable. The work itself is done by the components, which are woken.
 
+mod accounts;
 mod actions;
 mod error;
 mod hierarchy;
 mod internet;
+mod logs;
 mod metrics;
 mod status;
 pub mod tokens;
@@ -17,6 +19,7 @@ mod usage;
 
 use std::sync::Arc;
 
+use domain::access::{Access, Scope};
 use domain::component::{ComponentName, LogLevel};
 use domain::servicing::package::PackageGuid;
 use domain::servicing::state::PackageState;
@@ -24,10 +27,11 @@ use domain::servicing::transition::PackageEvent;
 use domain::status_message::StatusMessageId;
 use executive::logs::CmTraceLayer;
 use executive::{Clock, ComponentSnapshot, ExecutiveHandle, Waiting};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use protocol::api::{
-    ComponentAction, ComponentInfo, ContentCollected, ContentStats, ContentVerified, SiteShow, SyncStatus,
-    TrustedRoleInfo, WaitingInfo,
+    ComponentAction, ComponentInfo, ContentCollected, ContentStats, ContentVerified, NewToken, SiteShow,
+    SyncStatus, TokenInfo, TokenRequest, TrustedRoleInfo, WaitingInfo,
 };
 use store::StoreError;
 
@@ -36,12 +40,16 @@ use crate::host::free_bytes;
 use crate::internet::configured_mode;
 use crate::way_out::RoleVersion;
 
+use accounts::Door;
+
+pub use accounts::{Session, SignedIn};
 pub use error::ServiceError;
 
-/// Who does something, for audit messages.
+/// Who does something, for audit messages, and what they may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
     name: String,
+    access: Access,
 }
 
 impl Actor {
@@ -55,14 +63,26 @@ impl Actor {
         });
         Actor {
             name: name.unwrap_or_else(|| format!("user {user_id}")),
+            // Whoever owns the files of the site can do everything anyway.
+            access: Access::FULL,
         }
     }
 
     /// Somebody with an API token of this name.
-    pub fn token(name: &str) -> Self {
-        Actor {
-            name: format!("token {name}"),
-        }
+    pub fn token(name: &str, access: Access) -> Self {
+        let name = format!("token {name}");
+        Actor { name, access }
+    }
+
+    /// A user of the console.
+    pub fn user(name: &str, access: Access) -> Self {
+        let name = name.to_owned();
+        Actor { name, access }
+    }
+
+    /// What they may do.
+    pub fn access(&self) -> Access {
+        self.access
     }
 
     /// The name that audit messages show.
@@ -77,6 +97,7 @@ pub struct SiteService {
     clock: Clock,
     zone: TimeZone,
     logs: CmTraceLayer,
+    door: Door,
 }
 
 impl SiteService {
@@ -87,7 +108,23 @@ impl SiteService {
             clock,
             zone,
             logs,
+            door: Door::default(),
         }
+    }
+
+    /// The time here.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The site's time zone.
+    pub fn zone(&self) -> TimeZone {
+        self.zone.clone()
+    }
+
+    /// The site's code.
+    pub fn site_code(&self) -> String {
+        self.context.identity.code.to_string()
     }
 
     fn executive(&self) -> Result<&ExecutiveHandle, ServiceError> {
@@ -354,7 +391,68 @@ impl SiteService {
 
     /// The holder of an API token, if the token is one of `secrets/api-tokens`.
     pub fn check_token(&self, token: &str) -> Option<Actor> {
-        tokens::holder(&self.context.directory.api_tokens(), token).map(|name| Actor::token(&name))
+        let token = tokens::holder(&self.context.directory.api_tokens(), token)?;
+        Some(Actor::token(&token.name, token.access))
+    }
+
+    /// `user tokens`
+    pub async fn tokens(&self) -> Result<Vec<TokenInfo>, ServiceError> {
+        let file = self.context.directory.api_tokens();
+        let tokens = tokio::task::spawn_blocking(move || tokens::list(&file)).await?;
+        Ok(tokens
+            .into_iter()
+            .map(|token| TokenInfo {
+                name: token.name,
+                role: token.access.role.word().to_owned(),
+                scope: token.access.scope.as_str().to_owned(),
+            })
+            .collect())
+    }
+
+    /// `user token`
+    pub async fn add_token(&self, request: TokenRequest, actor: &Actor) -> Result<NewToken, ServiceError> {
+        let access = accounts::access_of(&request.role, request.scope.as_deref(), Scope::All)?;
+        let (role, scope) = (access.role.as_str(), access.scope.as_str());
+        let strings = [actor.as_str(), &request.name, role, scope];
+        self.context
+            .raise(StatusMessageId::AdminTokenAdded, &strings, self.clock.now())
+            .await?;
+        let (file, name) = (self.context.directory.api_tokens(), request.name.clone());
+        let made = tokio::task::spawn_blocking(move || {
+            let mut random = [0; 32];
+            getrandom::fill(&mut random).map_err(|failure| failure.to_string())?;
+            tokens::add(&file, &name, access, random).map_err(|failure| failure.to_string())
+        });
+        let token = made
+            .await?
+            .map_err(|message| ServiceError::Refused { message, hint: None })?;
+        let name = request.name;
+        Ok(NewToken { name, token })
+    }
+
+    /// `user revoke`
+    pub async fn remove_token(&self, name: &str, actor: &Actor) -> Result<(), ServiceError> {
+        let (file, wanted) = (self.context.directory.api_tokens(), name.to_owned());
+        let removed = tokio::task::spawn_blocking(move || tokens::remove(&file, &wanted)).await?;
+        match removed {
+            Ok(true) => {}
+            Ok(false) => {
+                return Err(ServiceError::NotFound {
+                    message: format!("there is no token {name:?}"),
+                    hint: Some("`tidegate user tokens` shows the tokens".into()),
+                });
+            }
+            Err(failure) => {
+                return Err(ServiceError::Internal {
+                    source: Box::new(failure),
+                });
+            }
+        }
+        let strings = [actor.as_str(), name];
+        self.context
+            .raise(StatusMessageId::AdminTokenRemoved, &strings, self.clock.now())
+            .await?;
+        Ok(())
     }
 
     /// The supervisor itself, shown beside what it supervises.

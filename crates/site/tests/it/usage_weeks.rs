@@ -39,6 +39,7 @@ impl Site {
             code: "P01".parse().unwrap(),
             name: "Test".into(),
             version: "5.00.9096.1000".parse().unwrap(),
+            listen: None,
             feed_url: format!("file://{}", service.join("repository").display()),
             root: std::fs::read(service.join("repository/metadata/1.root.json")).unwrap(),
             ca: None,

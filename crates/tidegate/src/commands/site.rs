@@ -56,6 +56,9 @@ struct Init {
     /// Ring this hierarchy takes part in; repeatable.
     #[arg(long, value_name = "RING")]
     ring: Vec<String>,
+    /// Serve console and API to browsers and other machines here, such as 0.0.0.0:8446; none unless given.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<std::net::SocketAddr>,
     /// Version of the product that is installed here now.
     #[arg(long, value_name = "VERSION", value_parser = full_version)]
     product_version: FullVersion,
@@ -95,6 +98,7 @@ async fn init(arguments: Init, cx: &Context) -> Result<(), Failure> {
         root: read(&arguments.root)?,
         hierarchy_id: hierarchy_id()?,
         rings: arguments.ring,
+        listen: arguments.listen,
         version: arguments.product_version,
     };
     let code = options.code.to_string();

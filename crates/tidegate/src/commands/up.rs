@@ -16,7 +16,7 @@ use cloud::serve::ServeOptions;
 use domain::servicing::state::PackageState;
 use domain::servicing::version::FullVersion;
 use executive::Clock;
-use protocol::api::{SiteUpdateStatus, SyncStatus, UpdateSummary, UpdatesQuery};
+use protocol::api::{AccountInfo, SetupLink, SiteUpdateStatus, SyncStatus, UpdateSummary, UpdatesQuery};
 use serde::Serialize;
 use site::directory::SiteDirectory;
 use site::init::InitOptions;
@@ -65,6 +65,8 @@ struct Ready {
     feed_url: String,
     site_code: String,
     newest: Option<String>,
+    /// Address of the console; a link that sets up its first user if there is none.
+    console: Option<String>,
 }
 
 /// Runs the command.
@@ -166,8 +168,10 @@ async fn tell(
             "no update is left to download: everything that applies is installed",
         ),
     }
+    let console = console(&client, cx).await?;
     if cx.output.json {
         cx.output.json_line(&Ready {
+            console: console.clone(),
             directory: cx.directory.clone(),
             service: service.root().to_owned(),
             feed_url,
@@ -176,7 +180,7 @@ async fn tell(
         })?;
     }
     if !arguments.once {
-        what_next(cx, newest);
+        what_next(cx, newest, console.as_deref());
     }
     Ok(())
 }
@@ -317,12 +321,32 @@ async fn set_up_site(cx: &Context, service: &ServiceDir, feed_url: &str) -> Resu
         root: super::site::read(&service.repository().join("metadata").join("1.root.json"))?,
         hierarchy_id: super::site::hierarchy_id()?,
         rings: Vec::new(),
+        listen: Some(free_address()?),
         version: cloud::sample::SITE_VERSION
             .parse::<FullVersion>()
             .map_err(Failure::new)?,
     };
     let now = cx.output.now();
     Ok(tokio::task::spawn_blocking(move || site::init::init(options, now)).await??)
+}
+
+/// An address of this machine that nobody else uses.
+fn free_address() -> Result<SocketAddr, Failure> {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?)
+}
+
+/// Where the console is, and how its first user is set up if there is none.
+async fn console(client: &Client, cx: &Context) -> Result<Option<String>, Failure> {
+    let Some(address) = Settings::load(&SiteDirectory::new(&cx.directory).configuration())?.api_listen else {
+        return Ok(None);
+    };
+    let accounts: Vec<AccountInfo> = client.get("/accounts").await?;
+    if !accounts.is_empty() {
+        return Ok(Some(format!("https://localhost:{}/", address.port())));
+    }
+    let link: SetupLink = client.post_for("/setup-link", &()).await?;
+    Ok(link.url)
 }
 
 /// A client of the site once it answers.
@@ -419,7 +443,7 @@ fn step(output: &Output, text: impl std::fmt::Display) {
     ));
 }
 
-fn what_next(cx: &Context, newest: Option<&UpdateSummary>) {
+fn what_next(cx: &Context, newest: Option<&UpdateSummary>, console: Option<&str>) {
     let output = &cx.output;
     let dir = cx.dir_option();
     let service = cx.dir_option_of(&cx.directory.join(SERVICE_FOLDER));
@@ -446,6 +470,13 @@ fn what_next(cx: &Context, newest: Option<&UpdateSummary>) {
     ];
     if newest.is_none() {
         lines.retain(|(_, command)| !command.contains(" GUID"));
+    }
+    if let Some(console) = console {
+        output.note(output.styled_note(
+            Style::Bold,
+            "\nThe console, in a browser (its certificate is the site's own):",
+        ));
+        output.note(format_args!("  {}", output.command(console)));
     }
     output.note(output.styled_note(Style::Bold, "\nEverything runs. In another terminal, try:"));
     for (what, command) in lines {

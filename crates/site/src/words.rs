@@ -85,7 +85,7 @@ pub fn harmless(text: &str) -> String {
         .collect()
 }
 
-/// Invisible characters that [`crate::table`] uses for itself, and those that reorder text.
+/// Invisible characters that the command line's tables use for themselves, and those that reorder text.
 fn is_marker(c: char) -> bool {
     matches!(c, '\u{2060}'..='\u{206f}' | '\u{202a}'..='\u{202e}')
 }

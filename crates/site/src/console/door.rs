@@ -1,0 +1,334 @@
+//! Signing in and out, the first user, and the door before every other page.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use axum::Form;
+use axum::body::Body;
+use axum::extract::{Extension, Query, Request, State};
+use axum::middleware::Next;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use http::header::{COOKIE, HOST, ORIGIN, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body_util::BodyExt;
+use maud::{DOCTYPE, Markup, html};
+use serde::Deserialize;
+
+use super::FORM_BYTES_MAX;
+use super::catalogue::t;
+use super::page::{field, password_field, problem_note};
+use crate::service::{ServiceError, Session, SiteService};
+
+/// `__Host-` binds the cookie to this host, over TLS, for all of it (RFC 6265bis, 4.1.3.2).
+const NAME: &str = "__Host-tidegate";
+/// The field of a form that only this session's pages know.
+pub(super) const CSRF_FIELD: &str = "_csrf";
+
+type Service = State<Arc<SiteService>>;
+
+/// Where a request comes from; put there by the listener.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// Lets in who has a session; changes only from this session's own forms.
+pub(super) async fn check_session(
+    State(service): Service,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Response> {
+    let session = match cookie(request.headers()) {
+        Some(cookie) => service
+            .session(&cookie, true)
+            .await
+            .map_err(|failure| door(StatusCode::INTERNAL_SERVER_ERROR, failed(&failure)))?,
+        None => None,
+    };
+    let Some(session) = session else {
+        let wanted = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let to = match *request.method() == Method::GET && wanted != "/" {
+            true => {
+                let query: String = url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect();
+                format!("/sign-in?to={query}")
+            }
+            false => "/sign-in".to_owned(),
+        };
+        return Err(Redirect::to(&to).into_response());
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        request = from_own_form(request, &session).await?;
+    }
+    request.extensions_mut().insert(session.actor.clone());
+    request.extensions_mut().insert(session);
+    Ok(next.run(request).await)
+}
+
+/// The same request, if its form carries the word of the session.
+async fn from_own_form(request: Request, session: &Session) -> Result<Request, Response> {
+    let refused = |why: &'static str| door(StatusCode::FORBIDDEN, problem_note(why, None));
+    let (parts, body) = request.into_parts();
+    if !is_same_origin(&parts.headers) {
+        return Err(refused(t(
+            "This form was sent by another site; nothing was changed.",
+        )));
+    }
+    let bytes = http_body_util::Limited::new(body, FORM_BYTES_MAX)
+        .collect()
+        .await
+        .map_err(|_| {
+            let note = problem_note(
+                t("This form is larger than any of ours; nothing was changed."),
+                None,
+            );
+            door(StatusCode::PAYLOAD_TOO_LARGE, note)
+        })?
+        .to_bytes();
+    let word = url::form_urlencoded::parse(&bytes)
+        .find(|(name, _)| name == CSRF_FIELD)
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default();
+    match verify_slices_are_equal(word.as_bytes(), session.csrf.as_bytes()) {
+        Ok(()) => Ok(Request::from_parts(parts, Body::from(bytes))),
+        Err(_) => Err(refused(t(
+            "This form does not belong to your session; open the page again. Nothing was changed.",
+        ))),
+    }
+}
+
+/// Browsers say from which page a form comes; one that says nothing is left to the word in the form.
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    let text = |name: &http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let site = headers
+        .get("sec-fetch-site")
+        .is_none_or(|site| site == "same-origin" || site == "none");
+    let origin = match (text(&ORIGIN), text(&HOST)) {
+        (Some(origin), Some(host)) => origin.strip_prefix("https://") == Some(host),
+        (Some("null"), None) => false,
+        _ => true,
+    };
+    site && origin
+}
+
+/// What the cookie of this console holds.
+pub(super) fn cookie(headers: &HeaderMap) -> Option<String> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(';'))
+        .find_map(|pair| {
+            let (name, value) = pair.trim().split_once('=')?;
+            (name == NAME && !value.is_empty()).then(|| value.to_owned())
+        })
+}
+
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    #[serde(default)]
+    to: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Credentials {
+    name: String,
+    password: String,
+    #[serde(default)]
+    to: String,
+}
+
+pub(super) async fn sign_in_page(State(service): Service, Query(wanted): Query<Wanted>) -> Response {
+    let nobody = service.needs_setup().await.unwrap_or(false);
+    let note = match nobody {
+        true => html! {
+            div class="note info" { p { (t("Nobody can sign in yet.")) }
+                p { (t("On the server, this makes a link to set up the first user:")) } pre { "tidegate user setup" } }
+        },
+        false => html! {},
+    };
+    door(StatusCode::OK, html! { (note) (sign_in_form(&wanted.to)) })
+}
+
+fn sign_in_form(to: &str) -> Markup {
+    html! {
+        form method="post" action="/sign-in" {
+            input type="hidden" name="to" value=(to);
+            (field("name", t("Name"), "", "username"))
+            (password_field("password", t("Password"), "current-password", None))
+            button { (t("Sign in")) }
+        }
+    }
+}
+
+pub(super) async fn sign_in(
+    State(service): Service,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    Form(given): Form<Credentials>,
+) -> Response {
+    if !is_same_origin(&headers) {
+        let note = problem_note(
+            t("This form was sent by another site; nothing was changed."),
+            None,
+        );
+        return door(StatusCode::FORBIDDEN, note);
+    }
+    let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(peer)| peer.0.ip());
+    match service.sign_in(&given.name, &given.password, address).await {
+        Ok(signed_in) => {
+            let cookie = format!(
+                "{NAME}={}; Path=/; Secure; HttpOnly; SameSite=Strict",
+                signed_in.cookie
+            );
+            with_cookie(Redirect::to(own_path(&given.to)).into_response(), &cookie)
+        }
+        Err(failure) => {
+            let status = match &failure {
+                ServiceError::Refused { .. } => StatusCode::UNAUTHORIZED,
+                _ => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            door(status, html! { (failed(&failure)) (sign_in_form(&given.to)) })
+        }
+    }
+}
+
+/// A path of this console and nothing else: `//host` and `/\host` would lead away.
+fn own_path(to: &str) -> &str {
+    let inside = to.starts_with('/') && !to.starts_with("//") && !to.contains(['\\', '\r', '\n']);
+    if inside { to } else { "/" }
+}
+
+pub(super) async fn sign_out(State(service): Service, headers: HeaderMap) -> Response {
+    if let Some(cookie) = cookie(&headers)
+        && let Err(failure) = service.sign_out(&cookie).await
+    {
+        return door(StatusCode::INTERNAL_SERVER_ERROR, failed(&failure));
+    }
+    let gone = format!("{NAME}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0");
+    with_cookie(Redirect::to("/sign-in").into_response(), &gone)
+}
+
+fn with_cookie(mut response: Response, cookie: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(cookie) {
+        response.headers_mut().insert(SET_COOKIE, value);
+    }
+    response
+}
+
+#[derive(Deserialize)]
+pub(super) struct Link {
+    #[serde(default)]
+    link: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct FirstUser {
+    link: String,
+    name: String,
+    password: String,
+}
+
+pub(super) async fn setup_page(State(service): Service, Query(link): Query<Link>) -> Response {
+    match service.is_setup_link(&link.link).await {
+        Ok(true) => door(StatusCode::OK, setup_form(&link.link, "")),
+        Ok(false) => door(
+            StatusCode::GONE,
+            problem_note(
+                t("This link was used, or its time is over."),
+                Some(t("Make another one on the server: tidegate user setup")),
+            ),
+        ),
+        Err(failure) => door(StatusCode::INTERNAL_SERVER_ERROR, failed(&failure)),
+    }
+}
+
+fn setup_form(link: &str, name: &str) -> Markup {
+    html! {
+        p { (t("You set up the first user, who is a Full Administrator.")) }
+        form method="post" action="/setup" {
+            input type="hidden" name="link" value=(link);
+            (field("name", t("Name"), name, "username"))
+            (password_field("password", t("Password"), "new-password",
+                Some(t("At least 12 characters; several words are easy to remember and hard to guess."))))
+            button { (t("Set up")) }
+        }
+    }
+}
+
+pub(super) async fn set_up(State(service): Service, Form(given): Form<FirstUser>) -> Response {
+    match service.set_up(&given.link, &given.name, &given.password).await {
+        Ok(()) => Redirect::to("/sign-in").into_response(),
+        Err(failure) => door(
+            StatusCode::CONFLICT,
+            html! { (failed(&failure)) (setup_form(&given.link, &given.name)) },
+        ),
+    }
+}
+
+fn failed(failure: &ServiceError) -> Markup {
+    problem_note(&crate::context::whole_story(failure), failure.hint())
+}
+
+/// A page for somebody who is not in yet.
+fn door(status: StatusCode, content: Markup) -> Response {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (t("Sign in")) " · Tidegate" }
+                link rel="stylesheet" href="/assets/style.css";
+                link rel="icon" href="data:,";
+            }
+            body {
+                main class="door" { div class="card" { h1 { "Tidegate" } (content) } }
+            }
+        }
+    };
+    (status, Html(page.into_string())).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_stays_here() {
+        for (to, expected) in [
+            ("/updates?all=1", "/updates?all=1"),
+            ("", "/"),
+            ("//evil.example", "/"),
+            ("/\\evil.example", "/"),
+            ("https://evil.example", "/"),
+            ("/a\r\nSet-Cookie: x", "/"),
+        ] {
+            assert_eq!(own_path(to), expected, "{to:?}");
+        }
+    }
+
+    #[test]
+    fn cookies_are_found_among_others() {
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, HeaderValue::from_static("a=b; __Host-tidegate=abc; c=d"));
+        assert_eq!(cookie(&headers).as_deref(), Some("abc"));
+        headers.insert(COOKIE, HeaderValue::from_static("x__Host-tidegate=abc"));
+        assert_eq!(cookie(&headers), None);
+    }
+
+    #[test]
+    fn forms_of_other_sites_are_told_by_what_browsers_say() {
+        let check = |pairs: &[(&'static str, &'static str)], expected| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.insert(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(is_same_origin(&headers), expected, "{pairs:?}");
+        };
+        check(&[], true);
+        check(&[("host", "s:1"), ("origin", "https://s:1")], true);
+        check(&[("host", "s:1"), ("origin", "https://evil.example")], false);
+        check(&[("host", "s:1"), ("origin", "null")], false);
+        check(&[("sec-fetch-site", "cross-site")], false);
+        check(&[("sec-fetch-site", "same-site")], false);
+    }
+}

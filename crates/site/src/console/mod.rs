@@ -1,0 +1,170 @@
+//! The web console: pages rendered here, complete without script, kept up to date where there is one.
+//!
+//! A page calls the same service layer as the API and goes through the same guard ([`crate::api::guard`]): its route
+//! cannot be written down without what it takes. Everything that changes something is a form with the session's own
+//! word in it, answered by a redirect.
+
+mod accounts;
+mod assets;
+mod catalogue;
+mod components;
+mod door;
+mod internet;
+mod live;
+mod logs;
+mod messages;
+mod overview;
+mod page;
+mod plot;
+mod roles;
+mod servicing;
+mod updates;
+mod usage;
+mod wizard;
+
+pub use door::Peer;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post};
+use domain::access::ObjectClass::{
+    Accounts, Components, Content, ServiceConnectionPoint, Site, StatusMessages, UpdatePackages, UsageData,
+};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::api::guard::{Route, both, both_all, modifies, modifies_all, reads, route, signed_in};
+use crate::service::SiteService;
+
+/// Largest form; the longest one lists features and rules.
+const FORM_BYTES_MAX: usize = 64 * 1024;
+
+/// The console, for the listener that other machines reach.
+pub fn router(service: Arc<SiteService>) -> Router {
+    let pages = routes()
+        .into_iter()
+        .fold(Router::new(), |router, route| {
+            router.route(route.path, route.guarded())
+        })
+        .with_state(service.clone());
+    // A live view asks for the same pages again, behind the door, with the same user.
+    let live = Router::new()
+        .route("/live", get(live::stream))
+        .layer(axum::Extension(live::Pages(pages.clone())))
+        .with_state(service.clone());
+    pages
+        .merge(live)
+        .layer(from_fn_with_state(service.clone(), door::check_session))
+        .merge(open_routes(service))
+        .layer(from_fn(assets::add_headers))
+        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
+        .layer(CatchPanicLayer::custom(page::after_panic))
+}
+
+/// What nobody has to be signed in for.
+fn open_routes(service: Arc<SiteService>) -> Router {
+    Router::new()
+        .route("/sign-in", get(door::sign_in_page).post(door::sign_in))
+        .route("/setup", get(door::setup_page).post(door::set_up))
+        .route("/assets/{name}", get(assets::get))
+        .with_state(service)
+}
+
+/// Every page with what it takes.
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        route("/", signed_in(), get(overview::home)),
+        route("/overview", reads(Site), get(overview::show)),
+        route("/search", reads(UpdatePackages), get(overview::search)),
+        route("/sign-out", leaves(), post(door::sign_out)),
+        route("/check", modifies(Site), post(overview::check_now)),
+        route("/updates", reads(UpdatePackages), get(updates::list)),
+        route("/updates/history", reads(UpdatePackages), get(updates::history)),
+        route("/updates/features", reads(UpdatePackages), get(updates::features)),
+        route(
+            "/updates/features/{guid}",
+            modifies_all(UpdatePackages),
+            post(updates::set_feature),
+        ),
+        route("/updates/status", reads(UpdatePackages), get(servicing::show)),
+        route("/updates/{guid}", reads(UpdatePackages), get(updates::show)),
+        route("/updates/{guid}/plan", reads(UpdatePackages), get(updates::plan)),
+        route(
+            "/updates/{guid}/act",
+            modifies(UpdatePackages),
+            post(updates::act),
+        ),
+        route(
+            "/updates/{guid}/wizard",
+            both(UpdatePackages),
+            get(wizard::show).post(wizard::step),
+        ),
+        route("/components", reads(Components), get(components::show)),
+        route(
+            "/components/{name}",
+            both(Components),
+            get(components::one).post(components::act),
+        ),
+        route(
+            "/components/{name}/log-level",
+            modifies(Components),
+            post(components::set_log_level),
+        ),
+        route(
+            "/components/{name}/reset",
+            modifies(StatusMessages),
+            post(components::reset),
+        ),
+        route("/messages", reads(StatusMessages), get(messages::show)),
+        route("/logs", reads(Components), get(logs::show)),
+        route("/servers", reads(Site), get(roles::servers)),
+        route(
+            "/servers/service-connection-point",
+            reads(ServiceConnectionPoint),
+            get(roles::scp),
+        ),
+        route(
+            "/servers/service-connection-point/mode",
+            modifies(ServiceConnectionPoint),
+            post(roles::set_mode),
+        ),
+        route(
+            "/servers/service-connection-point/proxy",
+            modifies(ServiceConnectionPoint),
+            post(roles::set_proxy),
+        ),
+        route(
+            "/internet",
+            both(ServiceConnectionPoint),
+            get(internet::show).post(internet::check),
+        ),
+        route(
+            "/internet/report",
+            reads(ServiceConnectionPoint),
+            get(internet::report),
+        ),
+        route("/usage", both(UsageData), get(usage::show).post(usage::change)),
+        route("/usage/preview", reads(UsageData), get(usage::preview)),
+        route("/usage/ledger", reads(UsageData), get(usage::ledger)),
+        route(
+            "/content",
+            both(Content),
+            get(roles::content).post(roles::set_throttle),
+        ),
+        route(
+            "/accounts",
+            both_all(Accounts),
+            get(accounts::show).post(accounts::change),
+        ),
+    ]
+}
+
+/// Everybody may sign out.
+fn leaves() -> crate::api::guard::Needs {
+    crate::api::guard::signed_in_changes()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,346 @@
+//! What pages are made of: the frame around them, tables, badges, forms.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use domain::access::{ObjectClass, Permission, Scope};
+use http::StatusCode;
+use http::request::Parts;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use maud::{DOCTYPE, Markup, html};
+
+use super::catalogue::t;
+use super::door::CSRF_FIELD;
+use super::live::Fragment;
+use crate::service::{Actor, ServiceError, Session, SiteService};
+use crate::words;
+
+/// The request that a page answers.
+pub(super) struct Page {
+    pub(super) service: Arc<SiteService>,
+    session: Session,
+    /// Path without query.
+    path: String,
+    /// Which of our own sentences to show on top, after something was done.
+    done: Option<String>,
+    /// Only the part that is kept up to date is wanted.
+    fragment: bool,
+    pub(super) now: Timestamp,
+    zone: TimeZone,
+}
+
+impl FromRequestParts<Arc<SiteService>> for Page {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Arc<SiteService>) -> Result<Self, Response> {
+        let Some(session) = parts.extensions.get::<Session>().cloned() else {
+            return Err(Redirect::to("/sign-in").into_response());
+        };
+        let query = parts.uri.query().unwrap_or_default();
+        let done = url::form_urlencoded::parse(query.as_bytes())
+            .find(|(name, _)| name == "done")
+            .map(|(_, value)| value.into_owned());
+        Ok(Page {
+            session,
+            path: parts.uri.path().to_owned(),
+            done,
+            fragment: parts.extensions.get::<Fragment>().is_some(),
+            now: service.now(),
+            zone: service.zone(),
+            service: service.clone(),
+        })
+    }
+}
+
+/// A part of the navigation.
+struct Part {
+    title: &'static str,
+    pages: &'static [(&'static str, &'static str, ObjectClass)],
+}
+
+const PARTS: [Part; 3] = [
+    Part {
+        title: "Administration",
+        pages: &[
+            ("/updates", "Updates and Servicing", ObjectClass::UpdatePackages),
+            ("/updates/features", "Features", ObjectClass::UpdatePackages),
+            ("/servers", "Servers and Site System Roles", ObjectClass::Site),
+            ("/content", "Content and links", ObjectClass::Content),
+            ("/accounts", "Accounts and roles", ObjectClass::Accounts),
+        ],
+    },
+    Part {
+        title: "Monitoring",
+        pages: &[
+            (
+                "/updates/status",
+                "Updates and Servicing Status",
+                ObjectClass::UpdatePackages,
+            ),
+            ("/components", "Component Status", ObjectClass::Components),
+            ("/messages", "Status messages", ObjectClass::StatusMessages),
+            ("/logs", "Logs", ObjectClass::Components),
+        ],
+    },
+    Part {
+        title: "Service connection point",
+        pages: &[
+            (
+                "/servers/service-connection-point",
+                "Mode and proxy",
+                ObjectClass::ServiceConnectionPoint,
+            ),
+            (
+                "/internet",
+                "Internet access",
+                ObjectClass::ServiceConnectionPoint,
+            ),
+            ("/usage", "Usage data", ObjectClass::UsageData),
+        ],
+    },
+];
+
+impl Page {
+    /// Who looks.
+    pub(super) fn actor(&self) -> &Actor {
+        &self.session.actor
+    }
+
+    /// Whether forms that change this are shown.
+    pub(super) fn may_change(&self, class: ObjectClass) -> bool {
+        let permission = Permission::Modify(class, Scope::Default);
+        self.actor().access().allows(permission)
+    }
+
+    /// The same for what binds the whole hierarchy.
+    pub(super) fn may_change_all(&self, class: ObjectClass) -> bool {
+        let permission = Permission::Modify(class, Scope::All);
+        self.actor().access().allows(permission)
+    }
+
+    /// A page that is as it was when it was asked for.
+    pub(super) fn show(&self, title: &str, content: Markup) -> Response {
+        self.frame(StatusCode::OK, title, content, false)
+    }
+
+    /// A page that is kept up to date while it is open. It has no fields: they would be taken from under the hands.
+    pub(super) fn show_live(&self, title: &str, content: Markup) -> Response {
+        match self.fragment {
+            true => Html(content.into_string()).into_response(),
+            false => self.frame(StatusCode::OK, title, content, true),
+        }
+    }
+
+    /// Why it could not be done.
+    pub(super) fn problem(&self, failure: &ServiceError) -> Response {
+        let status = match failure {
+            ServiceError::NotFound { .. } => StatusCode::NOT_FOUND,
+            ServiceError::Refused { .. } => StatusCode::CONFLICT,
+            ServiceError::Invalid { .. } => StatusCode::BAD_REQUEST,
+            ServiceError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            ServiceError::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let note = problem_note(&crate::context::whole_story(failure), failure.hint());
+        self.frame(status, t("It could not be done"), note, false)
+    }
+
+    fn frame(&self, status: StatusCode, title: &str, content: Markup, live: bool) -> Response {
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    title { (title) " · Tidegate" }
+                    link rel="stylesheet" href="/assets/style.css";
+                    link rel="icon" href="data:,";
+                    script src="/assets/live.js" defer {}
+                    @if live { noscript { meta http-equiv="refresh" content="10"; } }
+                }
+                body {
+                    a class="skip" href="#main" { (t("To the content")) }
+                    (self.header(live))
+                    div class="frame" {
+                        (self.navigation())
+                        main id="main" tabindex="-1" {
+                            h1 { (title) }
+                            (self.done_note())
+                            @if live { div data-live { (content) } } @else { (content) }
+                        }
+                    }
+                }
+            }
+        };
+        (status, Html(page.into_string())).into_response()
+    }
+
+    fn header(&self, live: bool) -> Markup {
+        html! {
+            header class="top" {
+                a class="brand" href="/overview" { "Tidegate · " (self.service.site_code()) }
+                form action="/search" role="search" {
+                    input id="search" type="search" name="q" placeholder=(t("Search")) aria-label=(t("Search packages, components and pages"));
+                    button class="plain" { (t("Search")) }
+                }
+                span id="live-state" class="faint" role="status" data-live=(t("live")) data-lost=(t("connection lost; trying again")) {
+                    @if live { (t("as of now")) }
+                }
+                div class="who" {
+                    span { (self.actor().as_str()) " " span class="faint" { "(" (self.actor().access().role.as_str()) ")" } }
+                    (self.button("/sign-out", t("Sign out"), "plain", &[]))
+                }
+            }
+        }
+    }
+
+    fn navigation(&self) -> Markup {
+        let link = |path: &str, title: &str| {
+            html! { li { a href=(path) aria-current=[(self.path == path).then_some("page")] { (title) } } }
+        };
+        html! {
+            nav class="side" aria-label=(t("Pages")) {
+                ul { (link("/overview", t("Overview"))) }
+                @for part in &PARTS {
+                    h2 { (part.title) }
+                    ul {
+                        @for (path, title, class) in part.pages {
+                            @if self.actor().access().allows(Permission::Read(*class)) { (link(path, title)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What was done. Only sentences of ours: a link from elsewhere cannot put words here.
+    fn done_note(&self) -> Markup {
+        let text = match self.done.as_deref() {
+            Some("asked") => t("Asked for. It shows here as soon as it happens."),
+            Some("saved") => t("Saved."),
+            Some("started") => t("Started."),
+            _ => return html! {},
+        };
+        html! { div class="note good" role="status" { p { (text) } } }
+    }
+
+    /// A hidden field with the word of the session, for every form.
+    pub(super) fn csrf(&self) -> Markup {
+        html! { input type="hidden" name=(CSRF_FIELD) value=(self.session.csrf); }
+    }
+
+    /// A button that is a form of its own.
+    pub(super) fn button(&self, action: &str, label: &str, class: &str, fields: &[(&str, &str)]) -> Markup {
+        html! {
+            form class="inline" method="post" action=(action) {
+                (self.csrf())
+                @for (name, value) in fields { input type="hidden" name=(name) value=(value); }
+                button class=(class) { (label) }
+            }
+        }
+    }
+
+    /// A time, as an age, with the time itself for who points at it.
+    pub(super) fn time(&self, at: Timestamp) -> Markup {
+        html! {
+            time class="nowrap" datetime=(at) title=(words::local(at, self.now, &self.zone)) {
+                (words::relative(at, self.now))
+            }
+        }
+    }
+
+    /// The same where there may be none.
+    pub(super) fn time_or(&self, at: Option<Timestamp>, otherwise: &str) -> Markup {
+        match at {
+            Some(at) => self.time(at),
+            None => html! { span class="faint" { (otherwise) } },
+        }
+    }
+
+    /// A time by the clock.
+    pub(super) fn clock_time(&self, at: Timestamp) -> Markup {
+        html! { time class="nowrap" datetime=(at) { (words::local(at, self.now, &self.zone)) } }
+    }
+}
+
+/// How something is, in a colour and in words.
+pub(super) fn badge(class: &str, text: &str) -> Markup {
+    html! { span class={ "badge " (class) } { (text) } }
+}
+
+/// The class of a severity, outcome or health, whatever table its word comes from.
+pub(super) fn colour(word: &str) -> &'static str {
+    match word.to_lowercase().as_str() {
+        "ok" | "passed" | "success" | "holds" | "started" | "verified" | "accepted" | "sent" => "good",
+        "warning" | "passed with warnings" | "success with warning" | "waiting to restart" => "warn",
+        "critical" | "error" | "failed" | "does not hold" | "damaged" => "bad",
+        _ => "info",
+    }
+}
+
+/// A table with a caption that says what it is.
+pub(super) fn table(caption: &str, heads: &[&str], rows: Vec<Markup>, empty: &str) -> Markup {
+    if rows.is_empty() {
+        return html! { p class="faint" { (empty) } };
+    }
+    html! {
+        div class="scroll" tabindex="0" role="region" aria-label=(caption) {
+            table {
+                caption { (caption) }
+                thead { tr { @for head in heads { th scope="col" { (head) } } } }
+                tbody { @for row in rows { tr { (row) } } }
+            }
+        }
+    }
+}
+
+/// A field for one line of text.
+pub(super) fn field(name: &str, label: &str, value: &str, autocomplete: &str) -> Markup {
+    html! {
+        div class="field" {
+            label for=(name) { (label) }
+            input id=(name) name=(name) value=(value) autocomplete=(autocomplete) required;
+        }
+    }
+}
+
+/// A field for a password; it never carries one out.
+pub(super) fn password_field(name: &str, label: &str, autocomplete: &str, hint: Option<&str>) -> Markup {
+    html! {
+        div class="field" {
+            label for=(name) { (label) }
+            input id=(name) name=(name) type="password" autocomplete=(autocomplete) required aria-describedby=[hint.map(|_| format!("{name}-hint"))];
+            @if let Some(hint) = hint { span class="faint" id={ (name) "-hint" } { (hint) } }
+        }
+    }
+}
+
+/// What failed and what to do.
+pub(super) fn problem_note(error: &str, hint: Option<&str>) -> Markup {
+    html! {
+        div class="note bad" role="alert" {
+            p { (error) }
+            @if let Some(hint) = hint { p { (hint) } }
+        }
+    }
+}
+
+/// Where to go after something was done.
+pub(super) fn back(path: &str, done: &str) -> Response {
+    let join = if path.contains('?') { '&' } else { '?' };
+    Redirect::to(&format!("{path}{join}done={done}")).into_response()
+}
+
+/// A panic in a page ends that request only.
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
+pub(super) fn after_panic(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let words = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    tracing::error!("a page ended in a panic: {words}");
+    let text = t("The site failed while it made this page; the reason is in smsexec.log.");
+    (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+}

@@ -1,0 +1,601 @@
+//! Users of the console: who they are, how they sign in, what ends a session.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use domain::access::{Access, Role, Scope, lock_after};
+use domain::status_message::StatusMessageId;
+use jiff::{SignedDuration, Timestamp};
+use protocol::api::{AccountInfo, AccountRequest, RoleRequest, SetupLink};
+use sha2::{Digest, Sha256};
+use store::{AccountRow, SessionRow, StoreError, Tx};
+use tokio::sync::Semaphore;
+
+use super::{Actor, ServiceError, SiteService};
+
+/// Shortest password in characters; length is what makes it hard to guess (NIST SP 800-63B).
+const PASSWORD_CHARACTERS_MIN: usize = 12;
+const PASSWORD_CHARACTERS_MAX: usize = 256;
+const NAME_CHARACTERS_MAX: usize = 64;
+/// A session that nobody uses ends.
+const SESSION_IDLE: SignedDuration = SignedDuration::from_mins(60);
+/// A session ends however busy it is.
+const SESSION_LIFE: SignedDuration = SignedDuration::from_hours(12);
+/// How often the use of a session is written down.
+const SEEN_EVERY: SignedDuration = SignedDuration::from_mins(1);
+/// How long the link to set up the first user works.
+const SETUP_LIFE: SignedDuration = SignedDuration::from_hours(24);
+/// Passwords that are compared at a time: each takes 19 MiB and some 20 ms.
+const COMPARED_AT_ONCE: usize = 2;
+/// Attempts of one address in a window.
+const ATTEMPTS_MAX: u32 = 20;
+const ATTEMPTS_WINDOW: SignedDuration = SignedDuration::from_mins(1);
+/// Addresses that are remembered.
+const ADDRESSES_MAX: usize = 10_000;
+
+/// What a sign-in needs beyond the database.
+pub(super) struct Door {
+    comparing: Semaphore,
+    attempts: Mutex<HashMap<IpAddr, (Timestamp, u32)>>,
+}
+
+impl Default for Door {
+    fn default() -> Self {
+        Door {
+            comparing: Semaphore::new(COMPARED_AT_ONCE),
+            attempts: Mutex::default(),
+        }
+    }
+}
+
+impl Door {
+    /// Counts an attempt; false where there were too many.
+    fn admits(&self, address: IpAddr, now: Timestamp) -> bool {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        if attempts.len() >= ADDRESSES_MAX {
+            attempts.retain(|_, (begun, _)| now.duration_since(*begun) < ATTEMPTS_WINDOW);
+        }
+        if attempts.len() >= ADDRESSES_MAX && !attempts.contains_key(&address) {
+            return false;
+        }
+        let (begun, count) = attempts.entry(address).or_insert((now, 0));
+        if now.duration_since(*begun) >= ATTEMPTS_WINDOW {
+            (*begun, *count) = (now, 0);
+        }
+        *count += 1;
+        *count <= ATTEMPTS_MAX
+    }
+}
+
+/// A session that has just begun.
+pub struct SignedIn {
+    /// What the cookie holds; stored as a hash only.
+    pub cookie: String,
+}
+
+/// The session a request belongs to.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Who.
+    pub actor: Actor,
+    /// What forms carry.
+    pub csrf: String,
+}
+
+impl SiteService {
+    /// `user list`
+    pub async fn accounts(&self) -> Result<Vec<AccountInfo>, ServiceError> {
+        let rows = self
+            .context
+            .store
+            .read::<_, StoreError, _>(|tx| tx.accounts())
+            .await?;
+        Ok(rows.into_iter().map(account_info).collect())
+    }
+
+    /// `user add`
+    pub async fn add_account(&self, request: AccountRequest, actor: &Actor) -> Result<(), ServiceError> {
+        let access = access_of(&request.role, request.scope.as_deref(), Scope::All)?;
+        let strings = [
+            actor.as_str(),
+            &request.name,
+            access.role.as_str(),
+            access.scope.as_str(),
+        ];
+        let now = self.clock.now();
+        let message = self
+            .context
+            .status_message(StatusMessageId::AdminAccountAdded, &strings, now);
+        let account = self
+            .new_account(&request.name, &request.password, access, now)
+            .await?;
+        self.context
+            .store
+            .write::<_, ServiceError, _>(move |tx| {
+                if tx.account(&account.name)?.is_some() {
+                    return Err(ServiceError::Refused {
+                        message: format!("there is a user {} already", account.name),
+                        hint: Some("give it another role with `tidegate user role`".into()),
+                    });
+                }
+                tx.record_account(&account)?;
+                Ok(tx.record_status_message(&message)?)
+            })
+            .await
+    }
+
+    /// `user role`: takes effect with the next request of the user.
+    pub async fn set_account_role(
+        &self,
+        name: &str,
+        request: RoleRequest,
+        actor: &Actor,
+    ) -> Result<(), ServiceError> {
+        let before = self.account(name).await?;
+        let access = access_of(&request.role, request.scope.as_deref(), before.access.scope)?;
+        let strings = [actor.as_str(), name, access.role.as_str(), access.scope.as_str()];
+        let message =
+            self.context
+                .status_message(StatusMessageId::AdminAccountChanged, &strings, self.clock.now());
+        self.change_account(name, message, move |tx, mut account| {
+            keep_one_administrator(tx, &account, Some(access))?;
+            account.access = access;
+            Ok(tx.record_account(&account)?)
+        })
+        .await
+    }
+
+    /// `user password`: ends the user's sessions and a lock.
+    pub async fn set_account_password(
+        &self,
+        name: &str,
+        password: &str,
+        actor: &Actor,
+    ) -> Result<(), ServiceError> {
+        let strings = [actor.as_str(), name];
+        let message = self
+            .context
+            .status_message(StatusMessageId::AdminPassword, &strings, self.clock.now());
+        let hash = self.hash(name, password).await?;
+        self.change_account(name, message, move |tx, mut account| {
+            (account.password, account.failures, account.locked_until) = (hash, 0, None);
+            tx.end_sessions(&account.name)?;
+            Ok(tx.record_account(&account)?)
+        })
+        .await
+    }
+
+    /// `user remove`
+    pub async fn remove_account(&self, name: &str, actor: &Actor) -> Result<(), ServiceError> {
+        let strings = [actor.as_str(), name];
+        let message =
+            self.context
+                .status_message(StatusMessageId::AdminAccountRemoved, &strings, self.clock.now());
+        self.change_account(name, message, move |tx, account| {
+            keep_one_administrator(tx, &account, None)?;
+            Ok(tx.remove_account(&account.name)?)
+        })
+        .await
+    }
+
+    async fn change_account(
+        &self,
+        name: &str,
+        message: store::NewStatusMessage,
+        change: impl FnOnce(&Tx<'_>, AccountRow) -> Result<(), ServiceError> + Send + 'static,
+    ) -> Result<(), ServiceError> {
+        let name = name.to_owned();
+        self.context
+            .store
+            .write::<_, ServiceError, _>(move |tx| {
+                let account = tx.account(&name)?.ok_or_else(|| no_account(&name))?;
+                change(tx, account)?;
+                Ok(tx.record_status_message(&message)?)
+            })
+            .await
+    }
+
+    async fn account(&self, name: &str) -> Result<AccountRow, ServiceError> {
+        let wanted = name.to_owned();
+        let found = self
+            .context
+            .store
+            .read::<_, StoreError, _>(move |tx| tx.account(&wanted))
+            .await?;
+        found.ok_or_else(|| no_account(name))
+    }
+
+    async fn new_account(
+        &self,
+        name: &str,
+        password: &str,
+        access: Access,
+        now: Timestamp,
+    ) -> Result<AccountRow, ServiceError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || ".-_@".contains(c);
+        if name.is_empty() || name.len() > NAME_CHARACTERS_MAX || !name.chars().all(plain) {
+            return Err(ServiceError::Invalid {
+                message: format!(
+                    "a user is named by 1 to {NAME_CHARACTERS_MAX} letters, digits, dots, hyphens, underscores or @"
+                ),
+                hint: None,
+            });
+        }
+        Ok(AccountRow {
+            name: name.to_owned(),
+            access,
+            password: self.hash(name, password).await?,
+            failures: 0,
+            locked_until: None,
+            created_at: now,
+            signed_in_at: None,
+        })
+    }
+
+    async fn hash(&self, name: &str, password: &str) -> Result<String, ServiceError> {
+        let characters = password.chars().count();
+        if !(PASSWORD_CHARACTERS_MIN..=PASSWORD_CHARACTERS_MAX).contains(&characters)
+            || password.eq_ignore_ascii_case(name)
+        {
+            return Err(ServiceError::Invalid {
+                message: format!(
+                    "a password has {PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters and is not the name"
+                ),
+                hint: Some("several words are easy to remember and hard to guess".into()),
+            });
+        }
+        let password = zeroize::Zeroizing::new(password.to_owned());
+        let hashed = tokio::task::spawn_blocking(move || {
+            Argon2::default()
+                .hash_password(password.as_bytes())
+                .map(|hash| hash.to_string())
+        });
+        hashed.await?.map_err(|failure| ServiceError::Internal {
+            source: format!("the password cannot be hashed: {failure}").into(),
+        })
+    }
+
+    /// Begins a session. What is told of a refusal does not say whether there is such a user.
+    pub async fn sign_in(
+        &self,
+        name: &str,
+        password: &str,
+        address: IpAddr,
+    ) -> Result<SignedIn, ServiceError> {
+        let now = self.clock.now();
+        let refused = |message: &str, hint: Option<&str>| ServiceError::Refused {
+            message: message.to_owned(),
+            hint: hint.map(str::to_owned),
+        };
+        if !self.door.admits(address, now) {
+            return Err(refused(
+                "too many attempts from this address; wait a minute",
+                None,
+            ));
+        }
+        let (wanted, characters) = (name.to_owned(), password.chars().count());
+        let account = self
+            .context
+            .store
+            .read::<_, StoreError, _>(move |tx| tx.account(&wanted))
+            .await?;
+        let locked = account
+            .as_ref()
+            .and_then(|account| account.locked_until)
+            .is_some_and(|until| until > now);
+        let right = characters <= PASSWORD_CHARACTERS_MAX
+            && self
+                .compare(password, account.as_ref().map(|account| account.password.clone()))
+                .await?;
+        match account {
+            Some(account) if right && !locked => self.begin_session(account, address, now).await,
+            account => {
+                let why = match (&account, locked) {
+                    (None, _) => "there is no such user",
+                    (Some(_), true) => "the user is locked",
+                    (Some(_), false) => "the password is wrong",
+                };
+                self.record_refusal(name, account.filter(|_| !locked), why, address, now)
+                    .await?;
+                Err(refused(
+                    "the name or the password is wrong, or the user is locked for some minutes",
+                    Some("an administrator sets a new password with `tidegate user password`"),
+                ))
+            }
+        }
+    }
+
+    /// Compares with the stored hash; where there is none, as long as that would take.
+    async fn compare(&self, password: &str, stored: Option<String>) -> Result<bool, ServiceError> {
+        let _one_of_few = self.door.comparing.acquire().await;
+        let password = zeroize::Zeroizing::new(password.to_owned());
+        Ok(tokio::task::spawn_blocking(move || match stored {
+            Some(stored) => PasswordHash::new(&stored).is_ok_and(|hash| {
+                Argon2::default()
+                    .verify_password(password.as_bytes(), &hash)
+                    .is_ok()
+            }),
+            None => {
+                // The result is of no use, the time it takes is.
+                let _ = Argon2::default().hash_password(password.as_bytes());
+                false
+            }
+        })
+        .await?)
+    }
+
+    async fn begin_session(
+        &self,
+        mut account: AccountRow,
+        address: IpAddr,
+        now: Timestamp,
+    ) -> Result<SignedIn, ServiceError> {
+        let cookie = random_word()?;
+        let session = SessionRow {
+            hash: hash_of(&cookie),
+            account: account.name.clone(),
+            csrf: random_word()?,
+            created_at: now,
+            seen_at: now,
+        };
+        (account.failures, account.locked_until, account.signed_in_at) = (0, None, Some(now));
+        let strings = [account.name.as_str(), &address.to_string()];
+        let message = self
+            .context
+            .status_message(StatusMessageId::SignedIn, &strings, now);
+        self.context
+            .store
+            .write::<_, StoreError, _>(move |tx| {
+                tx.record_account(&account)?;
+                tx.begin_session(&session)?;
+                tx.record_status_message(&message)
+            })
+            .await?;
+        Ok(SignedIn { cookie })
+    }
+
+    async fn record_refusal(
+        &self,
+        name: &str,
+        account: Option<AccountRow>,
+        why: &str,
+        address: IpAddr,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let shown: String = name.chars().take(NAME_CHARACTERS_MAX).collect();
+        let strings = [shown.as_str(), &address.to_string(), why];
+        let message = self
+            .context
+            .status_message(StatusMessageId::SignInRefused, &strings, now);
+        self.context
+            .store
+            .write::<_, StoreError, _>(move |tx| {
+                if let Some(mut account) = account {
+                    account.failures = account.failures.saturating_add(1);
+                    account.locked_until = lock_after(account.failures).and_then(|lock| {
+                        let lock = SignedDuration::try_from(lock).ok()?;
+                        now.checked_add(lock).ok()
+                    });
+                    tx.record_account(&account)?;
+                }
+                tx.record_status_message(&message)
+            })
+            .await
+    }
+
+    /// The session of a cookie, unless it ended. A request of a person keeps it alive (`touch`), a live view does not.
+    pub async fn session(&self, cookie: &str, touch: bool) -> Result<Option<Session>, ServiceError> {
+        let (hash, now) = (hash_of(cookie), self.clock.now());
+        let wanted = hash.clone();
+        let found = self
+            .context
+            .store
+            .read::<_, StoreError, _>(move |tx| {
+                let Some(session) = tx.session(&wanted)? else {
+                    return Ok(None);
+                };
+                Ok(tx.account(&session.account)?.map(|account| (session, account)))
+            })
+            .await?;
+        let Some((session, account)) = found else {
+            return Ok(None);
+        };
+        let idle = now.duration_since(session.seen_at);
+        if idle > SESSION_IDLE || now.duration_since(session.created_at) > SESSION_LIFE {
+            self.end(hash).await?;
+            return Ok(None);
+        }
+        if touch && idle > SEEN_EVERY {
+            self.context
+                .store
+                .write::<_, StoreError, _>(move |tx| tx.see_session(&hash, now))
+                .await?;
+        }
+        Ok(Some(Session {
+            actor: Actor::user(&account.name, account.access),
+            csrf: session.csrf,
+        }))
+    }
+
+    /// Ends the session of a cookie.
+    pub async fn sign_out(&self, cookie: &str) -> Result<(), ServiceError> {
+        self.end(hash_of(cookie)).await
+    }
+
+    async fn end(&self, hash: String) -> Result<(), ServiceError> {
+        Ok(self
+            .context
+            .store
+            .write::<_, StoreError, _>(move |tx| tx.end_session(&hash))
+            .await?)
+    }
+
+    /// Whether nobody can sign in yet.
+    pub async fn needs_setup(&self) -> Result<bool, ServiceError> {
+        Ok(self.accounts().await?.is_empty())
+    }
+
+    /// `user setup`: a link that makes the first user, once.
+    pub async fn make_setup_link(&self, actor: &Actor) -> Result<SetupLink, ServiceError> {
+        if !self.needs_setup().await? {
+            return Err(ServiceError::Refused {
+                message: "there are users already".into(),
+                hint: Some(
+                    "add one with `tidegate user add`, or set a password with `tidegate user password`"
+                        .into(),
+                ),
+            });
+        }
+        let (now, word) = (self.clock.now(), random_word()?);
+        let expires_at = now.checked_add(SETUP_LIFE).unwrap_or(now);
+        let hash = hash_of(&word);
+        let message = self
+            .context
+            .status_message(StatusMessageId::AdminSetupLink, &[actor.as_str()], now);
+        self.context
+            .store
+            .write::<_, StoreError, _>(move |tx| {
+                tx.record_setup_link(&hash, expires_at)?;
+                tx.record_status_message(&message)
+            })
+            .await?;
+        let url = self.context.settings.api_listen.map(|address| {
+            let host = match address.ip() {
+                ip if ip.is_unspecified() => self.context.machine.clone(),
+                ip if ip.is_loopback() => "localhost".to_owned(),
+                IpAddr::V6(ip) => format!("[{ip}]"),
+                ip => ip.to_string(),
+            };
+            format!("https://{host}:{}/setup?link={word}", address.port())
+        });
+        Ok(SetupLink { url, expires_at })
+    }
+
+    /// Whether this link still makes the first user.
+    pub async fn is_setup_link(&self, word: &str) -> Result<bool, ServiceError> {
+        let (hash, now) = (hash_of(word), self.clock.now());
+        Ok(self
+            .context
+            .store
+            .read::<_, StoreError, _>(
+                move |tx| Ok(tx.accounts()?.is_empty() && tx.is_setup_link(&hash, now)?),
+            )
+            .await?)
+    }
+
+    /// Makes the first user, who is a full administrator; the link is used up in the same transaction.
+    pub async fn set_up(&self, word: &str, name: &str, password: &str) -> Result<(), ServiceError> {
+        let gone = || ServiceError::Refused {
+            message: "this link was used, or its time is over".into(),
+            hint: Some("make another one on the server: tidegate user setup".into()),
+        };
+        if !self.is_setup_link(word).await? {
+            return Err(gone());
+        }
+        let now = self.clock.now();
+        let account = self.new_account(name, password, Access::FULL, now).await?;
+        let strings = [
+            "the setup link",
+            name,
+            Access::FULL.role.as_str(),
+            Access::FULL.scope.as_str(),
+        ];
+        let message = self
+            .context
+            .status_message(StatusMessageId::AdminAccountAdded, &strings, now);
+        let hash = hash_of(word);
+        self.context
+            .store
+            .write::<_, ServiceError, _>(move |tx| {
+                if !tx.accounts()?.is_empty() || !tx.is_setup_link(&hash, now)? {
+                    return Err(gone());
+                }
+                tx.remove_setup_link()?;
+                tx.record_account(&account)?;
+                Ok(tx.record_status_message(&message)?)
+            })
+            .await
+    }
+}
+
+/// Refuses what would leave nobody who may manage accounts.
+fn keep_one_administrator(
+    tx: &Tx<'_>,
+    account: &AccountRow,
+    then: Option<Access>,
+) -> Result<(), ServiceError> {
+    let is_full = |access: &Access| *access == Access::FULL;
+    let others = tx
+        .accounts()?
+        .iter()
+        .any(|other| other.name != account.name && is_full(&other.access));
+    if is_full(&account.access) && !then.as_ref().is_some_and(is_full) && !others {
+        return Err(ServiceError::Refused {
+            message: format!(
+                "{} is the last Full Administrator with scope All; somebody has to manage accounts",
+                account.name
+            ),
+            hint: Some("give another user that role first".into()),
+        });
+    }
+    Ok(())
+}
+
+pub(super) fn access_of(role: &str, scope: Option<&str>, otherwise: Scope) -> Result<Access, ServiceError> {
+    let invalid = |message| ServiceError::Invalid { message, hint: None };
+    let role: Role = role.parse().map_err(invalid)?;
+    let scope = scope.map_or(Ok(otherwise), |scope| scope.parse().map_err(invalid))?;
+    Ok(Access { role, scope })
+}
+
+fn no_account(name: &str) -> ServiceError {
+    ServiceError::NotFound {
+        message: format!("there is no user {name:?}"),
+        hint: Some("`tidegate user list` shows the users".into()),
+    }
+}
+
+fn account_info(row: AccountRow) -> AccountInfo {
+    AccountInfo {
+        name: row.name,
+        role: row.access.role.word().to_owned(),
+        scope: row.access.scope.as_str().to_owned(),
+        locked_until: row.locked_until,
+        created_at: row.created_at,
+        signed_in_at: row.signed_in_at,
+    }
+}
+
+/// 32 random bytes as text.
+fn random_word() -> Result<String, ServiceError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|failure| ServiceError::Internal {
+        source: format!("the machine gives no random numbers: {failure}").into(),
+    })?;
+    Ok(hex::encode(bytes))
+}
+
+/// What is stored of a word with too much entropy to be guessed from its hash.
+fn hash_of(word: &str) -> String {
+    hex::encode(Sha256::digest(word.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_is_slowed_down_and_others_are_not() {
+        let door = Door::default();
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let (one, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let admitted = (0..100).filter(|_| door.admits(one, now)).count();
+        assert_eq!(admitted, ATTEMPTS_MAX as usize);
+        assert!(door.admits(other, now));
+        assert!(door.admits(one, now + ATTEMPTS_WINDOW));
+    }
+}
