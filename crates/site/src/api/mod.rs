@@ -13,7 +13,7 @@ mod hierarchy;
 mod internet;
 pub mod listen;
 mod problem;
-mod routes;
+pub(crate) mod routes;
 mod site;
 mod status;
 mod tool;

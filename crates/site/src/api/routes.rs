@@ -9,7 +9,7 @@ use super::guard::{Route, both, both_all, modifies, modifies_all, reads, route, 
 use super::{accounts, components, document, hierarchy, internet, site, status, tool, updates, usage};
 
 /// Routes that only look or start something.
-pub(super) fn quick_routes() -> Vec<Route> {
+pub(crate) fn quick_routes() -> Vec<Route> {
     vec![
         route("/openapi.json", signed_in(), get(document::get_document)),
         route("/site", reads(Site), get(site::show)),
@@ -195,7 +195,7 @@ pub(super) fn quick_routes() -> Vec<Route> {
 }
 
 /// Routes that answer when the work is done: as long as the content library is large, or endpoints are slow.
-pub(super) fn long_routes() -> Vec<Route> {
+pub(crate) fn long_routes() -> Vec<Route> {
     vec![
         route("/updates/{guid}/plan", reads(UpdatePackages), get(updates::plan)),
         route("/content/verify", modifies(Content), post(site::content_verify)),

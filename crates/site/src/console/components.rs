@@ -21,10 +21,10 @@ pub(super) struct Tally {
 
 /// The product's tally intervals that people ask for most; the command line knows all sixteen.
 const TALLIES: [(&str, &str); 4] = [
-    ("0001128000100008", "Since midnight"),
-    ("00011280001A2000", "Since Monday"),
-    ("000A470000284400", "Since the first of the month"),
-    ("0001128000080008", "Since the installation"),
+    ("0001128000100008", t("Since midnight")),
+    ("00011280001A2000", t("Since Monday")),
+    ("000A470000284400", t("Since the first of the month")),
+    ("0001128000080008", t("Since the installation")),
 ];
 
 pub(super) async fn show(page: Page, Query(tally): Query<Tally>) -> Response {

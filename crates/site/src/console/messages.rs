@@ -15,10 +15,10 @@ use super::page::{Page, badge, colour, table};
 const PAGE_ROWS: u32 = 100;
 /// Periods to choose from, in hours; the first is the product's default.
 const PERIODS: [(&str, &str, i64); 4] = [
-    ("1d", "1 day", 24),
-    ("1h", "1 hour", 1),
-    ("7d", "7 days", 7 * 24),
-    ("all", "all", 0),
+    ("1d", t("1 day"), 24),
+    ("1h", t("1 hour"), 1),
+    ("7d", t("7 days"), 7 * 24),
+    ("all", t("all"), 0),
 ];
 
 #[derive(Deserialize, Default)]

@@ -62,42 +62,46 @@ struct Part {
 
 const PARTS: [Part; 3] = [
     Part {
-        title: "Administration",
+        title: t("Administration"),
         pages: &[
-            ("/updates", "Updates and Servicing", ObjectClass::UpdatePackages),
-            ("/updates/features", "Features", ObjectClass::UpdatePackages),
-            ("/servers", "Servers and Site System Roles", ObjectClass::Site),
-            ("/content", "Content and links", ObjectClass::Content),
-            ("/accounts", "Accounts and roles", ObjectClass::Accounts),
+            (
+                "/updates",
+                t("Updates and Servicing"),
+                ObjectClass::UpdatePackages,
+            ),
+            ("/updates/features", t("Features"), ObjectClass::UpdatePackages),
+            ("/servers", t("Servers and Site System Roles"), ObjectClass::Site),
+            ("/content", t("Content and links"), ObjectClass::Content),
+            ("/accounts", t("Accounts and roles"), ObjectClass::Accounts),
         ],
     },
     Part {
-        title: "Monitoring",
+        title: t("Monitoring"),
         pages: &[
             (
                 "/updates/status",
-                "Updates and Servicing Status",
+                t("Updates and Servicing Status"),
                 ObjectClass::UpdatePackages,
             ),
-            ("/components", "Component Status", ObjectClass::Components),
-            ("/messages", "Status messages", ObjectClass::StatusMessages),
-            ("/logs", "Logs", ObjectClass::Components),
+            ("/components", t("Component Status"), ObjectClass::Components),
+            ("/messages", t("Status messages"), ObjectClass::StatusMessages),
+            ("/logs", t("Logs"), ObjectClass::Components),
         ],
     },
     Part {
-        title: "Service connection point",
+        title: t("Service connection point"),
         pages: &[
             (
                 "/servers/service-connection-point",
-                "Mode and proxy",
+                t("Mode and proxy"),
                 ObjectClass::ServiceConnectionPoint,
             ),
             (
                 "/internet",
-                "Internet access",
+                t("Internet access"),
                 ObjectClass::ServiceConnectionPoint,
             ),
-            ("/usage", "Usage data", ObjectClass::UsageData),
+            ("/usage", t("Usage data"), ObjectClass::UsageData),
         ],
     },
 ];
@@ -167,7 +171,7 @@ impl Page {
                         main id="main" tabindex="-1" {
                             h1 { (title) }
                             (self.done_note())
-                            @if live { div data-live { (content) } } @else { (content) }
+                            @if live { div id="live" { (content) } } @else { (content) }
                         }
                     }
                 }
@@ -272,9 +276,13 @@ pub(super) fn badge(class: &str, text: &str) -> Markup {
 /// The class of a severity, outcome or health, whatever table its word comes from.
 pub(super) fn colour(word: &str) -> &'static str {
     match word.to_lowercase().as_str() {
-        "ok" | "passed" | "success" | "holds" | "started" | "verified" | "accepted" | "sent" => "good",
-        "warning" | "passed with warnings" | "success with warning" | "waiting to restart" => "warn",
-        "critical" | "error" | "failed" | "does not hold" | "damaged" => "bad",
+        "ok" | "passed" | "success" | "started" | "verified" | "accepted" | "sent" | "met" => "good",
+        "warning"
+        | "passed with warnings"
+        | "success with warning"
+        | "waiting to restart"
+        | "could-not-evaluate" => "warn",
+        "critical" | "error" | "failed" | "not-met" | "damaged" => "bad",
         _ => "info",
     }
 }

@@ -1,1 +1,243 @@
-//! The console over a real service: who may what, and what is refused.
+//! Who may what: every route of API and console, every role, and nobody, against one table and against the routers.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use domain::access::{Access, Role, Scope};
+use executive::logs::{CmTraceLayer, LogSettings};
+use executive::{Clock, FakeClock};
+use http::{Method, Request, StatusCode};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tower::ServiceExt;
+
+use crate::api;
+use crate::api::guard::Route;
+use crate::directory::SiteDirectory;
+use crate::service::{Actor, SiteService};
+use crate::settings::Settings;
+
+/// The service of a site in a folder of its own; nothing runs there.
+fn service() -> (tempfile::TempDir, Arc<SiteService>) {
+    let folder = tempfile::tempdir().unwrap();
+    let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+    let keys = folder.path().join("vendor");
+    cloud::init(&cloud::InitOptions::new(&keys, "Vendor"), now).unwrap();
+    let dir = folder.path().join("site");
+    crate::init::init(
+        crate::init::InitOptions {
+            dir: dir.clone(),
+            code: "P01".parse().unwrap(),
+            name: "Test".into(),
+            version: "5.00.9096.1000".parse().unwrap(),
+            feed_url: format!("file://{}", keys.join("repository").display()),
+            root: std::fs::read(keys.join("repository/metadata/1.root.json")).unwrap(),
+            ca: None,
+            rings: Vec::new(),
+            hierarchy_id: "h".into(),
+            listen: None,
+        },
+        now,
+    )
+    .unwrap();
+    let directory = SiteDirectory::new(&dir);
+    let settings = Settings::load(&directory.configuration()).unwrap();
+    let clock = Clock::Fake(FakeClock::new(now));
+    let logs = CmTraceLayer::new(LogSettings {
+        folder: directory.logs(),
+        bytes_max: 100_000,
+        history: true,
+        zone: TimeZone::UTC,
+        clock: clock.clone(),
+    });
+    let context = crate::context::open(directory, settings, now).unwrap();
+    let service = SiteService::new(Arc::new(context), clock, TimeZone::UTC, logs);
+    (folder, Arc::new(service))
+}
+
+/// Everybody who may come: each role with each scope, and nobody.
+fn everybody() -> Vec<Option<Access>> {
+    let mut all = vec![None];
+    for role in Role::ALL {
+        for scope in [Scope::Default, Scope::All] {
+            all.push(Some(Access { role, scope }));
+        }
+    }
+    all
+}
+
+fn name(access: Option<Access>) -> String {
+    access.map_or("nobody".to_owned(), |access| {
+        format!("{} ({})", access.role.as_str(), access.scope.as_str())
+    })
+}
+
+/// All routes with the path at which they answer.
+fn all_routes() -> Vec<(String, Route)> {
+    let api = api::routes::quick_routes()
+        .into_iter()
+        .chain(api::routes::long_routes())
+        .map(|route| (format!("/v1{}", route.path), route));
+    let pages = super::routes()
+        .into_iter()
+        .map(|route| (route.path.to_owned(), route));
+    api.chain(pages).collect()
+}
+
+#[test]
+fn the_table_of_who_may_what() {
+    let mut table = String::new();
+    for (path, route) in all_routes() {
+        for (word, method) in [("look", Method::GET), ("change", Method::POST)] {
+            if let Some(needed) = route.needs.of(&method) {
+                let who: Vec<String> = everybody()
+                    .into_iter()
+                    .filter(|access| access.is_some_and(|access| access.allows(needed)))
+                    .map(name)
+                    .collect();
+                let who = match who.len() {
+                    8 => "everybody who is signed in".to_owned(),
+                    _ => who.join(", "),
+                };
+                table.push_str(&format!("{path} {word}: {who}\n"));
+            }
+        }
+    }
+    insta::assert_snapshot!("authorisation", table);
+}
+
+/// A request of somebody, as the listener would hand it on.
+fn request(method: &Method, path: &str, actor: Option<&Actor>, with_session: bool) -> Request<Body> {
+    let path = path
+        .replace("{guid}", "0B5A4C1E-6D8F-4F0A-9C57-2E1D7A90B3F2")
+        .replace("{name}", "SMS_STATUS_MANAGER")
+        .replace("{report}", "x")
+        .replace("{table}", "devices");
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .body(Body::empty())
+        .unwrap();
+    if let Some(actor) = actor {
+        request.extensions_mut().insert(actor.clone());
+        if with_session {
+            request.extensions_mut().insert(crate::service::Session {
+                actor: actor.clone(),
+                csrf: "word".into(),
+            });
+        }
+    }
+    request
+}
+
+#[tokio::test]
+async fn whoever_is_not_in_the_table_is_refused_by_every_route() {
+    let (_folder, service) = service();
+    let api = api::router(service.clone());
+    let pages = super::routes()
+        .into_iter()
+        .fold(Router::new(), |router, route| {
+            router.route(route.path, route.guarded())
+        })
+        .with_state(service);
+    let mut refused = 0;
+    for (path, route) in all_routes() {
+        let is_api = path.starts_with("/v1");
+        let router = if is_api { &api } else { &pages };
+        for method in [
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+            Method::DELETE,
+            Method::PATCH,
+        ] {
+            let Some(needed) = route.needs.of(&method) else {
+                continue;
+            };
+            for access in everybody() {
+                if access.is_some_and(|access| access.allows(needed)) {
+                    continue;
+                }
+                let actor = access.map(|access| Actor::user("eve", access));
+                let asked = request(&method, &path, actor.as_ref(), !is_api);
+                let answer = router.clone().oneshot(asked).await.unwrap().status();
+                let expected: &[StatusCode] = match access {
+                    // A method that the route does not have at all may also say so.
+                    None => &[StatusCode::UNAUTHORIZED, StatusCode::METHOD_NOT_ALLOWED],
+                    Some(_) => &[StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED],
+                };
+                assert!(
+                    expected.contains(&answer),
+                    "{method} {path} of {}: {answer}",
+                    name(access)
+                );
+                refused += usize::from(answer != StatusCode::METHOD_NOT_ALLOWED);
+            }
+        }
+    }
+    assert!(refused > 300, "only {refused} refusals were seen");
+}
+
+#[tokio::test]
+async fn without_a_session_every_page_leads_to_the_door() {
+    let (_folder, service) = service();
+    let console = super::router(service);
+    for route in super::routes() {
+        for method in [Method::GET, Method::POST] {
+            let asked = request(&method, route.path, None, false);
+            let answer = console.clone().oneshot(asked).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::SEE_OTHER, "{method} {}", route.path);
+            let to = answer.headers()["location"].to_str().unwrap();
+            assert!(to.starts_with("/sign-in"), "{method} {}: {to}", route.path);
+            assert!(answer.headers().contains_key("content-security-policy"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn sessions_begin_anew_end_and_cannot_be_chosen_by_others() {
+    let (_folder, service) = service();
+    let console = super::router(service.clone());
+    let local = Actor::user("root", Access::FULL);
+    let request = protocol::api::AccountRequest {
+        name: "alice".into(),
+        role: "read-only-analyst".into(),
+        scope: None,
+        password: "four words are enough".into(),
+    };
+    service.add_account(request, &local).await.unwrap();
+    let sign_in = async |cookie: &str| {
+        let form = "name=alice&password=four+words+are+enough";
+        let asked = Request::post("/sign-in")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("cookie", cookie)
+            .body(Body::from(form))
+            .unwrap();
+        let answer = console.clone().oneshot(asked).await.unwrap();
+        let set = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
+        assert!(set.contains("HttpOnly") && set.contains("Secure") && set.contains("SameSite=Strict"));
+        set.split(';').next().unwrap().to_owned()
+    };
+    let see = async |cookie: String| {
+        let asked = Request::get("/overview")
+            .header("cookie", cookie)
+            .body(Body::empty())
+            .unwrap();
+        console.clone().oneshot(asked).await.unwrap().status()
+    };
+    // A cookie that somebody else planted is not the one of the session.
+    let planted = "__Host-tidegate=planted";
+    let (first, second) = (sign_in(planted).await, sign_in(planted).await);
+    assert!(first != planted && second != first);
+    assert_eq!(see(planted.to_owned()).await, StatusCode::SEE_OTHER);
+    // The executive is not running here: the page says so, to somebody who is in.
+    assert_eq!(see(first.clone()).await, StatusCode::SERVICE_UNAVAILABLE);
+    service.remove_account("alice", &local).await.unwrap();
+    assert_eq!(
+        see(first).await,
+        StatusCode::SEE_OTHER,
+        "with the account its sessions end"
+    );
+}

@@ -5,6 +5,7 @@ use axum::extract::{Path, Query};
 use axum::response::Response;
 use domain::access::ObjectClass;
 use domain::servicing::state::PackageState;
+use domain::servicing::transition::PackageEvent;
 use maud::{Markup, html};
 use protocol::api::{
     DeliveryPart, FeatureInfo, HistoryEntry, LIMIT_MAX, UpdateDetail, UpdateSummary, WhyReport,
@@ -125,21 +126,25 @@ pub(super) async fn show(page: Page, Path(guid): Path<String>) -> Response {
     )
 }
 
-/// What may be done with a package in its state.
+/// What may be done with a package in its state, as the domain says.
 fn actions(page: &Page, detail: &UpdateDetail) -> Markup {
-    if !page.may_change(ObjectClass::UpdatePackages) {
+    let state = PackageState::from_code(detail.summary.state.code);
+    let Some(state) = state.filter(|_| page.may_change(ObjectClass::UpdatePackages)) else {
         return html! {};
-    }
+    };
+    let takes = |event| state.next(event).is_ok();
     let act = format!("/updates/{}/act", detail.summary.guid);
     let button = |label: &str, what: &str| page.button(&act, label, "plain", &[("what", what)]);
     html! {
         div class="actions" {
-            a class="button" href={ "/updates/" (detail.summary.guid) "/wizard" } { (t("Install Update Pack")) }
-            (button(t("Run prerequisite check"), "prereq"))
-            (button(t("Download"), "download"))
-            (button(t("Retry installation"), "retry"))
-            (button(t("Ignore prerequisite warnings"), "ignore-warnings"))
-            (button(t("Reset"), "reset"))
+            @if takes(PackageEvent::Start) {
+                a class="button" href={ "/updates/" (detail.summary.guid) "/wizard" } { (t("Install Update Pack")) }
+                (button(t("Run prerequisite check"), "prereq"))
+            }
+            @if takes(PackageEvent::DownloadStarted) { (button(t("Download"), "download")) }
+            @if takes(PackageEvent::Retried) { (button(t("Retry installation"), "retry")) }
+            @if takes(PackageEvent::WarningsIgnored) { (button(t("Ignore prerequisite warnings"), "ignore-warnings")) }
+            @if takes(PackageEvent::Reset) { (button(t("Reset"), "reset")) }
             a class="button plain" href={ "/updates/status?guid=" (detail.summary.guid) } { (t("Status")) }
         }
     }

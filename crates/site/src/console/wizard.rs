@@ -12,7 +12,7 @@ use super::page::{Page, back, badge, problem_note};
 use crate::words;
 
 /// The pages, in order.
-const STEPS: [&str; 4] = ["General", "Features", "Licence terms", "Confirm"];
+const STEPS: [&str; 4] = [t("General"), t("Features"), t("Licence terms"), t("Confirm")];
 
 /// What the pages before have chosen.
 #[derive(Default)]

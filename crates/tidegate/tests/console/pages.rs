@@ -136,6 +136,10 @@ fn every_page_is_sound_small_and_accessible() {
             "{path} weighs {} bytes",
             visit.bytes
         );
+        let strays = desk
+            .browser
+            .evaluate("document.querySelectorAll('header table, header section').length");
+        assert_eq!(strays, 0, "{path}: what is live stays in its place");
         let found = desk.browser.accessibility_findings();
         assert!(found.is_empty(), "{path}: {found:#?}");
         assert_eq!(desk.browser.complaints(), Vec::<String>::new(), "{path}");

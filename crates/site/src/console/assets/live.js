@@ -1,7 +1,7 @@
 // Brings a page up to date while it is open. Every page works without it.
 "use strict";
 (() => {
-  const region = document.querySelector("[data-live]");
+  const region = document.getElementById("live");
   const state = document.getElementById("live-state");
   if (region && window.EventSource) {
     const source = new EventSource("/live?page=" + encodeURIComponent(location.pathname + location.search));
