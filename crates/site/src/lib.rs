@@ -10,6 +10,7 @@ pub mod directory;
 pub mod host;
 pub mod init;
 pub mod internet;
+mod live;
 pub mod offline;
 pub mod product;
 pub mod progress;
@@ -18,6 +19,8 @@ pub mod secrets;
 pub mod service;
 pub mod settings;
 mod site_facts;
+#[cfg(test)]
+mod testing;
 pub mod throttle;
 mod usage;
 mod way_out;

@@ -12,6 +12,7 @@
 mod accounts;
 mod database;
 mod error;
+mod idempotency;
 mod installs;
 pub mod intake;
 mod internet;
@@ -25,6 +26,7 @@ mod usage;
 pub use accounts::{AccountRow, SessionRow};
 pub use database::{Store, Tx};
 pub use error::StoreError;
+pub use idempotency::{KeptAnswer, KeyState};
 pub use installs::{FeatureRow, InstallRun, InstalledRow, PrereqRow, RedistRow, SubStageRow};
 pub use internet::EndpointRunRow;
 pub use packages::{ConditionRow, EvaluationInput, HistoryRow, ListedPackage, PackageRow};

@@ -198,10 +198,11 @@ impl Client {
 fn refusal(status: StatusCode, body: &[u8]) -> Failure {
     match serde_json::from_slice::<ApiProblem>(body) {
         Ok(ApiProblem {
-            error,
+            detail,
             hint: Some(hint),
-        }) => Failure::new(error).hint(hint),
-        Ok(ApiProblem { error, hint: None }) => Failure::new(error),
+            ..
+        }) => Failure::new(detail).hint(hint),
+        Ok(ApiProblem { detail, .. }) => Failure::new(detail),
         Err(_) => Failure::new(format!("the site answered with HTTP status {status}")),
     }
 }

@@ -275,7 +275,7 @@ async fn refuse_if_stopped(client: &Client, name: ComponentName) -> Result<(), F
 /// Waits until no package is being evaluated any more.
 async fn evaluated(client: &Client, progress: &mut Progress) -> Result<(), Failure> {
     loop {
-        let updates: Vec<UpdateSummary> = client.get_with("/updates", &UpdatesQuery { all: true }).await?;
+        let updates: Vec<UpdateSummary> = client.get_with("/updates", &UpdatesQuery::listing(true)).await?;
         let checking = updates
             .iter()
             .filter(|update| update.state.code == PackageState::ApplicabilityChecking.code())

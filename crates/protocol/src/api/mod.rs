@@ -17,7 +17,9 @@ pub use accounts::{
 pub use components::{ActionRequest, ComponentAction, ComponentInfo, LogLevelRequest, WaitingInfo};
 pub use hierarchy::{ThrottleHours, ThrottleInfo, ThrottleRequest};
 pub use internet::{EndpointRunInfo, ModeRequest, ProxyInfo, ProxyRequest, ScpShow};
-pub use queries::{LIMIT_DEFAULT, LIMIT_MAX, LimitQuery, TallyQuery, UpdateStatusQuery, UpdatesQuery};
+pub use queries::{
+    EventsQuery, LIMIT_DEFAULT, LIMIT_MAX, LimitQuery, TallyQuery, UpdateStatusQuery, UpdatesQuery,
+};
 pub use site::{
     ApiProblem, ContentCollected, ContentStats, ContentVerified, SiteShow, SyncStatus, TrustedRoleInfo,
 };

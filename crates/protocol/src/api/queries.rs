@@ -25,6 +25,15 @@ impl LimitQuery {
     }
 }
 
+/// What to look at as it changes.
+#[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct EventsQuery {
+    /// Path of this API without `/v1`, with its query, such as `/updates?all=true`.
+    pub path: String,
+}
+
 /// Which update packages to list.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -33,6 +42,22 @@ pub struct UpdatesQuery {
     /// Hidden packages too.
     #[serde(default)]
     pub all: bool,
+    /// Only those after the package with this GUID, for the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Most packages; all of them if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+impl UpdatesQuery {
+    /// The whole list.
+    pub fn listing(all: bool) -> Self {
+        UpdatesQuery {
+            all,
+            ..UpdatesQuery::default()
+        }
+    }
 }
 
 /// Of which package to show the status.

@@ -4,12 +4,16 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Why a request was not carried out.
+/// Why a request was not carried out, as `application/problem+json` (RFC 9457).
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ApiProblem {
-    /// One clear sentence.
-    pub error: String,
-    /// What to do, often the next command to type.
+    /// What the status means.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What failed, in one sentence.
+    pub detail: String,
+    /// What to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use super::{accounts, components, hierarchy, internet, site, status, tool, updates, usage};
+use super::{accounts, components, events, hierarchy, internet, site, status, tool, updates, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -12,7 +12,9 @@ use super::{accounts, components, hierarchy, internet, site, status, tool, updat
         title = "Tidegate site API",
         version = "1",
         description = "The operations of one site. On the local socket <dir>/run/api.sock the operating system \
-            says who asks; over HTTPS a bearer token does. Times are RFC 3339. Every refusal is an ApiProblem.",
+            says who asks; over HTTPS a bearer token does. Times are RFC 3339. Every refusal is an ApiProblem, \
+            `application/problem+json`. A GET answers with an ETag and takes If-None-Match; a change takes If-Match with \
+            the ETag of a GET of the same path, and Idempotency-Key.",
         license(name = "Apache-2.0"),
     ),
     paths(
@@ -33,6 +35,7 @@ use super::{accounts, components, hierarchy, internet, site, status, tool, updat
         accounts::add_token,
         accounts::remove_token,
         accounts::setup_link,
+        events::stream,
         components::list,
         components::query,
         components::act,

@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use domain::access::{ObjectClass, Permission, Scope};
 use http::{Method, StatusCode};
-use protocol::api::ApiProblem;
 
+use super::problem::refuse;
 use crate::service::{Actor, SiteService};
 
 /// What it takes to look (GET, HEAD) and to change (all other methods).
@@ -110,10 +110,7 @@ async fn check_permission(State(needs): State<Needs>, request: Request, next: Ne
     let Some(needed) = needs.of(request.method()) else {
         return next.run(request).await;
     };
-    let refused = |status, error, hint: &str| {
-        let hint = Some(hint.to_owned());
-        (status, axum::Json(ApiProblem { error, hint })).into_response()
-    };
+    let refused = |status, error, hint: &str| refuse(status, error, Some(hint.to_owned())).into_response();
     match request.extensions().get::<Actor>() {
         Some(actor) if actor.access().allows(needed) => next.run(request).await,
         Some(actor) => {

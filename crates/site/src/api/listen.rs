@@ -22,7 +22,6 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use protocol::api::ApiProblem;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -30,6 +29,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::problem::refuse;
 use crate::console::Peer;
 use crate::service::{Actor, SiteService};
 
@@ -160,18 +160,19 @@ async fn check_token(State(service): State<Arc<SiteService>>, mut request: Reque
             next.run(request).await
         }
         None => {
-            let problem = ApiProblem {
-                error: "this API needs a valid token".to_owned(),
-                hint: Some("send the header `Authorization: Bearer TOKEN`".to_owned()),
-            };
+            let problem = refuse(
+                StatusCode::UNAUTHORIZED,
+                "this API needs a valid token".to_owned(),
+                Some("send the header `Authorization: Bearer TOKEN`".to_owned()),
+            );
             let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
-            (StatusCode::UNAUTHORIZED, challenge, axum::Json(problem)).into_response()
+            (challenge, problem).into_response()
         }
     }
 }
 
 /// The token of an `Authorization` header; the scheme's case does not matter (RFC 9110, 11.1).
-fn bearer_token(value: &HeaderValue) -> Option<&str> {
+pub(super) fn bearer_token(value: &HeaderValue) -> Option<&str> {
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)

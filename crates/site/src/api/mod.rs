@@ -7,9 +7,12 @@
 mod accounts;
 pub mod certificate;
 mod components;
+mod conditional;
 mod document;
+mod events;
 pub(crate) mod guard;
 mod hierarchy;
+mod idempotency;
 mod internet;
 pub mod listen;
 mod problem;
@@ -28,14 +31,17 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use protocol::api::ApiProblem;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use self::conditional::Conditions;
+use self::events::Routes;
 use self::guard::Route;
-use self::routes::{long_routes, quick_routes};
+use self::problem::refuse;
+use self::routes::{event_route, long_routes, quick_routes};
 use crate::service::SiteService;
 
 pub use document::openapi;
@@ -56,8 +62,16 @@ pub fn router(service: Arc<SiteService>) -> Router {
         StatusCode::SERVICE_UNAVAILABLE,
         ANSWER_TIME_MAX,
     ));
+    let routes = add(answered_soon, long_routes()).with_state(service.clone());
+    let events = add(Router::new(), vec![event_route()])
+        .layer(axum::Extension(Routes(routes.clone())))
+        .with_state(service.clone());
+    let kept = routes
+        .clone()
+        .layer(from_fn_with_state(Conditions::new(routes), conditional::check))
+        .layer(from_fn_with_state(service, idempotency::keep));
     Router::new()
-        .nest("/v1", add(answered_soon, long_routes()).with_state(service))
+        .nest("/v1", kept.merge(events))
         .fallback(no_such_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -71,19 +85,21 @@ fn add(router: Router<Arc<SiteService>>, routes: Vec<Route>) -> Router<Arc<SiteS
 }
 
 async fn no_such_route(uri: http::Uri) -> Response {
-    let problem = ApiProblem {
-        error: format!("this site has no {}", uri.path()),
-        hint: Some("see /v1/openapi.json for what there is".to_owned()),
-    };
-    (StatusCode::NOT_FOUND, axum::Json(problem)).into_response()
+    refuse(
+        StatusCode::NOT_FOUND,
+        format!("this site has no {}", uri.path()),
+        Some("see /v1/openapi.json for what there is".to_owned()),
+    )
+    .into_response()
 }
 
 async fn wrong_method(method: http::Method, uri: http::Uri) -> Response {
-    let problem = ApiProblem {
-        error: format!("{} does not take {method}", uri.path()),
-        hint: Some("see /v1/openapi.json for what it takes".to_owned()),
-    };
-    (StatusCode::METHOD_NOT_ALLOWED, axum::Json(problem)).into_response()
+    refuse(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("{} does not take {method}", uri.path()),
+        Some("see /v1/openapi.json for what it takes".to_owned()),
+    )
+    .into_response()
 }
 
 /// A panic in a handler ends that request only.
@@ -94,9 +110,10 @@ fn after_panic(panic: Box<dyn std::any::Any + Send>) -> Response {
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_default();
     tracing::error!("a request ended in a panic: {words}");
-    let problem = ApiProblem {
-        error: "the site failed while it answered this request".to_owned(),
-        hint: Some("the reason is in smsexec.log: tidegate logs SMS_EXECUTIVE".to_owned()),
-    };
-    (StatusCode::INTERNAL_SERVER_ERROR, axum::Json(problem)).into_response()
+    refuse(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "the site failed while it answered this request".to_owned(),
+        Some("the reason is in smsexec.log: tidegate logs SMS_EXECUTIVE".to_owned()),
+    )
+    .into_response()
 }

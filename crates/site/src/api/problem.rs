@@ -3,8 +3,9 @@
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
+use http::{HeaderValue, StatusCode};
 use protocol::api::ApiProblem;
 use serde::de::DeserializeOwned;
 
@@ -14,15 +15,18 @@ use crate::service::ServiceError;
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
-    body: ApiProblem,
+    detail: String,
+    hint: Option<String>,
+}
+
+/// A refusal with what to do about it.
+pub(super) fn refuse(status: StatusCode, detail: String, hint: Option<String>) -> Problem {
+    Problem { status, detail, hint }
 }
 
 impl Problem {
-    pub(super) fn invalid(error: String) -> Self {
-        Problem {
-            status: StatusCode::BAD_REQUEST,
-            body: ApiProblem { error, hint: None },
-        }
+    pub(super) fn invalid(detail: String) -> Self {
+        refuse(StatusCode::BAD_REQUEST, detail, None)
     }
 }
 
@@ -36,19 +40,20 @@ impl From<ServiceError> for Problem {
             ServiceError::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let hint = failure.hint().map(str::to_owned);
-        Problem {
-            status,
-            body: ApiProblem {
-                error: crate::context::whole_story(&failure),
-                hint,
-            },
-        }
+        refuse(status, crate::context::whole_story(&failure), hint)
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        (self.status, axum::Json(self.body)).into_response()
+        let body = ApiProblem {
+            title: self.status.canonical_reason().unwrap_or_default().to_owned(),
+            status: self.status.as_u16(),
+            detail: self.detail,
+            hint: self.hint,
+        };
+        let kind = [(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
+        (self.status, kind, axum::Json(body)).into_response()
     }
 }
 
@@ -62,12 +67,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let bytes = bytes::Bytes::from_request(request, state)
             .await
-            .map_err(|refusal| Problem {
-                status: refusal.status(),
-                body: ApiProblem {
-                    error: format!("the request body cannot be read: {refusal}"),
-                    hint: None,
-                },
+            .map_err(|refusal| {
+                refuse(
+                    refusal.status(),
+                    format!("the request body cannot be read: {refusal}"),
+                    None,
+                )
             })?;
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         serde_json::from_slice(text)
@@ -86,12 +91,12 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
         axum::extract::Path::from_request_parts(parts, state)
             .await
             .map(|axum::extract::Path(value)| Path(value))
-            .map_err(|refusal| Problem {
-                status: refusal.status(),
-                body: ApiProblem {
-                    error: format!("the path is not what is expected here: {}", refusal.body_text()),
-                    hint: None,
-                },
+            .map_err(|refusal| {
+                refuse(
+                    refusal.status(),
+                    format!("the path is not what is expected here: {}", refusal.body_text()),
+                    None,
+                )
             })
     }
 }
@@ -140,7 +145,11 @@ mod tests {
             assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{target}");
             let body = response.into_body().collect().await.unwrap().to_bytes();
             let problem: ApiProblem = serde_json::from_slice(&body).unwrap();
-            assert!(problem.error.starts_with(expected), "{target}: {}", problem.error);
+            assert!(
+                problem.detail.starts_with(expected),
+                "{target}: {}",
+                problem.detail
+            );
         }
     }
 }

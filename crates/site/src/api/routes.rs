@@ -6,7 +6,9 @@ use domain::access::ObjectClass::{
 };
 
 use super::guard::{Route, both, both_all, modifies, modifies_all, reads, route, signed_in};
-use super::{accounts, components, document, hierarchy, internet, site, status, tool, updates, usage};
+use super::{
+    accounts, components, document, events, hierarchy, internet, site, status, tool, updates, usage,
+};
 
 /// Routes that only look or start something.
 pub(crate) fn quick_routes() -> Vec<Route> {
@@ -221,4 +223,9 @@ pub(crate) fn long_routes() -> Vec<Route> {
         ),
         route("/inventory/{table}", modifies(UsageData), put(usage::import)),
     ]
+}
+
+/// The stream of changes; it never ends by itself.
+pub(crate) fn event_route() -> Route {
+    route("/events", signed_in(), get(events::stream))
 }

@@ -13,13 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::listen::{ListenError, serve_unix};
 use super::openapi;
-use super::routes::{long_routes, quick_routes};
+use super::routes::{event_route, long_routes, quick_routes};
 
 #[test]
 fn every_route_is_described_and_every_description_has_a_route() {
     let routes: BTreeSet<String> = quick_routes()
         .into_iter()
         .chain(long_routes())
+        .chain([event_route()])
         .map(|route| format!("/v1{}", route.path))
         .filter(|path| path != "/v1/openapi.json")
         .collect();
@@ -188,4 +189,103 @@ async fn requests_under_way_end_before_the_listener_does() {
     let (answer, ()) = tokio::join!(answer, stop);
     assert_eq!(answer, "whole");
     listening.end().await;
+}
+
+/// Asks the API as a local administrator.
+async fn send(
+    router: &Router,
+    request: http::request::Builder,
+    body: &str,
+) -> (http::StatusCode, http::HeaderMap, String) {
+    let mut request = request.body(axum::body::Body::from(body.to_owned())).unwrap();
+    let actor = crate::service::Actor::user("alice", domain::access::Access::FULL);
+    request.extensions_mut().insert(actor);
+    let answer = tower::ServiceExt::oneshot(router.clone(), request).await.unwrap();
+    let (parts, body) = answer.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    (
+        parts.status,
+        parts.headers,
+        String::from_utf8(bytes.to_vec()).unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn who_changes_something_may_say_what_they_saw() {
+    let (_folder, service) = crate::testing::service();
+    let router = super::router(service);
+    let get = || http::Request::get("/v1/throttle");
+    let put = || http::Request::put("/v1/throttle");
+    let (_, headers, _) = send(&router, get(), "").await;
+    let seen = headers["etag"].to_str().unwrap().to_owned();
+    let (status, _, body) = send(&router, get().header("if-none-match", &seen), "").await;
+    assert_eq!((status.as_u16(), body.as_str()), (304, ""));
+    let rules = r#"{"rules": ["1 MB/s"]}"#;
+    let (status, ..) = send(&router, put().header("if-match", &seen), rules).await;
+    assert_eq!(status, 200);
+    // Somebody else saw the same and comes second.
+    let (status, headers, body) = send(&router, put().header("if-match", &seen), r#"{"rules": []}"#).await;
+    assert_eq!(status, 412, "{body}");
+    assert_eq!(headers["content-type"], "application/problem+json");
+    let (_, headers, body) = send(&router, get(), "").await;
+    assert!(body.contains("1 MB/s") && headers["etag"].to_str().unwrap() != seen);
+}
+
+#[tokio::test]
+async fn a_change_with_a_key_is_made_once() {
+    let (_folder, service) = crate::testing::service();
+    let router = super::router(service.clone());
+    let body = r#"{"name": "bob", "role": "read-only-analyst", "password": "four words are enough"}"#;
+    let post = |key: &str| {
+        http::Request::post("/v1/accounts")
+            .header("idempotency-key", key)
+            .header("content-type", "application/json")
+    };
+    let (first, ..) = send(&router, post("one"), body).await;
+    let (again, headers, _) = send(&router, post("one"), body).await;
+    assert_eq!((first.as_u16(), again.as_u16()), (204, 204));
+    assert_eq!(headers["idempotent-replayed"], "true");
+    // Under another key it is another change, which there is no room for.
+    assert_eq!(send(&router, post("two"), body).await.0, 409);
+    let other = body.replace("bob", "eve");
+    assert_eq!(send(&router, post("one"), &other).await.0, 422);
+    let token = http::Request::post("/v1/tokens").header("idempotency-key", "three");
+    assert_eq!(
+        send(&router, token, r#"{"name": "x", "role": "read-only-analyst"}"#)
+            .await
+            .0,
+        400
+    );
+    assert_eq!(send(&router, post(&"k".repeat(300)), body).await.0, 400);
+    assert_eq!(service.accounts().await.unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_tell_what_changed_and_end_with_the_right_to_see_it() {
+    use futures_util::StreamExt;
+    let (_folder, service) = crate::testing::service();
+    let local = crate::service::Actor::user("alice", domain::access::Access::FULL);
+    let request = protocol::api::TokenRequest {
+        name: "viewer".into(),
+        role: "read-only-analyst".into(),
+        scope: None,
+    };
+    let token = service.add_token(request, &local).await.unwrap().token;
+    let router = super::listen::with_token(super::router(service.clone()), service.clone());
+    let asked = http::Request::get("/v1/events?path=/throttle")
+        .header("authorization", format!("Bearer {token}"))
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let answer = tower::ServiceExt::oneshot(router, asked).await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    let mut events = answer.into_body().into_data_stream();
+    let mut next = async || String::from_utf8(events.next().await.unwrap().unwrap().to_vec()).unwrap();
+    assert!(next().await.contains("unlimited"));
+    let request = protocol::api::ThrottleRequest {
+        rules: vec!["3 MB/s".into()],
+    };
+    service.set_throttle(request, &local).await.unwrap();
+    assert!(next().await.contains("3 MB/s"));
+    service.remove_token("viewer", &local).await.unwrap();
+    assert!(next().await.contains("ended"));
 }

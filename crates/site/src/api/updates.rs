@@ -1,11 +1,14 @@
 //! Update packages: what there is, why, and what to do with it.
 
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::StatusCode;
+use domain::servicing::package::PackageGuid;
+use http::header::LINK;
+use http::{HeaderValue, StatusCode};
 use protocol::api::{
-    ApiProblem, DeliveryInfo, FeatureInfo, FeatureRequest, HistoryEntry, InstallRequest, LimitQuery,
-    PrereqResult, ResetRequest, SiteUpdateStatus, UpdateDetail, UpdateStatusQuery, UpdateSummary,
+    ApiProblem, DeliveryInfo, FeatureInfo, FeatureRequest, HistoryEntry, InstallRequest, LIMIT_MAX,
+    LimitQuery, PrereqResult, ResetRequest, SiteUpdateStatus, UpdateDetail, UpdateStatusQuery, UpdateSummary,
     UpdatesQuery, WhyReport,
 };
 
@@ -13,15 +16,34 @@ use super::Service;
 use super::problem::{Body, Path, Problem, Query};
 use crate::service::Actor;
 
-/// Offered packages, newest first; with `all`, hidden ones too.
+/// Offered packages, newest first; with `all`, hidden ones too. A page has the address of the next one as `Link`.
 #[utoipa::path(get, path = "/v1/updates", tag = "updates", params(UpdatesQuery), responses(
-    (status = 200, description = "Packages", body = Vec<UpdateSummary>),
+    (status = 200, description = "Packages", body = Vec<UpdateSummary>,
+        headers(("link" = Option<String>, description = "The next page, `rel=\"next\"` (RFC 8288)"))),
+    (status = 400, description = "`after` is no GUID", body = ApiProblem),
 ))]
 pub(super) async fn list(
     State(service): Service,
     Query(query): Query<UpdatesQuery>,
-) -> Result<Json<Vec<UpdateSummary>>, Problem> {
-    Ok(Json(service.updates(query.all).await?))
+) -> Result<Response, Problem> {
+    let after: Option<PackageGuid> = query
+        .after
+        .map(|after| after.parse())
+        .transpose()
+        .map_err(Problem::invalid)?;
+    let limit = query
+        .limit
+        .map_or(usize::MAX, |limit| limit.clamp(1, LIMIT_MAX) as usize);
+    let page = service.updates_page(query.all, after, limit).await?;
+    let next = page.updates.last().filter(|_| page.more).map(|last| {
+        let (all, guid) = (query.all, &last.guid);
+        format!("</v1/updates?all={all}&after={guid}&limit={limit}>; rel=\"next\"")
+    });
+    let mut response = Json(page.updates).into_response();
+    if let Some(next) = next.and_then(|next| HeaderValue::from_str(&next).ok()) {
+        response.headers_mut().insert(LINK, next);
+    }
+    Ok(response)
 }
 
 /// Everything about one package.

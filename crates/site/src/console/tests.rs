@@ -1,60 +1,15 @@
 //! Who may what: every route of API and console, every role, and nobody, against one table and against the routers.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::body::Body;
 use domain::access::{Access, Role, Scope};
-use executive::logs::{CmTraceLayer, LogSettings};
-use executive::{Clock, FakeClock};
 use http::{Method, Request, StatusCode};
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use tower::ServiceExt;
 
 use crate::api;
 use crate::api::guard::Route;
-use crate::directory::SiteDirectory;
-use crate::service::{Actor, SiteService};
-use crate::settings::Settings;
-
-/// The service of a site in a folder of its own; nothing runs there.
-fn service() -> (tempfile::TempDir, Arc<SiteService>) {
-    let folder = tempfile::tempdir().unwrap();
-    let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
-    let keys = folder.path().join("vendor");
-    cloud::init(&cloud::InitOptions::new(&keys, "Vendor"), now).unwrap();
-    let dir = folder.path().join("site");
-    crate::init::init(
-        crate::init::InitOptions {
-            dir: dir.clone(),
-            code: "P01".parse().unwrap(),
-            name: "Test".into(),
-            version: "5.00.9096.1000".parse().unwrap(),
-            feed_url: format!("file://{}", keys.join("repository").display()),
-            root: std::fs::read(keys.join("repository/metadata/1.root.json")).unwrap(),
-            ca: None,
-            rings: Vec::new(),
-            hierarchy_id: "h".into(),
-            listen: None,
-        },
-        now,
-    )
-    .unwrap();
-    let directory = SiteDirectory::new(&dir);
-    let settings = Settings::load(&directory.configuration()).unwrap();
-    let clock = Clock::Fake(FakeClock::new(now));
-    let logs = CmTraceLayer::new(LogSettings {
-        folder: directory.logs(),
-        bytes_max: 100_000,
-        history: true,
-        zone: TimeZone::UTC,
-        clock: clock.clone(),
-    });
-    let context = crate::context::open(directory, settings, now).unwrap();
-    let service = SiteService::new(Arc::new(context), clock, TimeZone::UTC, logs);
-    (folder, Arc::new(service))
-}
+use crate::service::Actor;
+use crate::testing::service;
 
 /// Everybody who may come: each role with each scope, and nobody.
 fn everybody() -> Vec<Option<Access>> {
@@ -78,6 +33,7 @@ fn all_routes() -> Vec<(String, Route)> {
     let api = api::routes::quick_routes()
         .into_iter()
         .chain(api::routes::long_routes())
+        .chain([api::routes::event_route()])
         .map(|route| (format!("/v1{}", route.path), route));
     let pages = super::routes()
         .into_iter()

@@ -47,20 +47,19 @@ pub(super) fn state_badge(update: &UpdateSummary) -> Markup {
 pub(super) struct Listed {
     #[serde(default)]
     all: bool,
-    #[serde(default)]
-    from: usize,
+    after: Option<String>,
 }
 
 pub(super) async fn list(page: Page, Query(listed): Query<Listed>) -> Response {
-    let updates = match page.service.updates(listed.all).await {
-        Ok(updates) => updates,
+    let after = listed.after.as_deref().and_then(|guid| guid.parse().ok());
+    let found = match page.service.updates_page(listed.all, after, PAGE_ROWS).await {
+        Ok(found) => found,
         Err(failure) => return page.problem(&failure),
     };
-    let count = updates.len();
-    let rows = updates
+    let older = found.updates.last().filter(|_| found.more).map(|last| &last.guid);
+    let rows = found
+        .updates
         .iter()
-        .skip(listed.from)
-        .take(PAGE_ROWS)
         .map(|update| {
             html! {
                 td { a href={ "/updates/" (update.guid) } { (update.name) } }
@@ -74,7 +73,6 @@ pub(super) async fn list(page: Page, Query(listed): Query<Listed>) -> Response {
         })
         .collect();
     let all = if listed.all { "true" } else { "false" };
-    let later = listed.from + PAGE_ROWS;
     page.show_live(
         t("Updates and Servicing"),
         html! {
@@ -89,8 +87,8 @@ pub(super) async fn list(page: Page, Query(listed): Query<Listed>) -> Response {
                 &[t("Name"), t("Version"), t("Type"), t("State"), t("Reason"), t("Since"), t("Download")],
                 rows, t("No update is offered. Check for updates, or look at everything to see why not.")))
             div class="actions" {
-                @if listed.from > 0 { a class="button plain" href={ "/updates?all=" (all) "&from=" (listed.from.saturating_sub(PAGE_ROWS)) } { (t("Newer")) } }
-                @if later < count { a class="button plain" href={ "/updates?all=" (all) "&from=" (later) } { (t("Older")) } }
+                @if after.is_some() { a class="button plain" href={ "/updates?all=" (all) } { (t("Newest")) } }
+                @if let Some(older) = older { a class="button plain" href={ "/updates?all=" (all) "&after=" (older) } { (t("Older")) } }
             }
         },
     )

@@ -33,7 +33,7 @@ use protocol::api::{
     ComponentAction, ComponentInfo, ContentCollected, ContentStats, ContentVerified, NewToken, SiteShow,
     SyncStatus, TokenInfo, TokenRequest, TrustedRoleInfo, WaitingInfo,
 };
-use store::StoreError;
+use store::{KeptAnswer, KeyState, StoreError};
 
 use crate::context::SiteContext;
 use crate::host::free_bytes;
@@ -125,6 +125,37 @@ impl SiteService {
     /// The site's code.
     pub fn site_code(&self) -> String {
         self.context.identity.code.to_string()
+    }
+
+    /// Begins a change that a caller gave a key.
+    pub async fn begin_keyed(
+        &self,
+        actor: &str,
+        key: &str,
+        fingerprint: &str,
+    ) -> Result<KeyState, ServiceError> {
+        let (actor, key, fingerprint) = (actor.to_owned(), key.to_owned(), fingerprint.to_owned());
+        let now = self.clock.now();
+        Ok(self
+            .context
+            .store
+            .write::<_, StoreError, _>(move |tx| tx.begin_keyed(&actor, &key, &fingerprint, now))
+            .await?)
+    }
+
+    /// Keeps the answer to it; none where it may be tried again.
+    pub async fn end_keyed(
+        &self,
+        actor: &str,
+        key: &str,
+        answer: Option<KeptAnswer>,
+    ) -> Result<(), ServiceError> {
+        let (actor, key) = (actor.to_owned(), key.to_owned());
+        Ok(self
+            .context
+            .store
+            .write::<_, StoreError, _>(move |tx| tx.end_keyed(&actor, &key, answer.as_ref()))
+            .await?)
     }
 
     fn executive(&self) -> Result<&ExecutiveHandle, ServiceError> {

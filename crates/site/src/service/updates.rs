@@ -29,28 +29,62 @@ const PLAN_TIMEOUT: Duration = Duration::from_secs(60);
 /// History entries shown with a package.
 const HISTORY_OF_PACKAGE: u32 = 50;
 
+/// A page of update packages.
+#[derive(Debug)]
+pub struct UpdatesPage {
+    /// The packages.
+    pub updates: Vec<UpdateSummary>,
+    /// Whether there are more after these.
+    pub more: bool,
+}
+
 impl SiteService {
     /// `updates list`: newest version first; installed ones only if they are the newest installed.
     pub async fn updates(&self, all: bool) -> Result<Vec<UpdateSummary>, ServiceError> {
-        let (mut rows, busy) = self
+        let page = self.updates_page(all, None, usize::MAX).await?;
+        Ok(page.updates)
+    }
+
+    /// The same, a page at a time: those after the package `after`, `limit` at most. Only the records of the page are
+    /// read, whatever the length of the list.
+    pub async fn updates_page(
+        &self,
+        all: bool,
+        after: Option<PackageGuid>,
+        limit: usize,
+    ) -> Result<UpdatesPage, ServiceError> {
+        let (found, more, busy) = self
             .context
             .store
             .read::<_, StoreError, _>(move |tx| {
-                Ok((with_records(tx, tx.packages(all, PACKAGES_MAX)?)?, busy(tx)?))
+                let mut rows = tx.packages(all, PACKAGES_MAX)?;
+                rows.sort_by_key(|row| std::cmp::Reverse((row.full_version, row.released_at, row.guid)));
+                let mut installed_shown = false;
+                rows.retain(|row| {
+                    let installed = row.state == PackageState::InstallSuccess;
+                    let keep = all || !installed || !installed_shown;
+                    installed_shown |= installed;
+                    keep
+                });
+                let from = match after {
+                    Some(after) => rows
+                        .iter()
+                        .position(|row| row.guid == after)
+                        .map_or(rows.len(), |at| at + 1),
+                    None => 0,
+                };
+                let more = rows.len().saturating_sub(from) > limit;
+                let rows = rows.into_iter().skip(from).take(limit).collect();
+                Ok((with_records(tx, rows)?, more, busy(tx)?))
             })
             .await?;
-        rows.sort_by_key(|(row, _)| std::cmp::Reverse((row.full_version, row.released_at)));
-        let mut installed_shown = false;
-        rows.retain(|(row, _)| {
-            let installed = row.state == PackageState::InstallSuccess;
-            let keep = all || !installed || !installed_shown;
-            installed_shown |= installed;
-            keep
-        });
-        Ok(rows
-            .iter()
-            .map(|(row, record)| self.summary(row, record.as_ref(), busy))
-            .collect())
+        Ok(UpdatesPage {
+            updates: found
+                .iter()
+                .map(|(row, record)| self.summary(row, record.as_ref(), busy))
+                .collect(),
+            more,
+        })
     }
 
     /// `updates show`

@@ -21,3 +21,14 @@ CREATE TABLE setup_link (
     hash TEXT NOT NULL,
     expires_at BIGINT NOT NULL
 );
+CREATE TABLE idempotency_key (
+    actor TEXT NOT NULL,
+    key TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    begun_at BIGINT NOT NULL,
+    status BIGINT,
+    content_type TEXT,
+    body BLOB,
+    PRIMARY KEY (actor, key)
+);
+CREATE INDEX idempotency_key_by_time ON idempotency_key (begun_at);

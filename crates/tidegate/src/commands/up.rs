@@ -156,7 +156,7 @@ async fn tell(
     let before: SyncStatus = client.get("/sync").await?;
     client.post("/sync", &()).await?;
     follow::check(&client, &cx.output, &before).await?;
-    let offered: Vec<UpdateSummary> = client.get_with("/updates", &UpdatesQuery { all: true }).await?;
+    let offered: Vec<UpdateSummary> = client.get_with("/updates", &UpdatesQuery::listing(true)).await?;
     tell_offers(&cx.output, &offered);
 
     heading(&cx.output, "4", "Download of the newest update");

@@ -6,7 +6,7 @@
   if (region && window.EventSource) {
     const source = new EventSource("/live?page=" + encodeURIComponent(location.pathname + location.search));
     const told = (text) => { if (state) state.textContent = text; };
-    source.addEventListener("page", (event) => {
+    source.addEventListener("changed", (event) => {
       told(state.dataset.live);
       // Nobody's typing, choice or open detail is taken away.
       const active = document.activeElement;

@@ -175,7 +175,8 @@ pub async fn run(arguments: UpdatesArgs, cx: &Context) -> Result<(), Failure> {
     let output = &cx.output;
     match arguments.verb {
         Verb::List { all } => {
-            let updates: Vec<UpdateSummary> = client.get_with("/updates", &UpdatesQuery { all }).await?;
+            let updates: Vec<UpdateSummary> =
+                client.get_with("/updates", &UpdatesQuery::listing(all)).await?;
             show::list(output, &updates, all)
         }
         Verb::Show { update, plan: true } => {
@@ -318,7 +319,7 @@ async fn check(client: &Client, cx: &Context, wait: &Wait) -> Result<(), Failure
     if output.json {
         return output.json(&sync);
     }
-    let updates: Vec<UpdateSummary> = client.get_with("/updates", &UpdatesQuery { all: false }).await?;
+    let updates: Vec<UpdateSummary> = client.get_with("/updates", &UpdatesQuery::listing(false)).await?;
     show::list(output, &updates, false)
 }
 
@@ -361,7 +362,7 @@ async fn resolve(client: &Client, text: &str) -> Result<String, Failure> {
     if let Ok(guid) = text.parse::<PackageGuid>() {
         return Ok(guid.to_string());
     }
-    let updates: Vec<UpdateSummary> = client.get_with("/updates", &UpdatesQuery { all: true }).await?;
+    let updates: Vec<UpdateSummary> = client.get_with("/updates", &UpdatesQuery::listing(true)).await?;
     pick(text, &updates).map(str::to_owned)
 }
 

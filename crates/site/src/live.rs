@@ -1,0 +1,99 @@
+//! Live views: something that is asked for again and again on the server, of which every change is sent on.
+//!
+//! A view costs one answer a tick and holds one hash; nothing queues up behind a slow reader. Whoever looks is looked at
+//! anew each time, so that a session that ended, or a right that was taken away, ends the view.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::future::BoxFuture;
+use futures_util::stream;
+use http::Extensions;
+use http_body_util::BodyExt;
+use sha2::{Digest, Sha256};
+use tower::ServiceExt;
+
+/// How often it is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// Largest answer that is sent.
+const BYTES_MAX: usize = 1024 * 1024;
+/// A view that is open for longer begins anew, which readers of event streams do by themselves.
+const TICKS_MAX: u32 = 4 * 60 * 60;
+
+/// Says who looks, as what a request carries; nothing once they may not any more.
+pub type Admit = Box<dyn Fn() -> BoxFuture<'static, Option<Extensions>> + Send + Sync>;
+
+struct Watching {
+    router: Router,
+    path: String,
+    admit: Admit,
+    seen: Option<[u8; 32]>,
+    ticks: u32,
+    ended: bool,
+}
+
+/// The events `changed`, with the answer to a GET of `path`, and `ended`, when whoever looks may not any more.
+pub fn watch(router: Router, path: String, admit: Admit) -> Response {
+    let watching = Watching {
+        router,
+        path,
+        admit,
+        seen: None,
+        ticks: 0,
+        ended: false,
+    };
+    let events = stream::unfold(watching, |mut watching| async move {
+        if watching.ended {
+            return None;
+        }
+        let event = watching.next().await;
+        Some((Ok::<_, Infallible>(event), watching))
+    });
+    Sse::new(events).keep_alive(KeepAlive::default()).into_response()
+}
+
+impl Watching {
+    /// Waits for the next change.
+    async fn next(&mut self) -> Event {
+        loop {
+            if self.ticks > 0 {
+                tokio::time::sleep(TICK).await;
+            }
+            self.ticks += 1;
+            let answer = match (self.admit)().await {
+                Some(extensions) if self.ticks < TICKS_MAX => self.ask(extensions).await,
+                _ => None,
+            };
+            let Some(answer) = answer else {
+                self.ended = true;
+                return Event::default().event("ended").data("over");
+            };
+            let hash: [u8; 32] = Sha256::digest(answer.as_bytes()).into();
+            if self.seen.replace(hash) != Some(hash) {
+                return Event::default().event("changed").data(answer);
+            }
+        }
+    }
+
+    async fn ask(&self, extensions: Extensions) -> Option<String> {
+        let mut request = Request::get(&self.path).body(Body::empty()).ok()?;
+        *request.extensions_mut() = extensions;
+        let response = self
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .unwrap_or_else(|never| match never {});
+        if !response.status().is_success() {
+            return None;
+        }
+        let body = http_body_util::Limited::new(response.into_body(), BYTES_MAX);
+        let bytes = body.collect().await.ok()?.to_bytes();
+        String::from_utf8(bytes.to_vec()).ok()
+    }
+}
