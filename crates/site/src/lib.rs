@@ -9,6 +9,7 @@ pub mod directory;
 pub mod host;
 pub mod init;
 pub mod internet;
+pub mod notifications;
 pub mod offline;
 pub mod product;
 pub mod progress;

@@ -15,6 +15,7 @@ mod installs;
 pub mod intake;
 mod internet;
 mod migrations;
+mod notifications;
 mod packages;
 mod site;
 mod status;
@@ -25,6 +26,7 @@ pub use database::{Store, Tx};
 pub use error::StoreError;
 pub use installs::{FeatureRow, InstallRun, InstalledRow, PrereqRow, RedistRow, SubStageRow};
 pub use internet::EndpointRunRow;
+pub use notifications::NotificationRow;
 pub use packages::{ConditionRow, EvaluationInput, HistoryRow, ListedPackage, PackageRow};
 pub use site::SiteRow;
 pub use status::{

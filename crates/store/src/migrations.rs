@@ -8,10 +8,11 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use crate::error::StoreError;
 
 /// Every step, in order; the number of a step is its position, counted from 1.
-pub(crate) const STEPS: [&str; 3] = [
+pub(crate) const STEPS: [&str; 4] = [
     include_str!("migrations/0001_site.sql"),
     include_str!("migrations/0002_internet.sql"),
     include_str!("migrations/0003_usage.sql"),
+    include_str!("migrations/0004_notifications.sql"),
 ];
 
 /// Brings the database to the newest schema, one transaction per step.

@@ -79,6 +79,7 @@ pub enum Command {
     Usage(commands::usage::UsageArgs),
     Tool(commands::tool::ToolArgs),
     Status(commands::status::StatusArgs),
+    Notifications(commands::notifications::NotificationsArgs),
     Logs(commands::logs::LogsArgs),
     Content(commands::content::ContentArgs),
     Config(commands::config::ConfigArgs),

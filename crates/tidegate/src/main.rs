@@ -117,6 +117,7 @@ async fn dispatch(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Usage(arguments) => commands::usage::run(arguments, cx).await,
         Command::Tool(arguments) => commands::tool::run(arguments, cx).await,
         Command::Status(arguments) => commands::status::run(arguments, cx).await,
+        Command::Notifications(arguments) => commands::notifications::run(arguments, cx).await,
         Command::Logs(arguments) => commands::logs::run(arguments, cx).await,
         Command::Content(arguments) => commands::content::run(arguments, cx).await,
         Command::Config(arguments) => commands::config::run(&arguments, cx),

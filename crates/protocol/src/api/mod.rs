@@ -3,6 +3,7 @@
 mod components;
 mod hierarchy;
 mod internet;
+mod notifications;
 mod queries;
 mod site;
 mod status;
@@ -13,6 +14,9 @@ mod usage;
 pub use components::{ActionRequest, ComponentAction, ComponentInfo, LogLevelRequest, WaitingInfo};
 pub use hierarchy::{ThrottleHours, ThrottleInfo, ThrottleRequest};
 pub use internet::{EndpointRunInfo, ModeRequest, ProxyInfo, ProxyRequest, ScpShow};
+pub use notifications::{
+    NotificationInfo, NotificationStanding, NotificationsQuery, SnoozeRequest, SnoozedInfo,
+};
 pub use queries::{LIMIT_DEFAULT, LIMIT_MAX, LimitQuery, TallyQuery, UpdateStatusQuery, UpdatesQuery};
 pub use site::{
     ApiProblem, ContentCollected, ContentStats, ContentVerified, SiteShow, SyncStatus, TrustedRoleInfo,

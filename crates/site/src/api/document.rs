@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use super::{components, hierarchy, internet, site, status, tool, updates, usage};
+use super::{components, hierarchy, internet, notifications, site, status, tool, updates, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -58,6 +58,9 @@ use super::{components, hierarchy, internet, site, status, tool, updates, usage}
         internet::history,
         internet::check,
         internet::metrics,
+        notifications::list,
+        notifications::dismiss,
+        notifications::snooze,
         usage::show,
         usage::level,
         usage::set_level,

@@ -10,6 +10,7 @@ mod document;
 mod hierarchy;
 mod internet;
 pub mod listen;
+mod notifications;
 mod problem;
 mod site;
 mod status;
@@ -110,6 +111,9 @@ fn quick_routes() -> Vec<Route> {
         ("/internet", get(internet::last)),
         ("/internet/history", get(internet::history)),
         ("/metrics", get(internet::metrics)),
+        ("/notifications", get(notifications::list)),
+        ("/notifications/{key}/dismiss", post(notifications::dismiss)),
+        ("/notifications/{key}/snooze", post(notifications::snooze)),
         ("/usage", get(usage::show)),
         ("/usage/level", get(usage::level).put(usage::set_level)),
         ("/usage/sending", get(usage::sending).put(usage::set_sending)),

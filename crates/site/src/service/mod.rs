@@ -9,6 +9,7 @@ mod error;
 mod hierarchy;
 mod internet;
 mod metrics;
+mod notifications;
 mod status;
 pub mod tokens;
 mod tool;

@@ -8,6 +8,7 @@ pub mod config;
 pub mod content;
 pub mod hierarchy;
 pub mod logs;
+pub mod notifications;
 pub mod run;
 pub mod scp;
 pub mod site;
