@@ -28,6 +28,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::service_manager::ServiceManager;
 
 /// What every command is given.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub struct Context {
     pub usual_directory: bool,
     /// Where to print.
     pub output: Output,
+    /// Who started this program and wants to know how it stands.
+    pub service_manager: ServiceManager,
 }
 
 impl Context {

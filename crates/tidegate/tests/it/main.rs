@@ -4,4 +4,5 @@
 mod answers;
 mod files;
 mod program;
+mod service_manager;
 mod usage;
