@@ -86,4 +86,6 @@ pub enum Command {
     User(commands::user::UserArgs),
     Cloud(commands::cloud::CloudArgs),
     Tuf(commands::tuf::TufArgs),
+    #[command(hide = true)]
+    Generate(commands::generate::GenerateArgs),
 }

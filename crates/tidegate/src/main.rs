@@ -125,6 +125,7 @@ async fn dispatch(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Content(arguments) => commands::content::run(arguments, cx).await,
         Command::Config(arguments) => commands::config::run(&arguments, cx),
         Command::Cloud(arguments) => commands::cloud::run(arguments, cx).await,
+        Command::Generate(arguments) => commands::generate::run(&arguments),
         Command::User(arguments) => commands::user::run(&arguments, cx),
         Command::Tuf(mut arguments) => {
             arguments.json = cx.output.json;

@@ -6,6 +6,7 @@ pub mod cloud;
 pub mod component;
 pub mod config;
 pub mod content;
+pub mod generate;
 pub mod hierarchy;
 pub mod logs;
 pub mod notifications;
