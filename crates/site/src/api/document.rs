@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use super::{components, hierarchy, internet, notifications, site, status, tool, updates, usage};
+use super::{components, health, hierarchy, internet, notifications, site, status, tool, updates, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,6 +16,8 @@ use super::{components, hierarchy, internet, notifications, site, status, tool, 
         license(name = "Apache-2.0"),
     ),
     paths(
+        health::healthz,
+        health::readyz,
         site::show,
         site::sync_status,
         site::check_now,

@@ -7,6 +7,7 @@
 pub mod certificate;
 mod components;
 mod document;
+mod health;
 mod hierarchy;
 mod internet;
 pub mod listen;
@@ -54,7 +55,11 @@ pub fn router(service: Arc<SiteService>) -> Router {
         ANSWER_TIME_MAX,
     ));
     Router::new()
-        .nest("/v1", add(answered_soon, long_routes()).with_state(service))
+        .nest(
+            "/v1",
+            add(answered_soon, long_routes()).with_state(service.clone()),
+        )
+        .merge(add(Router::new(), open_routes()).with_state(service))
         .fallback(no_such_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -67,6 +72,14 @@ fn add(router: Router<Arc<SiteService>>, routes: Vec<Route>) -> Router<Arc<SiteS
     routes
         .into_iter()
         .fold(router, |router, (path, methods)| router.route(path, methods))
+}
+
+/// Routes that need no token, outside of `/v1`.
+fn open_routes() -> Vec<Route> {
+    vec![
+        ("/healthz", get(health::healthz)),
+        ("/readyz", get(health::readyz)),
+    ]
 }
 
 /// Routes that only look or start something.

@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 
 use super::listen::{ListenError, serve_unix};
-use super::{long_routes, openapi, quick_routes};
+use super::{long_routes, open_routes, openapi, quick_routes};
 
 #[test]
 fn every_route_is_described_and_every_description_has_a_route() {
@@ -21,9 +21,16 @@ fn every_route_is_described_and_every_description_has_a_route() {
         .chain(long_routes())
         .map(|(path, _)| format!("/v1{path}"))
         .filter(|path| path != "/v1/openapi.json")
+        .chain(open_routes().into_iter().map(|(path, _)| path.to_owned()))
         .collect();
     let described: BTreeSet<String> = openapi().paths.paths.keys().cloned().collect();
     assert_eq!(described, routes);
+}
+
+#[test]
+fn only_probes_need_no_token() {
+    let open: Vec<&str> = open_routes().into_iter().map(|(path, _)| path).collect();
+    assert_eq!(open, super::health::OPEN);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod actions;
 mod error;
+mod health;
 mod hierarchy;
 mod internet;
 mod metrics;

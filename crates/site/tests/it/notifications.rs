@@ -32,16 +32,16 @@ const ALL: &[Evaluated] = &[
 ];
 
 /// The service layer of a site whose components do not run.
-struct Still {
-    context: Arc<SiteContext>,
-    service: SiteService,
-    clock: FakeClock,
+pub struct Still {
+    pub context: Arc<SiteContext>,
+    pub service: Arc<SiteService>,
+    pub clock: FakeClock,
     // Holds the folder.
     _site: Site,
 }
 
 impl Still {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::with(|_| {})
     }
 
@@ -62,7 +62,7 @@ impl Still {
         let service = SiteService::new(context.clone(), Clock::Fake(clock.clone()), TimeZone::UTC, logs);
         Still {
             context,
-            service,
+            service: Arc::new(service),
             clock,
             _site: site,
         }
