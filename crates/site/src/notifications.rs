@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use domain::component::ComponentState;
 use domain::notification::{
     Certificate, CrashedComponent, Evaluated, Facts, FailedEndpoint, FailingChecks, FreeSpace, Installing,
-    Kind, Offered, TrustedRole, in_force,
+    Kind, OfferStage, Offered, TrustedRole, in_force,
 };
 use domain::servicing::state::PackageState as S;
 use jiff::Timestamp;
@@ -33,10 +33,15 @@ pub async fn evaluate(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut facts = facts_outside(context, looked_at).await;
+    let online = context.internet.mode().may_connect();
     context
         .store
         .write(move |tx| {
             facts_stored(tx, &mut facts)?;
+            if !online {
+                // Nothing goes out any more, and so nothing is missed of what an earlier check could not reach.
+                facts.endpoints.clear();
+            }
             let kinds: Vec<Kind> = Kind::ALL
                 .into_iter()
                 .filter(|kind| looked_at.contains(&kind.evaluated()))
@@ -91,10 +96,13 @@ fn facts_stored(tx: &Tx<'_>, facts: &mut Facts) -> Result<(), StoreError> {
             guid: row.guid.to_string(),
             name: row.name,
             version: row.full_version.to_string(),
-            ready: !matches!(
-                row.state,
-                S::ApplicabilitySuccess | S::DownloadInProgress | S::DownloadFailed
-            ),
+            stage: match row.state {
+                S::DownloadSuccess | S::PrereqSuccess => OfferStage::Ready,
+                S::PrereqWarning | S::PrereqError | S::ContentReplicationFailed | S::InstallFailed => {
+                    OfferStage::Stopped
+                }
+                _ => OfferStage::Listed,
+            },
         });
     if let Some(row) = tx.packages_in(&[S::InstallInProgress])?.into_iter().next() {
         let run = tx.install_run(row.guid)?;

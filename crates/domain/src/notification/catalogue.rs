@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::facts::{
-    Certificate, CrashedComponent, FailedEndpoint, FailingChecks, FreeSpace, Installing, Offered, TrustedRole,
+    Certificate, CrashedComponent, FailedEndpoint, FailingChecks, FreeSpace, Installing, OfferStage, Offered,
+    TrustedRole,
 };
 use super::{Evaluated, Facts, Kind, Notification, Severity};
 
@@ -77,11 +78,15 @@ fn upgrade(offered: &Offered) -> Notification {
         guid,
         name,
         version,
-        ready,
+        stage,
     } = offered;
-    let (state, command) = match ready {
-        true => ("downloaded and ready to install", "install"),
-        false => ("listed by the feed and not downloaded yet", "show"),
+    let (state, command) = match stage {
+        OfferStage::Listed => ("listed by the feed and not downloaded yet", "show"),
+        OfferStage::Ready => ("downloaded and ready to install", "install"),
+        OfferStage::Stopped => (
+            "downloaded, and what was found before its installation stopped it",
+            "prereq",
+        ),
     };
     Notification {
         key: Kind::SiteUpgradeAvailable.as_str().to_owned(),

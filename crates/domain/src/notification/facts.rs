@@ -32,8 +32,19 @@ pub struct Offered {
     pub name: String,
     /// Version the site has afterwards.
     pub version: String,
+    /// How far it is.
+    pub stage: OfferStage,
+}
+
+/// How far a package is that could be installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfferStage {
+    /// The feed lists it; its content is not complete here.
+    Listed,
     /// It is downloaded.
-    pub ready: bool,
+    Ready,
+    /// It is downloaded, and its installation was begun and stopped by what was found.
+    Stopped,
 }
 
 /// A package that is being installed.

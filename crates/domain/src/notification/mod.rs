@@ -15,8 +15,8 @@ use std::time::Duration;
 
 pub use catalogue::in_force;
 pub use facts::{
-    Certificate, CrashedComponent, Facts, FailedEndpoint, FailingChecks, FreeSpace, Installing, Offered,
-    TrustedRole,
+    Certificate, CrashedComponent, Facts, FailedEndpoint, FailingChecks, FreeSpace, Installing, OfferStage,
+    Offered, TrustedRole,
 };
 pub use reaction::{Reaction, Snooze, Standing, standing};
 

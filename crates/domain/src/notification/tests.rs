@@ -32,16 +32,16 @@ fn nothing_is_the_matter() {
 
 #[test]
 fn upgrades_and_installations() {
-    let offered = |ready| Facts {
+    let offered = |stage| Facts {
         offered: Some(Offered {
             guid: "8576527E-DDE7-4E3C-A0E1-6FB0F0A3B1C4".into(),
             name: "Release 2610".into(),
             version: "5.00.9141.1000".into(),
-            ready,
+            stage,
         }),
         ..Facts::default()
     };
-    let ready = only(&offered(true), at(0)).unwrap();
+    let ready = only(&offered(OfferStage::Ready), at(0)).unwrap();
     assert_eq!(
         (ready.kind, ready.severity),
         (Kind::SiteUpgradeAvailable, Severity::Warning)
@@ -51,8 +51,14 @@ fn upgrades_and_installations() {
         "tidegate updates install 8576527E-DDE7-4E3C-A0E1-6FB0F0A3B1C4"
     );
     assert!(ready.body.contains("ready to install"), "{}", ready.body);
-    let listed = only(&offered(false), at(0)).unwrap();
+    let listed = only(&offered(OfferStage::Listed), at(0)).unwrap();
     assert!(listed.body.contains("not downloaded yet"), "{}", listed.body);
+    let stopped = only(&offered(OfferStage::Stopped), at(0)).unwrap();
+    assert!(
+        stopped.command.starts_with("tidegate updates prereq "),
+        "{}",
+        stopped.command
+    );
     assert_eq!(
         (&ready.key, &ready.cause),
         (&listed.key, &listed.cause),
@@ -303,7 +309,7 @@ proptest! {
         words in "\\PC{0,2000}|[\\x00-\\x1f]{0,50}", count in 0_usize..300, free: u64, wanted: u64, seconds in -1_000_000_i64..10_000_000
     ) {
         let facts = Facts {
-            offered: Some(Offered { guid: words.clone(), name: words.clone(), version: words.clone(), ready: free % 2 == 0 }),
+            offered: Some(Offered { guid: words.clone(), name: words.clone(), version: words.clone(), stage: if free % 2 == 0 { OfferStage::Ready } else { OfferStage::Stopped } }),
             installing: Some(Installing { guid: words.clone(), name: words.clone(), rolled_back: Some(words.clone()) }),
             roles: vec![TrustedRole { role: words.clone(), expires: at(0) }],
             certificates: (0..count)

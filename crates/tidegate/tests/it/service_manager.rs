@@ -1,6 +1,7 @@
 //! The program under a service manager: what it tells on the socket of sd_notify(3), as the real binary.
 
-use std::os::unix::net::UnixDatagram;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -106,11 +107,41 @@ fn a_site_tells_that_it_is_ready_lives_and_ends() {
     // The components answer, again and again.
     assert_eq!(manager.heard(), "WATCHDOG=1");
     assert_eq!(manager.heard(), "WATCHDOG=1");
+    // Ready means ready: for probes, and for commands.
+    assert!(probe(&sealed, "/healthz").starts_with("HTTP/1.1 200 "));
+    let readiness = probe(&sealed, "/readyz");
+    assert!(readiness.starts_with("HTTP/1.1 200 "), "{readiness}");
+    let notifications = sealed.run(&["notifications", "list", "--all", "--json"]);
+    assert_eq!(notifications.code, 0, "{}", notifications.err);
+    let list: serde_json::Value = serde_json::from_str(&notifications.out).unwrap();
+    assert!(list.is_array(), "{list}");
+    let unknown = sealed.run(&["notifications", "dismiss", "no-such-thing"]);
+    assert_eq!(unknown.code, 1);
+    assert!(
+        unknown
+            .err
+            .contains("no notification \"no-such-thing\" is in force"),
+        "{}",
+        unknown.err
+    );
     let rest = manager.stop();
     assert!(
         rest.iter().any(|told| told == "STOPPING=1\nSTATUS=stopping"),
         "{rest:?}"
     );
+}
+
+/// What the site's socket answers to a probe.
+fn probe(sealed: &Sealed, path: &str) -> String {
+    let mut socket = UnixStream::connect(sealed.dir().join("run/api.sock")).unwrap();
+    write!(
+        socket,
+        "GET {path} HTTP/1.1\r\nhost: site\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 #[test]
