@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod package;
 mod test;
 
 use std::process::ExitCode;
@@ -13,12 +14,14 @@ fn main() -> ExitCode {
         ["test"] => test::run(false),
         ["test", "--negotiate"] => test::run(true),
         ["check"] => check::run(),
+        ["package", arguments @ ..] => package::run(arguments),
         ["bench", names @ ..] => bench::run(names),
         _ => {
             eprintln!(
                 "usage: cargo xtask test              install what the tests need, then run all of them\n       \
                  cargo xtask test --negotiate  the tests of the optional feature negotiate\n       \
                  cargo xtask check             house rules, licences and bans\n       \
+                 cargo xtask package           a Debian package in target/package\n       \
                  cargo xtask bench [NAME…]     measure: {}",
                 bench::NAMES.join(", ")
             );

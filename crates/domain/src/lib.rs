@@ -9,6 +9,7 @@ pub mod component;
 pub mod connectivity;
 pub mod hierarchy;
 pub mod mode;
+pub mod notification;
 pub mod schedule;
 pub mod servicing;
 pub mod status_message;

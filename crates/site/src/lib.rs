@@ -11,6 +11,7 @@ pub mod host;
 pub mod init;
 pub mod internet;
 mod live;
+pub mod notifications;
 pub mod offline;
 pub mod product;
 pub mod progress;

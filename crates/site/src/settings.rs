@@ -32,6 +32,8 @@ pub struct Settings {
     pub message_days: u32,
     /// Free bytes that must remain on the site's file system; less is reported and stops downloads.
     pub free_bytes_min: u64,
+    /// Users see notifications that are not critical, too.
+    pub non_critical_notifications: bool,
     /// Features of the endpoint catalogue that are in use; the feed's own host is always checked.
     pub internet_features: Vec<String>,
     /// The sovereign cloud: `public`, `us-gov` or `china`.
@@ -144,6 +146,7 @@ struct LogTable {
 struct SiteTable {
     message_days: Option<u32>,
     free_bytes_min: Option<u64>,
+    non_critical_notifications: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -277,6 +280,7 @@ impl Settings {
             log_history: file.log.history.unwrap_or(true),
             message_days,
             free_bytes_min,
+            non_critical_notifications: file.site.non_critical_notifications.unwrap_or(true),
             internet_features: file.internet.features,
             internet_cloud: cloud,
             internet_catalogue: file
@@ -333,7 +337,9 @@ pub fn new_configuration(
          # Days that status messages are kept.\n\
          message_days = 30\n\
          # Downloads and installations wait rather than leave fewer free bytes than this on the file system.\n\
-         free_bytes_min = 268435456\n\n\
+         free_bytes_min = 268435456\n\
+         # false: `tidegate notifications` shows critical ones only.\n\
+         non_critical_notifications = true\n\n\
          [internet]\n\
          # Features whose endpoints are checked beside the feed's own host; see `tidegate check --list-features`.\n\
          features = []\n\

@@ -17,6 +17,7 @@ mod installs;
 pub mod intake;
 mod internet;
 mod migrations;
+mod notifications;
 mod packages;
 mod site;
 mod status;
@@ -29,6 +30,7 @@ pub use error::StoreError;
 pub use idempotency::{KeptAnswer, KeyState};
 pub use installs::{FeatureRow, InstallRun, InstalledRow, PrereqRow, RedistRow, SubStageRow};
 pub use internet::EndpointRunRow;
+pub use notifications::NotificationRow;
 pub use packages::{ConditionRow, EvaluationInput, HistoryRow, ListedPackage, PackageRow};
 pub use site::SiteRow;
 pub use status::{

@@ -8,11 +8,12 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use crate::error::StoreError;
 
 /// Every step, in order; the number of a step is its position, counted from 1.
-pub(crate) const STEPS: [&str; 4] = [
+pub(crate) const STEPS: [&str; 5] = [
     include_str!("migrations/0001_site.sql"),
     include_str!("migrations/0002_internet.sql"),
     include_str!("migrations/0003_usage.sql"),
     include_str!("migrations/0004_accounts.sql"),
+    include_str!("migrations/0005_notifications.sql"),
 ];
 
 /// Brings the database to the newest schema, one transaction per step.

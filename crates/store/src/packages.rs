@@ -131,6 +131,15 @@ impl Tx<'_> {
         )
     }
 
+    /// The newest applicable package, if any applies.
+    pub fn newest_package(&self) -> Result<Option<PackageRow>, StoreError> {
+        self.one(
+            &format!("SELECT {COLUMNS} FROM package WHERE newest = 1 ORDER BY guid LIMIT 1"),
+            [],
+            package_row,
+        )
+    }
+
     /// Every package in a state that components work on, oldest change first.
     pub fn packages_in(&self, states: &[PackageState]) -> Result<Vec<PackageRow>, StoreError> {
         let codes: Vec<String> = states.iter().map(|state| state.code().to_string()).collect();

@@ -79,10 +79,13 @@ pub enum Command {
     Usage(commands::usage::UsageArgs),
     Tool(commands::tool::ToolArgs),
     Status(commands::status::StatusArgs),
+    Notifications(commands::notifications::NotificationsArgs),
     Logs(commands::logs::LogsArgs),
     Content(commands::content::ContentArgs),
     Config(commands::config::ConfigArgs),
     User(commands::user::UserArgs),
     Cloud(commands::cloud::CloudArgs),
     Tuf(commands::tuf::TufArgs),
+    #[command(hide = true)]
+    Generate(commands::generate::GenerateArgs),
 }

@@ -13,6 +13,7 @@ mod output;
 mod progress;
 #[cfg(test)]
 mod reference;
+mod service_manager;
 mod signals;
 mod spelling;
 mod table;
@@ -29,6 +30,7 @@ use crate::cli::{Cli, Command, Global};
 use crate::commands::Context;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::service_manager::ServiceManager;
 
 fn main() -> ExitCode {
     // Fails only if a provider is installed already, and this is the first line.
@@ -96,6 +98,7 @@ fn execute(cli: Cli, output: &Output) -> Result<(), Failure> {
         directory,
         usual_directory,
         output: output.clone(),
+        service_manager: ServiceManager::from_environment(environment),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -117,11 +120,13 @@ async fn dispatch(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Usage(arguments) => commands::usage::run(arguments, cx).await,
         Command::Tool(arguments) => commands::tool::run(arguments, cx).await,
         Command::Status(arguments) => commands::status::run(arguments, cx).await,
+        Command::Notifications(arguments) => commands::notifications::run(arguments, cx).await,
         Command::Logs(arguments) => commands::logs::run(arguments, cx).await,
         Command::Content(arguments) => commands::content::run(arguments, cx).await,
         Command::Config(arguments) => commands::config::run(&arguments, cx),
         Command::Cloud(arguments) => commands::cloud::run(arguments, cx).await,
         Command::User(arguments) => commands::user::run(arguments, cx).await,
+        Command::Generate(arguments) => commands::generate::run(&arguments),
         Command::Tuf(mut arguments) => {
             arguments.json = cx.output.json;
             arguments.quiet = cx.output.quiet;

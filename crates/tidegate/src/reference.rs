@@ -34,7 +34,7 @@ fn describe(command: &Command, above: &str, text: &mut String) {
     text.push_str("```\n");
     for below in command
         .get_subcommands()
-        .filter(|below| below.get_name() != "help")
+        .filter(|below| below.get_name() != "help" && !below.is_hide_set())
     {
         describe(below, &format!("{name} "), text);
     }

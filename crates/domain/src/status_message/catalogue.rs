@@ -194,6 +194,10 @@ pub enum StatusMessageId {
     SignedIn,
     /// 60237: A sign-in as %1 from %2 was refused: %3.
     SignInRefused,
+    /// 60260: %1 dismissed the notification %2.
+    AdminDismissed,
+    /// 60261: %1 snoozed the notification %2 until %3.
+    AdminSnoozed,
 }
 
 const fn declare(
@@ -215,7 +219,7 @@ const fn declare(
 }
 
 #[rustfmt::skip]
-const CATALOGUE: [Declaration; 87] = [
+const CATALOGUE: [Declaration; 89] = [
     declare(StatusMessageId::ComponentStarted, 500, Severity::Informational, MessageType::Milestone, None,
         "%1 started."),
     declare(StatusMessageId::ComponentStopped, 501, Severity::Informational, MessageType::Milestone, None,
@@ -390,6 +394,10 @@ const CATALOGUE: [Declaration; 87] = [
         "%1 signed in from %2."),
     declare(StatusMessageId::SignInRefused, 60237, Severity::Warning, MessageType::Detail, Some(ComponentName::Executive),
         "A sign-in as %1 from %2 was refused: %3."),
+    declare(StatusMessageId::AdminDismissed, 60260, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 dismissed the notification %2."),
+    declare(StatusMessageId::AdminSnoozed, 60261, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 snoozed the notification %2 until %3."),
 ];
 
 impl StatusMessageId {

@@ -4,6 +4,7 @@ mod accounts;
 mod components;
 mod hierarchy;
 mod internet;
+mod notifications;
 mod queries;
 mod site;
 mod status;
@@ -17,6 +18,9 @@ pub use accounts::{
 pub use components::{ActionRequest, ComponentAction, ComponentInfo, LogLevelRequest, WaitingInfo};
 pub use hierarchy::{ThrottleHours, ThrottleInfo, ThrottleRequest};
 pub use internet::{EndpointRunInfo, ModeRequest, ProxyInfo, ProxyRequest, ScpShow};
+pub use notifications::{
+    NotificationInfo, NotificationStanding, NotificationsQuery, SnoozeRequest, SnoozedInfo,
+};
 pub use queries::{
     EventsQuery, LIMIT_DEFAULT, LIMIT_MAX, LimitQuery, TallyQuery, UpdateStatusQuery, UpdatesQuery,
 };

@@ -4,7 +4,10 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use super::{accounts, components, events, hierarchy, internet, site, status, tool, updates, usage};
+use super::{
+    accounts, components, events, health, hierarchy, internet, notifications, site, status, tool, updates,
+    usage,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -18,6 +21,8 @@ use super::{accounts, components, events, hierarchy, internet, site, status, too
         license(name = "Apache-2.0"),
     ),
     paths(
+        health::healthz,
+        health::readyz,
         site::show,
         site::sync_status,
         site::check_now,
@@ -70,6 +75,9 @@ use super::{accounts, components, events, hierarchy, internet, site, status, too
         internet::history,
         internet::check,
         internet::metrics,
+        notifications::list,
+        notifications::dismiss,
+        notifications::snooze,
         usage::show,
         usage::level,
         usage::set_level,

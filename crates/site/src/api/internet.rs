@@ -112,7 +112,7 @@ pub(super) async fn check(
     Ok(Json(service.check_internet(&actor).await?))
 }
 
-/// Metrics of the last check, in the OpenMetrics text form.
+/// Metrics of components, notifications, status messages and the last check, in the OpenMetrics text form.
 #[utoipa::path(get, path = "/v1/metrics", tag = "internet", responses(
     (status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text"),
 ))]

@@ -11,10 +11,12 @@ mod conditional;
 mod document;
 mod events;
 pub(crate) mod guard;
+mod health;
 mod hierarchy;
 mod idempotency;
 mod internet;
 pub mod listen;
+mod notifications;
 mod problem;
 pub(crate) mod routes;
 mod site;
@@ -33,6 +35,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use http::StatusCode;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
@@ -69,9 +72,10 @@ pub fn router(service: Arc<SiteService>) -> Router {
     let kept = routes
         .clone()
         .layer(from_fn_with_state(Conditions::new(routes), conditional::check))
-        .layer(from_fn_with_state(service, idempotency::keep));
+        .layer(from_fn_with_state(service.clone(), idempotency::keep));
     Router::new()
         .nest("/v1", kept.merge(events))
+        .merge(open_routes().with_state(service))
         .fallback(no_such_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -82,6 +86,13 @@ fn add(router: Router<Arc<SiteService>>, routes: Vec<Route>) -> Router<Arc<SiteS
     routes
         .into_iter()
         .fold(router, |router, route| router.route(route.path, route.guarded()))
+}
+
+/// What probes ask, who have no token ([`health::OPEN`]).
+fn open_routes() -> Router<Arc<SiteService>> {
+    Router::new()
+        .route(health::OPEN[0], get(health::healthz))
+        .route(health::OPEN[1], get(health::readyz))
 }
 
 async fn no_such_route(uri: http::Uri) -> Response {

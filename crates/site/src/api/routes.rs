@@ -5,9 +5,12 @@ use domain::access::ObjectClass::{
     Accounts, Components, Content, ServiceConnectionPoint, Site, StatusMessages, UpdatePackages, UsageData,
 };
 
-use super::guard::{Route, both, both_all, modifies, modifies_all, reads, route, signed_in};
+use super::guard::{
+    Route, both, both_all, modifies, modifies_all, reads, route, signed_in, signed_in_changes,
+};
 use super::{
-    accounts, components, document, events, hierarchy, internet, site, status, tool, updates, usage,
+    accounts, components, document, events, hierarchy, internet, notifications, site, status, tool, updates,
+    usage,
 };
 
 /// Routes that only look or start something.
@@ -121,6 +124,17 @@ pub(crate) fn quick_routes() -> Vec<Route> {
             get(internet::history),
         ),
         route("/metrics", reads(Site), get(internet::metrics)),
+        route("/notifications", signed_in(), get(notifications::list)),
+        route(
+            "/notifications/{key}/dismiss",
+            signed_in_changes(),
+            post(notifications::dismiss),
+        ),
+        route(
+            "/notifications/{key}/snooze",
+            signed_in_changes(),
+            post(notifications::snooze),
+        ),
         route("/usage", reads(UsageData), get(usage::show)),
         route(
             "/usage/level",

@@ -1,22 +1,32 @@
-//! SMS_SITE_COMPONENT_MANAGER: keeps the folders of the site in place, watches its free space and
-//! removes versions of the product that nothing can go back to.
+//! SMS_SITE_COMPONENT_MANAGER: keeps the folders of the site in place, watches its free space, removes versions of the
+//! product that nothing can go back to, and evaluates the notifications.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use domain::component::ComponentName;
+use domain::notification::Evaluated;
 use domain::servicing::state::PackageState as S;
 use domain::status_message::StatusMessageId;
 use executive::{Activation, Component, ComponentError, Next, Report, Waiting};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use store::StoreError;
 
 use crate::context::{SiteContext, whole_story};
 use crate::host::free_bytes;
+use crate::notifications::evaluate;
 
 const INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// Kinds of notifications that are looked at in most activations, and those of one activation an hour.
+const OFTEN: [Evaluated; 1] = [Evaluated::EveryFiveMinutes];
+const HOURLY: [Evaluated; 3] = [
+    Evaluated::EveryFiveMinutes,
+    Evaluated::AtConsoleStart,
+    Evaluated::Hourly,
+];
 /// Installed versions that stay on disk: the current one and the one before it.
 const VERSIONS_KEPT: usize = 2;
 
@@ -25,6 +35,8 @@ pub struct SiteComponentManager {
     context: Arc<SiteContext>,
     /// Whether the last look found too little space, so that each change is told once.
     low: AtomicBool,
+    /// Second in which every kind of notification was last looked at; a new process looks at once.
+    all_looked_at: AtomicI64,
 }
 
 impl SiteComponentManager {
@@ -33,6 +45,7 @@ impl SiteComponentManager {
         SiteComponentManager {
             context,
             low: AtomicBool::new(false),
+            all_looked_at: AtomicI64::new(i64::MIN),
         }
     }
 
@@ -54,6 +67,7 @@ impl SiteComponentManager {
             };
             self.context.raise(id, strings, cx.now()).await?;
         }
+        self.evaluate_notifications(cx.now()).await?;
         let waiting = low.then(|| Waiting {
             what: format!("free space: {free} bytes are free, {wanted} are asked for"),
             since: cx.now(),
@@ -65,6 +79,18 @@ impl SiteComponentManager {
             next: Next::After(INTERVAL),
             waiting,
         })
+    }
+
+    async fn evaluate_notifications(&self, now: Timestamp) -> Result<(), StoreError> {
+        let hour = Evaluated::Hourly.interval().as_secs();
+        let last = self.all_looked_at.load(Ordering::Relaxed);
+        // A clock that was set in either direction is a reason to look.
+        if now.as_second().abs_diff(last) < hour {
+            return evaluate(&self.context, &OFTEN, now).await;
+        }
+        evaluate(&self.context, &HOURLY, now).await?;
+        self.all_looked_at.store(now.as_second(), Ordering::Relaxed);
+        Ok(())
     }
 
     /// Keeps what is current, what it can be rolled back to and what is being installed.

@@ -7,10 +7,12 @@
 mod accounts;
 mod actions;
 mod error;
+mod health;
 mod hierarchy;
 mod internet;
 mod logs;
 mod metrics;
+mod notifications;
 mod status;
 pub mod tokens;
 mod tool;

@@ -15,7 +15,7 @@ use super::{Actor, ServiceError, SiteService, component_name};
 /// The message that turns a component critical at once.
 const CRITICAL_ID: u32 = 11488;
 /// "Since 12:00 AM", the default tally interval.
-const SINCE_MIDNIGHT: &str = "0001128000100008";
+pub(super) const SINCE_MIDNIGHT: &str = "0001128000100008";
 /// "Since site installation".
 const SINCE_INSTALLATION: &str = "0001128000080008";
 /// "Since 4, 8, 12, 16, 20 o'clock".
@@ -146,7 +146,7 @@ impl SiteService {
     }
 
     /// Begin of a tally interval in the site's time zone.
-    fn tally_begin(&self, token: &str) -> Option<Timestamp> {
+    pub(super) fn tally_begin(&self, token: &str) -> Option<Timestamp> {
         if token == SINCE_INSTALLATION {
             return Some(self.context.identity.created_at);
         }

@@ -1,6 +1,8 @@
 //! A whole site on a clock that the test moves.
 
+mod health;
 mod media_time;
+mod notifications;
 mod usage_weeks;
 
 use std::time::Duration;

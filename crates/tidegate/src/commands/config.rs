@@ -115,6 +115,10 @@ fn in_force(settings: &Settings, written: &toml::Table) -> Vec<Setting> {
         setting("log.history", settings.log_history.into()),
         setting("site.message_days", settings.message_days.into()),
         setting("site.free_bytes_min", settings.free_bytes_min.into()),
+        setting(
+            "site.non_critical_notifications",
+            settings.non_critical_notifications.into(),
+        ),
         setting("internet.features", settings.internet_features.clone().into()),
         setting("internet.cloud", settings.internet_cloud.clone().into()),
         setting(

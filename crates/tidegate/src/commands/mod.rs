@@ -6,8 +6,10 @@ pub mod cloud;
 pub mod component;
 pub mod config;
 pub mod content;
+pub mod generate;
 pub mod hierarchy;
 pub mod logs;
+pub mod notifications;
 pub mod run;
 pub mod scp;
 pub mod site;
@@ -27,6 +29,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::service_manager::ServiceManager;
 
 /// What every command is given.
 #[derive(Debug, Clone)]
@@ -37,6 +40,8 @@ pub struct Context {
     pub usual_directory: bool,
     /// Where to print.
     pub output: Output,
+    /// Who started this program and wants to know how it stands.
+    pub service_manager: ServiceManager,
 }
 
 impl Context {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use executive::Clock;
+use protocol::api::ComponentInfo;
 use site::RunOptions;
 use site::directory::SiteDirectory;
 use site::settings::Settings;
@@ -32,23 +33,40 @@ pub async fn run(_arguments: &RunArgs, cx: &Context) -> Result<(), Failure> {
         return Err(no_site(cx));
     }
     let options = options(cx)?;
+    let manager = &cx.service_manager;
+    manager.status("starting");
     until_stopped(&cx.output, async |shutdown: CancellationToken| {
         let ended = CancellationToken::new();
-        let announce = async {
+        let accompany = async {
+            answering(cx).await;
+            announce(cx);
+            manager.ready(&format!("the site in {} runs", cx.directory.display()));
+            manager.keep_alive(async || components_answer(cx).await).await;
+        };
+        let accompany = async {
             tokio::select! {
-                () = answering(cx) => announce(cx),
+                () = accompany => {}
                 () = ended.cancelled() => {}
             }
         };
         let running = async {
-            let result = site::run(options, shutdown).await;
+            let result = site::run(options, shutdown.clone()).await;
             ended.cancel();
             result
         };
-        let (result, ()) = tokio::join!(running, announce);
+        let (result, (), ()) = tokio::join!(running, accompany, manager.tell_stop(&shutdown, &ended));
         Ok(result?)
     })
     .await
+}
+
+/// Whether the executive tells over the local API how its components are: the way a command would ask. A component that
+/// fails or waits is the executive's business; only an executive that says nothing at all needs a restart from outside.
+async fn components_answer(cx: &Context) -> bool {
+    match Client::open_if_running(&cx.directory) {
+        Ok(Some(client)) => client.get::<Vec<ComponentInfo>>("/components").await.is_ok(),
+        _ => false,
+    }
 }
 
 /// Waits until the site answers.

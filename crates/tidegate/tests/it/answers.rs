@@ -140,6 +140,16 @@ fn component(name: &str, state: &str, code: u32) -> Value {
     })
 }
 
+fn notification(severity: &str, standing: &str) -> Value {
+    json!({
+        "key": format!("disk-space-low-{severity}"), "kind": "disk-space-low", "severity": severity,
+        "title": "The file system of the site runs full", "body": "1.0 GB are free.",
+        "command": "tidegate content gc", "console_path": "Monitoring / System Status / Site Status",
+        "evaluated": "every 5 minutes", "first_seen": "2024-01-01T00:00:00Z", "changed": "2024-01-01T00:00:00Z",
+        "dismissible": severity != "critical", "standing": standing, "snoozed_until": null
+    })
+}
+
 /// The answer to the `times`-th request (from 0) of its kind.
 fn answer(method: &str, target: &str, times: usize) -> axum::response::Response {
     let path = target.strip_prefix("/v1").unwrap();
@@ -218,6 +228,14 @@ fn answer(method: &str, target: &str, times: usize) -> axum::response::Response 
             "detail": "17 files"
         }])),
         ("GET", path) if path.starts_with("/status/messages") => ok(json!([])),
+        ("GET", "/notifications?all=false") => ok(json!([notification("critical", "shown")])),
+        ("GET", "/notifications?all=true") => ok(json!([
+            notification("critical", "shown"),
+            notification("warning", "dismissed")
+        ])),
+        ("POST", "/notifications/disk-space-low/snooze") => {
+            ok(json!({ "key": "disk-space-low", "until": "2024-01-08T00:00:00Z" }))
+        }
         ("POST", "/updates/8576527E-DDE7-4E3C-A0E1-6FB0F0A3B1C4/download") => {
             let problem = json!({
                 "error": "package Release 2603 is installing, and nothing else downloads meanwhile",
@@ -449,4 +467,52 @@ fn acts_say_how_to_follow_them() {
     let ran = site.run(&["component", "log-level", "SMS_DMP_DOWNLOADER", "0"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert_eq!(site.acts().last().unwrap().2, "{\"level\":\"verbose\"}");
+}
+
+#[test]
+fn notifications_are_listed_dismissed_and_snoozed() {
+    let site = FakeSite::start();
+    let listed = site.run(&["notifications", "list"]);
+    assert_eq!(listed.code, 0, "{}", listed.err);
+    assert!(
+        listed.out.contains("disk-space-low-critical")
+            && listed.out.contains("1.0 GB are free. See: tidegate content gc")
+            && !listed.out.contains("Dismissed by you"),
+        "{}",
+        listed.out
+    );
+    let all = site.run(&["notifications", "list", "--all"]);
+    assert!(all.out.contains("Dismissed by you."), "{}", all.out);
+    let json = site.run(&["notifications", "list", "--json"]);
+    let list: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(list[0]["severity"], "critical");
+
+    let dismissed = site.run(&["notifications", "dismiss", "disk-space-low"]);
+    assert_eq!(dismissed.code, 0, "{}", dismissed.err);
+    let snoozed = site.run(&[
+        "notifications",
+        "snooze",
+        "disk-space-low",
+        "--for",
+        "week",
+        "--json",
+    ]);
+    let until: Value = serde_json::from_str(&snoozed.out).unwrap();
+    assert_eq!(until["until"], "2024-01-08T00:00:00Z");
+    let asked: Vec<(String, String)> = site
+        .acts()
+        .into_iter()
+        .map(|(_, target, body)| (target, body))
+        .collect();
+    assert_eq!(asked[0].0, "/v1/notifications/disk-space-low/dismiss");
+    assert_eq!(
+        asked[1],
+        (
+            "/v1/notifications/disk-space-low/snooze".to_owned(),
+            r#"{"for":"week"}"#.to_owned()
+        )
+    );
+    let wrong = site.run(&["notifications", "snooze", "disk-space-low", "--for", "fortnight"]);
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.err.contains("hour, day, week or month"), "{}", wrong.err);
 }

@@ -3,5 +3,7 @@
 
 mod answers;
 mod files;
+mod generate;
 mod program;
+mod service_manager;
 mod usage;

@@ -401,7 +401,9 @@ async fn serve(arguments: Serve, cx: &Context) -> Result<(), Failure> {
         intake: intake.clone(),
     };
     let output = &cx.output;
+    let manager = &cx.service_manager;
     until_stopped(output, async |shutdown: CancellationToken| {
+        let ended = CancellationToken::new();
         let (bound, address) = tokio::sync::oneshot::channel();
         let announce = async {
             if let Ok(address) = address.await {
@@ -410,6 +412,12 @@ async fn serve(arguments: Serve, cx: &Context) -> Result<(), Failure> {
                     service.repository().display(),
                     output.command(format_args!("{scheme}://{address}"))
                 ));
+                manager.ready(&format!("serving at {scheme}://{address}"));
+                // The signs of life come from the same threads that serve: where they come from, requests are served.
+                tokio::select! {
+                    () = manager.keep_alive(async || true) => {}
+                    () = ended.cancelled() => {}
+                }
             }
         };
         let fresh = cloud::keep_fresh(cx.directory.clone(), || Clock::System.now(), shutdown.clone());
@@ -418,16 +426,18 @@ async fn serve(arguments: Serve, cx: &Context) -> Result<(), Failure> {
                 intake.keep(shutdown.clone()).await;
             }
         };
-        let (served, (), (), ()) = tokio::join!(
+        let (served, (), (), (), ()) = tokio::join!(
             async {
                 let served = cloud::serve::serve(options, bound, shutdown.clone()).await;
+                ended.cancel();
                 // A server that could not start leaves nothing to keep fresh.
                 shutdown.cancel();
                 served
             },
             announce,
             fresh,
-            keep
+            keep,
+            manager.tell_stop(&shutdown, &ended)
         );
         Ok(served?)
     })
