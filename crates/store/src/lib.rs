@@ -18,6 +18,7 @@ mod migrations;
 mod packages;
 mod site;
 mod status;
+mod status_summary;
 mod sync;
 mod usage;
 
@@ -27,9 +28,8 @@ pub use installs::{FeatureRow, InstallRun, InstalledRow, PrereqRow, RedistRow, S
 pub use internet::EndpointRunRow;
 pub use packages::{ConditionRow, EvaluationInput, HistoryRow, ListedPackage, PackageRow};
 pub use site::SiteRow;
-pub use status::{
-    ComponentRow, NewStatusMessage, SeverityCounts, StateMessageRow, StatusFilter, StatusMessageRow,
-};
+pub use status::{ComponentRow, NewStatusMessage, StateMessageRow, StatusFilter, StatusMessageRow};
+pub use status_summary::{SeverityCounts, ThresholdRow, thresholds_of};
 pub use sync::SyncRow;
 pub use usage::{InventoryImport, InventoryWords, LedgerRow, NOTHING, UsageReportRow};
 

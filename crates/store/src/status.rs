@@ -57,19 +57,6 @@ pub struct StatusFilter {
     pub before: Option<i64>,
 }
 
-/// How many messages of each severity a component raised.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SeverityCounts {
-    /// Informational.
-    pub informational: u64,
-    /// Warning.
-    pub warning: u64,
-    /// Error.
-    pub error: u64,
-    /// Messages with an id that turns the component critical at once.
-    pub critical: u64,
-}
-
 /// What is remembered of a component between runs.
 #[derive(Debug, Clone)]
 pub struct ComponentRow {
@@ -118,8 +105,8 @@ impl Tx<'_> {
                 message.text,
                 strings
             ],
-        )
-        .map(drop)
+        )?;
+        self.count_status_message(&message.component, message.severity, message.recorded_at)
     }
 
     /// Status messages, newest first.
@@ -167,31 +154,6 @@ impl Tx<'_> {
                 })
             },
         )
-    }
-
-    /// Counts a component's messages by severity since an instant.
-    pub fn severity_counts(
-        &self,
-        component: &str,
-        since: Timestamp,
-        critical_id: u32,
-    ) -> Result<SeverityCounts, StoreError> {
-        let rows: Vec<(i64, i64, i64)> = self.many(
-            "SELECT severity, COUNT(*), SUM(CASE WHEN message_id = $1 THEN 1 ELSE 0 END) FROM status_message
-             WHERE component = $2 AND recorded_at >= $3 GROUP BY severity LIMIT 16",
-            params![critical_id, component, millis(since)],
-            |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)),
-        )?;
-        let mut counts = SeverityCounts::default();
-        for (severity, count, critical) in rows {
-            match severity {
-                0x4000_0000 => counts.informational = count as u64,
-                0x8000_0000 => counts.warning = count as u64,
-                _ => counts.error = count as u64,
-            }
-            counts.critical += critical as u64;
-        }
-        Ok(counts)
     }
 
     /// Removes status messages older than an instant, a bounded number at a time; returns how many.

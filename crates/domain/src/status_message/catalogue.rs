@@ -176,6 +176,10 @@ pub enum StatusMessageId {
     AdminRegistered,
     /// 60228: %1 set the throttle of the link to the feed to: %2.
     AdminThrottle,
+    /// 60243: %1 set the thresholds of %2 for %3 messages to %4 and %5.
+    AdminThreshold,
+    /// 60244: %1 took back the thresholds that were set for %2.
+    AdminThresholdReset,
 }
 
 const fn declare(
@@ -197,7 +201,7 @@ const fn declare(
 }
 
 #[rustfmt::skip]
-const CATALOGUE: [Declaration; 78] = [
+const CATALOGUE: [Declaration; 80] = [
     declare(StatusMessageId::ComponentStarted, 500, Severity::Informational, MessageType::Milestone, None,
         "%1 started."),
     declare(StatusMessageId::ComponentStopped, 501, Severity::Informational, MessageType::Milestone, None,
@@ -354,6 +358,10 @@ const CATALOGUE: [Declaration; 78] = [
         "%1 registered %2 (%3), which is not in the catalogue."),
     declare(StatusMessageId::AdminThrottle, 60228, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
         "%1 set the throttle of the link to the feed to: %2."),
+    declare(StatusMessageId::AdminThreshold, 60243, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 set the thresholds of %2 for %3 messages to %4 and %5."),
+    declare(StatusMessageId::AdminThresholdReset, 60244, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 took back the thresholds that were set for %2."),
 ];
 
 impl StatusMessageId {

@@ -19,6 +19,7 @@ pub use site::{
 };
 pub use status::{
     ComponentStatusInfo, StateMessageInfo, StatusMessageInfo, StatusMessageQuery, ThresholdInfo,
+    ThresholdRequest,
 };
 pub use tool::{
     ImportInfo, ImportRequest, ImportedPackageInfo, PrepareRequest, RegisterRequest, RegisteredInfo,

@@ -83,11 +83,27 @@ pub struct ComponentStatusInfo {
 /// The counts at which a component changes colour.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ThresholdInfo {
+    /// Component; `all` for those that have none of their own.
+    pub component: String,
     /// Severity it is about.
     pub severity: String,
     /// Count that makes it a warning.
     pub warning_at: u64,
     /// Count that makes it critical.
+    pub critical_at: u64,
+    /// An administrator set it; otherwise it is what holds for all, or the product's own.
+    pub set: bool,
+}
+
+/// New thresholds for one severity.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ThresholdRequest {
+    /// `informational`, `warning` or `error`.
+    pub severity: String,
+    /// Count that makes it a warning, at least 1.
+    pub warning_at: u64,
+    /// Count that makes it critical, not below `warning_at`.
     pub critical_at: u64,
 }
 

@@ -47,6 +47,8 @@ use super::{components, hierarchy, internet, site, status, tool, updates, usage}
         status::components,
         status::reset_component,
         status::thresholds,
+        status::set_threshold,
+        status::reset_thresholds,
         status::state_messages,
         internet::scp,
         internet::set_mode,

@@ -96,6 +96,10 @@ fn quick_routes() -> Vec<Route> {
         ("/status/components", get(status::components)),
         ("/status/components/{name}/reset", post(status::reset_component)),
         ("/status/thresholds", get(status::thresholds)),
+        (
+            "/status/thresholds/{name}",
+            put(status::set_threshold).delete(status::reset_thresholds),
+        ),
         ("/status/state-messages", get(status::state_messages)),
         ("/content", get(site::content_stats)),
         ("/throttle", get(hierarchy::throttle).put(hierarchy::set_throttle)),

@@ -5,11 +5,11 @@ use axum::{Extension, Json};
 use http::StatusCode;
 use protocol::api::{
     ApiProblem, ComponentStatusInfo, LimitQuery, StateMessageInfo, StatusMessageInfo, StatusMessageQuery,
-    TallyQuery, ThresholdInfo,
+    TallyQuery, ThresholdInfo, ThresholdRequest,
 };
 
 use super::Service;
-use super::problem::{Path, Problem, Query};
+use super::problem::{Body, Path, Problem, Query};
 use crate::service::Actor;
 
 /// Status messages, newest first.
@@ -58,6 +58,38 @@ pub(super) async fn reset_component(
 ))]
 pub(super) async fn thresholds(State(service): Service) -> Result<Json<Vec<ThresholdInfo>>, Problem> {
     Ok(Json(service.thresholds().await?))
+}
+
+/// Sets the counts for one severity, of a component or of `all` that have none of their own.
+#[utoipa::path(put, path = "/v1/status/thresholds/{name}", tag = "status", request_body = ThresholdRequest,
+    params(("name" = String, Path, description = "Component, or `all`")),
+    responses(
+        (status = 200, description = "In force", body = Vec<ThresholdInfo>),
+        (status = 400, description = "Not a pair of thresholds", body = ApiProblem),
+        (status = 404, description = "No such component", body = ApiProblem),
+    ))]
+pub(super) async fn set_threshold(
+    State(service): Service,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+    Body(request): Body<ThresholdRequest>,
+) -> Result<Json<Vec<ThresholdInfo>>, Problem> {
+    Ok(Json(service.set_threshold(&name, &request, &actor).await?))
+}
+
+/// Takes back what was set for a component, or for `all`.
+#[utoipa::path(delete, path = "/v1/status/thresholds/{name}", tag = "status",
+    params(("name" = String, Path, description = "Component, or `all`")),
+    responses(
+        (status = 200, description = "In force", body = Vec<ThresholdInfo>),
+        (status = 404, description = "No such component", body = ApiProblem),
+    ))]
+pub(super) async fn reset_thresholds(
+    State(service): Service,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+) -> Result<Json<Vec<ThresholdInfo>>, Problem> {
+    Ok(Json(service.reset_thresholds(&name, &actor).await?))
 }
 
 /// State messages, newest first.

@@ -1,6 +1,7 @@
 //! A whole site on a clock that the test moves.
 
 mod media_time;
+mod status_system;
 mod usage_weeks;
 
 use std::time::Duration;

@@ -1,11 +1,14 @@
 //! `tidegate status`: what components have said, and how they are.
 
+mod thresholds;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 use domain::component::ComponentName;
+use domain::status_message::TallyInterval;
 use jiff::Timestamp;
 use protocol::api::{
     ComponentStatusInfo, LimitQuery, StateMessageInfo, StatusMessageInfo, StatusMessageQuery, TallyQuery,
-    ThresholdInfo,
 };
 
 use super::Context;
@@ -32,8 +35,8 @@ enum Verb {
     /// Health of each component by its messages: OK, Warning or Critical.
     Components {
         /// Since when messages count.
-        #[arg(long, value_enum, default_value_t = Tally::Midnight)]
-        since: Tally,
+        #[arg(long, default_value = TallyInterval::DEFAULT.name(), value_parser = tally_interval())]
+        since: TallyInterval,
     },
     /// Count the messages of a component from zero, once its trouble is mended.
     Reset {
@@ -41,8 +44,8 @@ enum Verb {
         #[arg(value_name = "NAME", value_parser = component_name)]
         name: ComponentName,
     },
-    /// The counts at which a component turns Warning or Critical.
-    Thresholds,
+    /// The counts at which a component turns Warning or Critical: show, set or take back.
+    Thresholds(thresholds::ThresholdsArgs),
     /// State messages, newest first: the progress of each package by number.
     #[command(after_help = "Example:\n  tidegate status state-messages --limit 20")]
     StateMessages {
@@ -85,53 +88,22 @@ enum Severity {
     Error,
 }
 
-/// Tally intervals by what they are called; the tokens are the product's.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Tally {
-    Midnight,
-    #[value(name = "04:00")]
-    Four,
-    #[value(name = "08:00")]
-    Eight,
-    #[value(name = "12:00")]
-    Noon,
-    #[value(name = "16:00")]
-    Sixteen,
-    #[value(name = "20:00")]
-    Twenty,
-    Sunday,
-    Monday,
-    Tuesday,
-    Wednesday,
-    Thursday,
-    Friday,
-    Saturday,
-    FirstOfMonth,
-    FifteenthOfMonth,
-    Installation,
-}
-
-impl Tally {
-    fn token(self) -> &'static str {
+impl Severity {
+    fn as_str(self) -> &'static str {
         match self {
-            Tally::Midnight => "0001128000100008",
-            Tally::Four => "0081128000100008",
-            Tally::Eight => "0101128000100008",
-            Tally::Noon => "0181128000100008",
-            Tally::Sixteen => "0201128000100008",
-            Tally::Twenty => "0281128000100008",
-            Tally::Sunday => "0001128000192000",
-            Tally::Monday => "00011280001A2000",
-            Tally::Tuesday => "00011280001B2000",
-            Tally::Wednesday => "00011280001C2000",
-            Tally::Thursday => "00011280001D2000",
-            Tally::Friday => "00011280001E2000",
-            Tally::Saturday => "00011280001F2000",
-            Tally::FirstOfMonth => "000A470000284400",
-            Tally::FifteenthOfMonth => "000A4700002BC400",
-            Tally::Installation => "0001128000080008",
+            Severity::Informational => "informational",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
         }
     }
+}
+
+/// Tally intervals by what they are called; the API takes their tokens.
+fn tally_interval() -> impl TypedValueParser<Value = TallyInterval> {
+    PossibleValuesParser::new(TallyInterval::all().map(TallyInterval::name)).map(|name| {
+        // Only the names above come here.
+        TallyInterval::from_name(&name).unwrap_or(TallyInterval::DEFAULT)
+    })
 }
 
 /// Runs the command.
@@ -150,12 +122,12 @@ pub async fn run(arguments: StatusArgs, cx: &Context) -> Result<(), Failure> {
             cx.output
                 .note(format_args!("messages of {name} are counted from now on"));
             if cx.output.json {
-                components(&client, &cx.output, Tally::Midnight).await
+                components(&client, &cx.output, TallyInterval::DEFAULT).await
             } else {
                 Ok(())
             }
         }
-        Verb::Thresholds => thresholds(&client, &cx.output).await,
+        Verb::Thresholds(arguments) => thresholds::run(&client, &cx.output, arguments).await,
         Verb::StateMessages { limit } => state_messages(&client, &cx.output, limit).await,
     }
 }
@@ -173,14 +145,7 @@ pub fn severity_style(word: &str) -> Style {
 async fn messages(client: &Client, output: &Output, filter: Filter) -> Result<(), Failure> {
     let query = StatusMessageQuery {
         component: filter.component.map(|name| name.as_str().to_owned()),
-        severity: filter.severity.map(|severity| {
-            match severity {
-                Severity::Informational => "informational",
-                Severity::Warning => "warning",
-                Severity::Error => "error",
-            }
-            .to_owned()
-        }),
+        severity: filter.severity.map(|severity| severity.as_str().to_owned()),
         id: filter.id,
         since: filter.since.map(|since| since.resolve(output.now())),
         before: filter.before,
@@ -215,7 +180,7 @@ async fn messages(client: &Client, output: &Output, filter: Filter) -> Result<()
     Ok(())
 }
 
-async fn components(client: &Client, output: &Output, since: Tally) -> Result<(), Failure> {
+async fn components(client: &Client, output: &Output, since: TallyInterval) -> Result<(), Failure> {
     let query = TallyQuery {
         tally: Some(since.token().to_owned()),
     };
@@ -259,24 +224,6 @@ async fn components(client: &Client, output: &Output, since: Tally) -> Result<()
 
 fn local(at: Timestamp, output: &Output) -> String {
     crate::words::local(at, output.now(), &output.zone)
-}
-
-async fn thresholds(client: &Client, output: &Output) -> Result<(), Failure> {
-    let thresholds: Vec<ThresholdInfo> = client.get("/status/thresholds").await?;
-    if output.json {
-        return output.json(&thresholds);
-    }
-    let mut table = Table::new(&["MESSAGES", "WARNING AT", "CRITICAL AT"]);
-    for threshold in &thresholds {
-        table.row([
-            Cell::styled(severity_style(&threshold.severity), &threshold.severity),
-            threshold.warning_at.into(),
-            threshold.critical_at.into(),
-        ]);
-    }
-    table.right(1);
-    table.right(2);
-    table.print(output)
 }
 
 async fn state_messages(client: &Client, output: &Output, limit: u32) -> Result<(), Failure> {

@@ -1,0 +1,133 @@
+//! The status system of a running site, over its API: thresholds and what follows from them.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use serde_json::{Value, json};
+
+use crate::until;
+use crate::usage_weeks::{Site, day};
+
+/// One request over the local socket: status code and answer.
+fn call(site: &Site, method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
+    let mut stream = UnixStream::connect(site.dir().join("run/api.sock")).ok()?;
+    let body = match body {
+        Value::Null => String::new(),
+        body => body.to_string(),
+    };
+    let request = format!(
+        "{method} /v1{path} HTTP/1.1\r\nHost: site\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, serde_json::from_str(body).unwrap_or(Value::Null)))
+}
+
+/// The same for a site that runs; the answer has to be this status.
+fn ask(site: &Site, method: &str, path: &str, body: &Value, expected: u16) -> Value {
+    let (status, answer) = call(site, method, path, body).unwrap();
+    assert_eq!(status, expected, "{method} {path}: {answer}");
+    answer
+}
+
+async fn running() -> Site {
+    let mut site = Site::new();
+    site.start();
+    until("an answer of the API", || {
+        let (status, answer) = call(&site, "GET", "/components", &Value::Null)?;
+        let quiet = |component: &Value| component["last_started"].is_string() && component["active"] == false;
+        let name = |component: &&Value| component["name"] != "SMS_EXECUTIVE";
+        (status == 200 && answer.as_array()?.iter().filter(name).all(quiet)).then_some(())
+    })
+    .await;
+    site
+}
+
+/// What the summary says of a component, by the given tally interval.
+fn summary(site: &Site, component: &str, token: &str) -> Value {
+    let all = ask(
+        site,
+        "GET",
+        &format!("/status/components?tally={token}"),
+        &Value::Null,
+        200,
+    );
+    let found = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["component"] == component);
+    found.cloned().unwrap_or(Value::Null)
+}
+
+const MIDNIGHT: &str = "0001128000100008";
+const INSTALLATION: &str = "0001128000080008";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thresholds_are_set_counted_by_and_taken_back() {
+    let mut site = running().await;
+    let path = "/status/thresholds/SMS_EXECUTIVE";
+    let wrong = json!({ "severity": "error", "warning_at": 6, "critical_at": 5 });
+    let refused = ask(&site, "PUT", path, &wrong, 400);
+    assert!(
+        refused["error"]
+            .as_str()
+            .unwrap()
+            .contains("warning at 6 is above")
+    );
+    ask(
+        &site,
+        "PUT",
+        "/status/thresholds/SMS_NOTHING",
+        &json!({ "severity": "error", "warning_at": 1, "critical_at": 5 }),
+        404,
+    );
+    assert_eq!(summary(&site, "SMS_EXECUTIVE", MIDNIGHT)["status"], "OK");
+    // The audit messages of these changes are the executive's own informational ones.
+    let one = json!({ "severity": "informational", "warning_at": 1, "critical_at": 3 });
+    let all = ask(&site, "PUT", path, &one, 200);
+    let own: Vec<&Value> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["component"] == "SMS_EXECUTIVE")
+        .collect();
+    assert_eq!(own.len(), 3);
+    assert_eq!(
+        (&own[0]["critical_at"], &own[0]["set"]),
+        (&json!(3), &json!(true))
+    );
+    assert_eq!(
+        (&own[2]["critical_at"], &own[2]["set"]),
+        (&json!(5), &json!(false))
+    );
+    assert_eq!(summary(&site, "SMS_EXECUTIVE", MIDNIGHT)["status"], "Warning");
+    ask(&site, "PUT", path, &one, 200);
+    ask(&site, "PUT", path, &one, 200);
+    assert_eq!(summary(&site, "SMS_EXECUTIVE", MIDNIGHT)["status"], "Critical");
+    let audits = ask(&site, "GET", "/status/messages?id=60243", &Value::Null, 200);
+    assert_eq!(audits.as_array().unwrap().len(), 3);
+    assert_eq!(audits[0]["message_type"], "audit");
+    ask(&site, "DELETE", path, &Value::Null, 200);
+    assert_eq!(summary(&site, "SMS_EXECUTIVE", MIDNIGHT)["status"], "OK");
+
+    // Acceptance fact 7: the next day counts from zero, the installation never; other tokens have no data.
+    let counted = summary(&site, "SMS_EXECUTIVE", INSTALLATION)["informational"]
+        .as_u64()
+        .unwrap();
+    assert!(counted >= 4);
+    site.clock.set(day(1));
+    let today = summary(&site, "SMS_EXECUTIVE", MIDNIGHT);
+    assert_eq!(today["informational"], 0, "{today}");
+    let ever = summary(&site, "SMS_EXECUTIVE", INSTALLATION)["informational"]
+        .as_u64()
+        .unwrap();
+    assert!(ever >= counted);
+    assert_eq!(summary(&site, "SMS_EXECUTIVE", "0001128000100009"), Value::Null);
+    site.stop().await;
+}
