@@ -9,6 +9,7 @@
 //! The SQL of a site keeps to what PostgreSQL takes too where that costs nothing: parameters `$1`, `$2` in ascending
 //! order, `BIGINT`, `TEXT`, `INSERT … ON CONFLICT`. Times are milliseconds since 1970 in UTC.
 
+mod alerts;
 mod database;
 mod error;
 mod installs;
@@ -18,10 +19,12 @@ mod migrations;
 mod packages;
 mod site;
 mod status;
+mod status_rules;
 mod status_summary;
 mod sync;
 mod usage;
 
+pub use alerts::{ALERTS_WAITING_MAX, AlertRow, AlertState};
 pub use database::{Store, Tx};
 pub use error::StoreError;
 pub use installs::{FeatureRow, InstallRun, InstalledRow, PrereqRow, RedistRow, SubStageRow};

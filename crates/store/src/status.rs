@@ -1,6 +1,10 @@
 //! Status messages, state messages and what an administrator set for components.
 
+use std::time::Duration;
+
+use domain::schedule::later;
 use domain::servicing::package::PackageGuid;
+use domain::status_message::rules::{Seen, WriteDays, decide};
 use jiff::Timestamp;
 use rusqlite::params;
 
@@ -86,13 +90,49 @@ pub struct StateMessageRow {
 }
 
 impl Tx<'_> {
-    /// Stores a status message.
+    /// Puts a raised message through the rules: it is written, counted and queued for alerts as they say. Every message
+    /// comes through here, in the transaction of what it tells.
     pub fn record_status_message(&self, message: &NewStatusMessage) -> Result<(), StoreError> {
+        let rules = self.status_rules()?;
+        let decision = decide(
+            &rules,
+            &Seen {
+                message_id: message.message_id,
+                severity: message.severity,
+                message_type: message.message_type,
+                component: &message.component,
+                machine: &message.machine,
+                site_code: &message.site_code,
+                strings: &message.insertion_strings,
+            },
+        );
+        if decision.count {
+            self.count_status_message(&message.component, message.severity, message.recorded_at)?;
+        }
+        match decision.write {
+            Some(WriteDays::Usual) => self.write_status_message(message, None)?,
+            Some(WriteDays::Days(days)) => {
+                let kept = Duration::from_secs(u64::from(days) * 24 * 60 * 60);
+                self.write_status_message(message, Some(later(message.recorded_at, kept)))?;
+            }
+            None => {}
+        }
+        for (target, rule) in decision.alerts {
+            self.queue_alert(target, rule, message)?;
+        }
+        Ok(())
+    }
+
+    fn write_status_message(
+        &self,
+        message: &NewStatusMessage,
+        deletable_after: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
         let strings = serde_json::to_string(&message.insertion_strings).unwrap_or_default();
         self.execute(
             "INSERT INTO status_message (message_id, severity, message_type, component, machine, site_code, process_id,
-                 recorded_at, message_text, insertion_strings)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                 recorded_at, message_text, insertion_strings, deletable_after)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
             params![
                 message.message_id,
                 message.severity,
@@ -103,10 +143,11 @@ impl Tx<'_> {
                 message.process_id,
                 millis(message.recorded_at),
                 message.text,
-                strings
+                strings,
+                deletable_after.map(millis)
             ],
-        )?;
-        self.count_status_message(&message.component, message.severity, message.recorded_at)
+        )
+        .map(drop)
     }
 
     /// Status messages, newest first.

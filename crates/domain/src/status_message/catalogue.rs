@@ -180,6 +180,8 @@ pub enum StatusMessageId {
     AdminThreshold,
     /// 60244: %1 took back the thresholds that were set for %2.
     AdminThresholdReset,
+    /// 60245: %1 changed the status filter rule %2: %3.
+    AdminStatusRule,
 }
 
 const fn declare(
@@ -201,7 +203,7 @@ const fn declare(
 }
 
 #[rustfmt::skip]
-const CATALOGUE: [Declaration; 80] = [
+const CATALOGUE: [Declaration; 81] = [
     declare(StatusMessageId::ComponentStarted, 500, Severity::Informational, MessageType::Milestone, None,
         "%1 started."),
     declare(StatusMessageId::ComponentStopped, 501, Severity::Informational, MessageType::Milestone, None,
@@ -362,6 +364,8 @@ const CATALOGUE: [Declaration; 80] = [
         "%1 set the thresholds of %2 for %3 messages to %4 and %5."),
     declare(StatusMessageId::AdminThresholdReset, 60244, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
         "%1 took back the thresholds that were set for %2."),
+    declare(StatusMessageId::AdminStatusRule, 60245, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 changed the status filter rule %2: %3."),
 ];
 
 impl StatusMessageId {

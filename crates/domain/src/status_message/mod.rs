@@ -5,6 +5,8 @@
 //! Ours lie in the reserved range 60000 to 60999.
 
 mod catalogue;
+pub mod rule_list;
+pub mod rules;
 mod summary;
 mod tally;
 

@@ -6,6 +6,7 @@ mod internet;
 mod queries;
 mod site;
 mod status;
+mod status_rules;
 mod tool;
 mod updates;
 mod usage;
@@ -20,6 +21,9 @@ pub use site::{
 pub use status::{
     ComponentStatusInfo, StateMessageInfo, StatusMessageInfo, StatusMessageQuery, ThresholdInfo,
     ThresholdRequest,
+};
+pub use status_rules::{
+    StatusRule, StatusRuleActions, StatusRuleAddRequest, StatusRuleChangeRequest, StatusRuleCriteria,
 };
 pub use tool::{
     ImportInfo, ImportRequest, ImportedPackageInfo, PrepareRequest, RegisterRequest, RegisteredInfo,

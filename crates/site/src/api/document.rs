@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use super::{components, hierarchy, internet, site, status, tool, updates, usage};
+use super::{components, hierarchy, internet, site, status, status_rules, tool, updates, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -50,6 +50,10 @@ use super::{components, hierarchy, internet, site, status, tool, updates, usage}
         status::set_threshold,
         status::reset_thresholds,
         status::state_messages,
+        status_rules::list,
+        status_rules::add,
+        status_rules::change,
+        status_rules::remove,
         internet::scp,
         internet::set_mode,
         internet::proxy,

@@ -13,6 +13,7 @@ pub mod listen;
 mod problem;
 mod site;
 mod status;
+mod status_rules;
 mod tool;
 mod updates;
 mod usage;
@@ -99,6 +100,11 @@ fn quick_routes() -> Vec<Route> {
         (
             "/status/thresholds/{name}",
             put(status::set_threshold).delete(status::reset_thresholds),
+        ),
+        ("/status/rules", get(status_rules::list).post(status_rules::add)),
+        (
+            "/status/rules/{name}",
+            put(status_rules::change).delete(status_rules::remove),
         ),
         ("/status/state-messages", get(status::state_messages)),
         ("/content", get(site::content_stats)),

@@ -10,6 +10,7 @@ mod hierarchy;
 mod internet;
 mod metrics;
 mod status;
+mod status_rules;
 pub mod tokens;
 mod tool;
 mod updates;

@@ -1,4 +1,4 @@
-//! The status system of a running site, over its API: thresholds and what follows from them.
+//! The status system of a running site, over its API: thresholds, rules, and what follows from them.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -130,4 +130,117 @@ async fn thresholds_are_set_counted_by_and_taken_back() {
     assert!(ever >= counted);
     assert_eq!(summary(&site, "SMS_EXECUTIVE", "0001128000100009"), Value::Null);
     site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_decide_what_is_written_and_counted() {
+    let mut site = running().await;
+    // The message that a component stopped, raised when an administrator stops it.
+    let stop = json!({ "action": "stop" });
+    let component = "SMS_STATE_SYSTEM";
+    let raise = async |expected: u64| {
+        let (path, before) = (format!("/components/{component}/action"), audits(&site));
+        ask(&site, "POST", &path, &stop, 202);
+        ask(&site, "POST", &path, &json!({ "action": "start" }), 202);
+        until("both audits", || (audits(&site) == before + 2).then_some(())).await;
+        until(&format!("{expected} counted"), || {
+            (counted(&site, component) == expected).then_some(())
+        })
+        .await;
+    };
+    let before = counted(&site, component);
+    raise(before + 2).await;
+
+    let rule = |name: &str, criteria: Value, actions: Value| json!({ "rule": { "name": name, "criteria": criteria, "actions": actions } });
+    let of_component = json!({ "component": component });
+    let nothing = rule("nothing", json!({}), json!({ "stop": true }));
+    let refused = ask(&site, "POST", "/status/rules", &nothing, 400);
+    assert!(refused["error"].as_str().unwrap().contains("matches no message"));
+    // Acceptance fact 8: counters stay; here nothing is written either.
+    let hush = rule(
+        "hush",
+        of_component.clone(),
+        json!({ "do_not_forward": true, "stop": true }),
+    );
+    ask(&site, "POST", "/status/rules", &hush, 200);
+    ask(&site, "POST", "/status/rules", &hush, 409);
+    let written = messages(&site, component).len();
+    raise(before + 2).await;
+    assert_eq!(messages(&site, component).len(), written);
+    // Off, it does nothing.
+    ask(
+        &site,
+        "PUT",
+        "/status/rules/hush",
+        &json!({ "enabled": false }),
+        200,
+    );
+    raise(before + 4).await;
+    until("two more messages", || {
+        (messages(&site, component).len() == written + 2).then_some(())
+    })
+    .await;
+    // Dropped from the database, counted all the same.
+    let drop = rule("drop", of_component, json!({ "stop": true }));
+    ask(&site, "POST", "/status/rules", &drop, 200);
+    raise(before + 6).await;
+    assert_eq!(messages(&site, component).len(), written + 2);
+    let moved = ask(&site, "PUT", "/status/rules/drop", &json!({ "place": 1 }), 200);
+    assert_eq!(moved[0]["name"], "drop");
+    ask(&site, "DELETE", "/status/rules/drop", &Value::Null, 200);
+    ask(&site, "DELETE", "/status/rules/drop", &Value::Null, 404);
+    // An act of an administrator cannot be hidden.
+    let hide = rule("hide", json!({ "type": "audit" }), json!({ "stop": true }));
+    ask(&site, "POST", "/status/rules", &hide, 400);
+    let hide = rule(
+        "hide",
+        json!({ "message_type": "audit" }),
+        json!({ "stop": true }),
+    );
+    ask(&site, "POST", "/status/rules", &hide, 200);
+    ask(&site, "DELETE", "/status/rules/hush", &Value::Null, 200);
+    let changes = ask(&site, "GET", "/status/messages?id=60245", &Value::Null, 200);
+    let texts: Vec<&str> = changes
+        .as_array()
+        .unwrap()
+        .iter()
+        .rev()
+        .map(|message| message["insertion_strings"][2].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        texts,
+        [
+            "added at the end",
+            "switched off",
+            "added at the end",
+            "moved to place 1",
+            "removed",
+            "added at the end",
+            "removed"
+        ]
+    );
+    site.stop().await;
+}
+
+fn audits(site: &Site) -> usize {
+    let found = ask(
+        site,
+        "GET",
+        "/status/messages?id=60208&limit=1000",
+        &Value::Null,
+        200,
+    );
+    found.as_array().unwrap().len()
+}
+
+fn counted(site: &Site, component: &str) -> u64 {
+    summary(site, component, INSTALLATION)["informational"]
+        .as_u64()
+        .unwrap()
+}
+
+fn messages(site: &Site, component: &str) -> Vec<Value> {
+    let path = format!("/status/messages?component={component}&limit=1000");
+    let found = ask(site, "GET", &path, &Value::Null, 200);
+    found.as_array().unwrap().clone()
 }

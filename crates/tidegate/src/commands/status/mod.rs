@@ -1,5 +1,6 @@
 //! `tidegate status`: what components have said, and how they are.
 
+mod rules;
 mod thresholds;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -17,7 +18,7 @@ use crate::failure::Failure;
 use crate::output::{Output, Style};
 use crate::table::{Cell, Table};
 
-/// The status system: messages, health of components, thresholds
+/// The status system: messages, health of components, thresholds, rules
 #[derive(Debug, Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub struct StatusArgs {
@@ -46,6 +47,8 @@ enum Verb {
     },
     /// The counts at which a component turns Warning or Critical: show, set or take back.
     Thresholds(thresholds::ThresholdsArgs),
+    /// Which messages are written, counted and told to others: list and change the rules.
+    Rules(rules::RulesArgs),
     /// State messages, newest first: the progress of each package by number.
     #[command(after_help = "Example:\n  tidegate status state-messages --limit 20")]
     StateMessages {
@@ -128,6 +131,7 @@ pub async fn run(arguments: StatusArgs, cx: &Context) -> Result<(), Failure> {
             }
         }
         Verb::Thresholds(arguments) => thresholds::run(&client, &cx.output, arguments).await,
+        Verb::Rules(arguments) => rules::run(&client, &cx.output, arguments).await,
         Verb::StateMessages { limit } => state_messages(&client, &cx.output, limit).await,
     }
 }
