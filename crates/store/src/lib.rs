@@ -19,8 +19,10 @@ mod migrations;
 mod packages;
 mod site;
 mod status;
+mod status_delete;
 mod status_rules;
 mod status_summary;
+mod status_systems;
 mod sync;
 mod usage;
 
@@ -33,6 +35,7 @@ pub use packages::{ConditionRow, EvaluationInput, HistoryRow, ListedPackage, Pac
 pub use site::SiteRow;
 pub use status::{ComponentRow, NewStatusMessage, StateMessageRow, StatusFilter, StatusMessageRow};
 pub use status_summary::{SeverityCounts, ThresholdRow, thresholds_of};
+pub use status_systems::SystemRow;
 pub use sync::SyncRow;
 pub use usage::{InventoryImport, InventoryWords, LedgerRow, NOTHING, UsageReportRow};
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use domain::schedule::later;
 use domain::servicing::package::PackageGuid;
+use domain::status_message::Severity;
 use domain::status_message::rules::{Seen, WriteDays, decide};
 use jiff::Timestamp;
 use rusqlite::params;
@@ -37,6 +38,9 @@ pub struct NewStatusMessage {
     pub insertion_strings: Vec<String>,
 }
 
+/// A value of a statement that is put together.
+pub(crate) type Value = Box<dyn rusqlite::ToSql>;
+
 /// A stored status message.
 #[derive(Debug, Clone)]
 pub struct StatusMessageRow {
@@ -47,7 +51,7 @@ pub struct StatusMessageRow {
 }
 
 /// Which status messages to read.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StatusFilter {
     /// Only of this component.
     pub component: Option<String>,
@@ -57,6 +61,8 @@ pub struct StatusFilter {
     pub message_id: Option<u32>,
     /// Only at or after this instant.
     pub since: Option<Timestamp>,
+    /// Only before this instant.
+    pub until: Option<Timestamp>,
     /// Only records before this one, for paging.
     pub before: Option<i64>,
 }
@@ -87,6 +93,80 @@ pub struct StateMessageRow {
     pub recorded_at: Timestamp,
     /// One line.
     pub detail: String,
+}
+
+impl StatusFilter {
+    /// The condition, ready to follow a `FROM`, and its values.
+    ///
+    /// A million messages are found page by page because each filter has an index that ends in the record id. Of several
+    /// filters the one that is likely to find least leads; the others are written so that no index is taken for them.
+    /// Times are turned into records: the first and the last that were recorded in that time. A message that was
+    /// recorded before those by a clock that ran ahead is not found.
+    pub(crate) fn condition(&self) -> (String, Vec<Value>) {
+        let mut parts = Vec::new();
+        let mut values: Vec<Value> = Vec::new();
+        let mut add = |part: &str, value: Value| {
+            values.push(value);
+            parts.push(part.replace('?', &format!("${}", values.len())));
+        };
+        let rare = self
+            .severity
+            .is_some_and(|severity| severity != Severity::Informational.code());
+        let mut led = false;
+        let mut lead = |plain: &'static str, beside: &'static str| match std::mem::replace(&mut led, true) {
+            false => plain,
+            true => beside,
+        };
+        if let Some(id) = self.message_id {
+            add(lead("message_id = ?", "message_id + 0 = ?"), Box::new(id));
+        }
+        if let (Some(severity), true) = (self.severity, rare) {
+            add(lead("severity = ?", "severity + 0 = ?"), Box::new(severity));
+        }
+        if let Some(component) = &self.component {
+            add(
+                lead("component = ?", "component || '' = ?"),
+                Box::new(component.clone()),
+            );
+        }
+        if let (Some(severity), false) = (self.severity, rare) {
+            add(lead("severity = ?", "severity + 0 = ?"), Box::new(severity));
+        }
+        if let Some(since) = self.since.map(millis) {
+            add("recorded_at + 0 >= ?", Box::new(since));
+            add(
+                "id >= (SELECT id FROM status_message WHERE recorded_at >= ? ORDER BY recorded_at, id LIMIT 1)",
+                Box::new(since),
+            );
+        }
+        if let Some(until) = self.until.map(millis) {
+            add("recorded_at + 0 < ?", Box::new(until));
+            add(
+                "id <= (SELECT id FROM status_message WHERE recorded_at < ? ORDER BY recorded_at DESC, id DESC LIMIT 1)",
+                Box::new(until),
+            );
+        }
+        if let Some(before) = self.before {
+            add("id < ?", Box::new(before));
+        }
+        match parts.is_empty() {
+            true => (String::new(), values),
+            false => (format!(" WHERE {}", parts.join(" AND ")), values),
+        }
+    }
+
+    /// The statement that reads a page, newest first.
+    pub(crate) fn select(&self, limit: u32) -> (String, Vec<Value>) {
+        let (condition, mut values) = self.condition();
+        values.push(Box::new(limit));
+        let sql = format!(
+            "SELECT id, message_id, severity, message_type, component, machine, site_code, process_id, recorded_at,
+                    message_text, insertion_strings
+             FROM status_message{condition} ORDER BY id DESC LIMIT ${}",
+            values.len()
+        );
+        (sql, values)
+    }
 }
 
 impl Tx<'_> {
@@ -156,54 +236,25 @@ impl Tx<'_> {
         filter: &StatusFilter,
         limit: u32,
     ) -> Result<Vec<StatusMessageRow>, StoreError> {
-        self.many(
-            "SELECT id, message_id, severity, message_type, component, machine, site_code, process_id, recorded_at,
-                    message_text, insertion_strings
-             FROM status_message
-             WHERE ($1 IS NULL OR component = $2) AND ($3 IS NULL OR severity = $4) AND ($5 IS NULL OR message_id = $6)
-               AND ($7 IS NULL OR recorded_at >= $8) AND ($9 IS NULL OR id < $10)
-             ORDER BY id DESC LIMIT $11",
-            params![
-                filter.component,
-                filter.component,
-                filter.severity,
-                filter.severity,
-                filter.message_id,
-                filter.message_id,
-                filter.since.map(millis),
-                filter.since.map(millis),
-                filter.before,
-                filter.before,
-                limit
-            ],
-            |r| {
-                let strings: String = r.get(10)?;
-                Ok(StatusMessageRow {
-                    record_id: r.get(0)?,
-                    message: NewStatusMessage {
-                        message_id: r.get(1)?,
-                        severity: r.get(2)?,
-                        message_type: r.get(3)?,
-                        component: r.get(4)?,
-                        machine: r.get(5)?,
-                        site_code: r.get(6)?,
-                        process_id: r.get(7)?,
-                        recorded_at: timestamp(r.get(8)?),
-                        text: r.get(9)?,
-                        insertion_strings: serde_json::from_str(&strings).unwrap_or_default(),
-                    },
-                })
-            },
-        )
-    }
-
-    /// Removes status messages older than an instant, a bounded number at a time; returns how many.
-    pub fn remove_status_messages(&self, before: Timestamp, limit: u32) -> Result<usize, StoreError> {
-        self.execute(
-            "DELETE FROM status_message WHERE id IN
-             (SELECT id FROM status_message WHERE recorded_at < $1 ORDER BY id LIMIT $2)",
-            params![millis(before), limit],
-        )
+        let (sql, values) = filter.select(limit);
+        self.many(&sql, rusqlite::params_from_iter(values), |r| {
+            let strings: String = r.get(10)?;
+            Ok(StatusMessageRow {
+                record_id: r.get(0)?,
+                message: NewStatusMessage {
+                    message_id: r.get(1)?,
+                    severity: r.get(2)?,
+                    message_type: r.get(3)?,
+                    component: r.get(4)?,
+                    machine: r.get(5)?,
+                    site_code: r.get(6)?,
+                    process_id: r.get(7)?,
+                    recorded_at: timestamp(r.get(8)?),
+                    text: r.get(9)?,
+                    insertion_strings: serde_json::from_str(&strings).unwrap_or_default(),
+                },
+            })
+        })
     }
 
     /// Removes state messages older than an instant, a bounded number at a time; returns how many.

@@ -19,8 +19,8 @@ pub use site::{
     ApiProblem, ContentCollected, ContentStats, ContentVerified, SiteShow, SyncStatus, TrustedRoleInfo,
 };
 pub use status::{
-    ComponentStatusInfo, StateMessageInfo, StatusMessageInfo, StatusMessageQuery, ThresholdInfo,
-    ThresholdRequest,
+    ComponentStatusInfo, DELETE_GROUP_MAX, SpaceRequest, StateMessageInfo, StatusDeleteRequest,
+    StatusDeleted, StatusMessageInfo, StatusMessageQuery, SystemInfo, ThresholdInfo, ThresholdRequest,
 };
 pub use status_rules::{
     StatusRule, StatusRuleActions, StatusRuleAddRequest, StatusRuleChangeRequest, StatusRuleCriteria,

@@ -94,6 +94,12 @@ fn quick_routes() -> Vec<Route> {
         ("/features", get(updates::features)),
         ("/features/{guid}", put(updates::set_feature)),
         ("/status/messages", get(status::messages)),
+        ("/status/messages/delete", post(status::delete_messages)),
+        ("/status/systems", get(status::systems)),
+        (
+            "/status/systems/{object}",
+            put(status::set_system).delete(status::reset_system),
+        ),
         ("/status/components", get(status::components)),
         ("/status/components/{name}/reset", post(status::reset_component)),
         ("/status/thresholds", get(status::thresholds)),

@@ -7,6 +7,7 @@ mod distribution_manager;
 mod downloader;
 mod hierarchy_manager;
 mod site_component_manager;
+mod site_system_status_summarizer;
 mod state_system;
 mod status_manager;
 mod update_installer;
@@ -27,6 +28,9 @@ pub fn all(context: &Arc<SiteContext>) -> Vec<Arc<dyn Component>> {
     vec![
         Arc::new(site_component_manager::SiteComponentManager::new(context.clone())),
         Arc::new(status_manager::StatusManager::new(context.clone())),
+        Arc::new(site_system_status_summarizer::SiteSystemStatusSummarizer::new(
+            context.clone(),
+        )),
         Arc::new(state_system::StateSystem::new(context.clone())),
         Arc::new(hierarchy_manager::HierarchyManager::new(context.clone())),
         Arc::new(connectivity_checker::ConnectivityChecker::new(context.clone())),

@@ -31,6 +31,7 @@ impl SiteService {
             severity: severity.map(Severity::code),
             message_id: query.id,
             since: query.since,
+            until: None,
             before: query.before,
         };
         let limit = query.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);

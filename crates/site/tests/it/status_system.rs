@@ -244,3 +244,107 @@ fn messages(site: &Site, component: &str) -> Vec<Value> {
     let found = ask(site, "GET", &path, &Value::Null, 200);
     found.as_array().unwrap().clone()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_are_deleted_by_record_and_by_filter() {
+    let mut site = running().await;
+    let component = "SMS_STATE_SYSTEM";
+    let refused = |body: Value| ask(&site, "POST", "/status/messages/delete", &body, 400);
+    refused(json!({}));
+    refused(json!({ "record_ids": [1], "component": component }));
+    refused(json!({ "record_ids": (0..257).collect::<Vec<i64>>() }));
+    refused(json!({ "severity": "loud" }));
+
+    let all = ask(&site, "GET", "/status/messages?limit=1000", &Value::Null, 200);
+    let newest = all[0]["record_id"].as_i64().unwrap();
+    let counted_before = counted(&site, component);
+    let gone = ask(
+        &site,
+        "POST",
+        "/status/messages/delete",
+        &json!({ "record_ids": [newest, newest + 1000] }),
+        200,
+    );
+    assert_eq!(gone, json!({ "deleted": 1, "more": false }));
+    let audits = ask(&site, "GET", "/status/messages?id=60246", &Value::Null, 200);
+    // The audit is newer than what it tells of; no number comes twice.
+    assert!(audits[0]["record_id"].as_i64().unwrap() > newest);
+
+    assert!(!messages(&site, component).is_empty());
+    site.clock.set(day(1));
+    let gone = ask(
+        &site,
+        "POST",
+        "/status/messages/delete",
+        &json!({ "component": component, "before": day(1).to_string() }),
+        200,
+    );
+    assert!(gone["deleted"].as_u64().unwrap() >= 1);
+    assert_eq!(messages(&site, component).len(), 0);
+    assert_eq!(counted(&site, component), counted_before);
+    let audits = ask(&site, "GET", "/status/messages?id=60246", &Value::Null, 200);
+    assert_eq!(audits.as_array().unwrap().len(), 2);
+    assert!(audits[0]["text"].as_str().unwrap().contains(component));
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn free_space_is_looked_at_on_the_hour_and_told_when_it_changes() {
+    let mut site = running().await;
+    let database = |site: &Site| {
+        let systems = ask(site, "GET", "/status/systems", &Value::Null, 200);
+        assert_eq!(systems[0]["object"], "file-system");
+        systems[1].clone()
+    };
+    let seen = database(&site);
+    assert_eq!(seen["warning_below_kib"], 10_485_760);
+    assert_eq!(seen["critical_below_kib"], 5_242_880);
+    assert!(seen["free_kib"].as_u64().unwrap() > 0);
+    let path = "/status/systems/database";
+    let set =
+        |warning: u64, critical: u64| json!({ "warning_below_kib": warning, "critical_below_kib": critical });
+    ask(&site, "PUT", path, &set(1, 2), 400);
+    ask(&site, "PUT", "/status/systems/cellar", &set(2, 1), 404);
+    // More than any disk of this test has: critical at once, told once.
+    let told = |site: &Site, id: u32| {
+        let path = format!("/status/messages?id={id}");
+        ask(site, "GET", &path, &Value::Null, 200)
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|message| message["insertion_strings"][0] == "database")
+            .count()
+    };
+    ask(&site, "PUT", path, &set(1 << 40, 1 << 40), 200);
+    until("the critical message", || (told(&site, 60248) == 1).then_some(())).await;
+    assert_eq!(database(&site)["status"], "Critical");
+    let summarizer = "SMS_SITE_SYSTEM_STATUS_SUMMARIZER";
+    assert_eq!(summary(&site, summarizer, MIDNIGHT)["status"], "Warning");
+    // The next look is on the hour and has nothing new to tell.
+    let next = ask(
+        &site,
+        "GET",
+        &format!("/components/{summarizer}"),
+        &Value::Null,
+        200,
+    );
+    let next: jiff::Timestamp = next["next_activation"].as_str().unwrap().parse().unwrap();
+    assert_eq!(next.as_second() % 900, 0);
+    site.clock.set(next);
+    until("the next look", || {
+        (database(&site)["checked_at"] == next.to_string()).then_some(())
+    })
+    .await;
+    assert_eq!(told(&site, 60248), 1);
+    ask(&site, "PUT", path, &set(0, 0), 200);
+    until("the end of the trouble", || {
+        (told(&site, 60249) == 1).then_some(())
+    })
+    .await;
+    let reset = ask(&site, "DELETE", path, &Value::Null, 200);
+    assert_eq!(
+        (&reset[1]["set"], &reset[1]["warning_below_kib"]),
+        (&json!(false), &json!(10_485_760))
+    );
+    site.stop().await;
+}

@@ -1,6 +1,8 @@
 //! `tidegate status`: what components have said, and how they are.
 
+mod delete;
 mod rules;
+mod systems;
 mod thresholds;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -33,6 +35,20 @@ enum Verb {
         tidegate status messages --severity error --since 24h\n  \
         tidegate status messages --component SMS_DMP_DOWNLOADER --json")]
     Messages(Filter),
+    /// Delete messages: by record, or whatever matches.
+    ///
+    /// Counts of components stay as they are. Each deletion leaves an audit message.
+    #[command(after_help = "Examples:\n  \
+        tidegate status delete --id 4711 4712\n  \
+        tidegate status delete --component SMS_DMP_DOWNLOADER --before 7d")]
+    Delete(delete::DeleteArgs),
+    /// Write messages to a file or stdout, newest first.
+    #[command(after_help = "Examples:\n  \
+        tidegate status export --severity error --format csv --out errors.csv\n  \
+        tidegate status export --since 7d")]
+    Export(delete::ExportArgs),
+    /// Free space where the site keeps things, and the thresholds for it.
+    Systems(systems::SystemsArgs),
     /// Health of each component by its messages: OK, Warning or Critical.
     Components {
         /// Since when messages count.
@@ -114,6 +130,9 @@ pub async fn run(arguments: StatusArgs, cx: &Context) -> Result<(), Failure> {
     let client = cx.client()?;
     match arguments.verb {
         Verb::Messages(filter) => messages(&client, &cx.output, filter).await,
+        Verb::Delete(arguments) => delete::delete(&client, &cx.output, arguments).await,
+        Verb::Export(arguments) => delete::export(&client, &cx.output, arguments).await,
+        Verb::Systems(arguments) => systems::run(&client, &cx.output, arguments).await,
         Verb::Components { since } => components(&client, &cx.output, since).await,
         Verb::Reset { name } => {
             client
