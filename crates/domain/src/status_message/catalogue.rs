@@ -194,6 +194,8 @@ pub enum StatusMessageId {
     AdminSystemThreshold,
     /// 60251: %1 took back the thresholds of free space that were set for %2.
     AdminSystemThresholdReset,
+    /// 60252: %1 alert(s) by %2 were not delivered and are given up: %3.
+    AlertsGivenUp,
 }
 
 const fn declare(
@@ -215,7 +217,7 @@ const fn declare(
 }
 
 #[rustfmt::skip]
-const CATALOGUE: [Declaration; 87] = [
+const CATALOGUE: [Declaration; 88] = [
     declare(StatusMessageId::ComponentStarted, 500, Severity::Informational, MessageType::Milestone, None,
         "%1 started."),
     declare(StatusMessageId::ComponentStopped, 501, Severity::Informational, MessageType::Milestone, None,
@@ -390,6 +392,8 @@ const CATALOGUE: [Declaration; 87] = [
         "%1 set the thresholds of free space of %2 to %3 KB and %4 KB."),
     declare(StatusMessageId::AdminSystemThresholdReset, 60251, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
         "%1 took back the thresholds of free space that were set for %2."),
+    declare(StatusMessageId::AlertsGivenUp, 60252, Severity::Warning, MessageType::Milestone, Some(ComponentName::AlertNotification),
+        "%1 alert(s) by %2 were not delivered and are given up: %3."),
 ];
 
 impl StatusMessageId {

@@ -8,6 +8,7 @@ mod catalogue;
 pub mod rule_list;
 pub mod rules;
 mod summary;
+pub mod syslog;
 pub mod systems;
 mod tally;
 

@@ -23,7 +23,8 @@ pub use status::{
     StatusDeleted, StatusMessageInfo, StatusMessageQuery, SystemInfo, ThresholdInfo, ThresholdRequest,
 };
 pub use status_rules::{
-    StatusRule, StatusRuleActions, StatusRuleAddRequest, StatusRuleChangeRequest, StatusRuleCriteria,
+    AlertInfo, AlertTargetInfo, AlertsInfo, StatusRule, StatusRuleActions, StatusRuleAddRequest,
+    StatusRuleChangeRequest, StatusRuleCriteria,
 };
 pub use tool::{
     ImportInfo, ImportRequest, ImportedPackageInfo, PrepareRequest, RegisterRequest, RegisteredInfo,

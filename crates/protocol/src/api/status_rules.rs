@@ -1,5 +1,6 @@
-//! Status filter rules on the wire.
+//! Status filter rules on the wire, and the alerts that they raise.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -93,6 +94,58 @@ pub struct StatusRuleChangeRequest {
     /// Whether it is looked at.
     #[serde(default)]
     pub enabled: Option<bool>,
+}
+
+/// A target of alerts.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct AlertTargetInfo {
+    /// `syslog`, `email` or `webhook`.
+    pub target: String,
+    /// Where it is, without anything secret; `null` if `tidegate.toml` does not set it.
+    pub place: Option<String>,
+}
+
+/// An alert.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct AlertInfo {
+    /// Its number, never used again.
+    pub id: i64,
+    /// Who is told.
+    pub target: String,
+    /// Rule that selected the message.
+    pub rule: String,
+    /// Message id.
+    pub message_id: u32,
+    /// Component that raised the message.
+    pub component: String,
+    /// Text of the message.
+    pub text: String,
+    /// When the message was raised.
+    #[schema(value_type = String, format = DateTime)]
+    pub time: Timestamp,
+    /// `waiting`, `delivered` or `given up`.
+    pub state: String,
+    /// Attempts that failed.
+    pub failed_attempts: u32,
+    /// When it is tried next, if it waits.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_attempt: Option<Timestamp>,
+    /// Why the last attempt failed.
+    pub failure: Option<String>,
+    /// When any of this changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub changed: Timestamp,
+}
+
+/// Targets and alerts.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct AlertsInfo {
+    /// Every target.
+    pub targets: Vec<AlertTargetInfo>,
+    /// Alerts that were left out because 1000 waited for their target.
+    pub left_out: u64,
+    /// Alerts of the last seven days, newest first.
+    pub alerts: Vec<AlertInfo>,
 }
 
 fn yes() -> bool {

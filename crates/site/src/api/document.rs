@@ -58,6 +58,7 @@ use super::{components, hierarchy, internet, site, status, status_rules, tool, u
         status_rules::add,
         status_rules::change,
         status_rules::remove,
+        status_rules::alerts,
         internet::scp,
         internet::set_mode,
         internet::proxy,

@@ -95,6 +95,7 @@ fn quick_routes() -> Vec<Route> {
         ("/features/{guid}", put(updates::set_feature)),
         ("/status/messages", get(status::messages)),
         ("/status/messages/delete", post(status::delete_messages)),
+        ("/status/alerts", get(status_rules::alerts)),
         ("/status/systems", get(status::systems)),
         (
             "/status/systems/{object}",

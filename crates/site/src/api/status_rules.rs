@@ -1,11 +1,13 @@
-//! Status filter rules.
+//! Status filter rules, and the alerts that they raise.
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use protocol::api::{ApiProblem, StatusRule, StatusRuleAddRequest, StatusRuleChangeRequest};
+use protocol::api::{
+    AlertsInfo, ApiProblem, LimitQuery, StatusRule, StatusRuleAddRequest, StatusRuleChangeRequest,
+};
 
 use super::Service;
-use super::problem::{Body, Path, Problem};
+use super::problem::{Body, Path, Problem, Query};
 use crate::service::Actor;
 
 /// The rules in their order.
@@ -60,4 +62,15 @@ pub(super) async fn remove(
     Path(name): Path<String>,
 ) -> Result<Json<Vec<StatusRule>>, Problem> {
     Ok(Json(service.remove_status_rule(name, &actor).await?))
+}
+
+/// Who is told of messages, and alerts of the last days, newest first.
+#[utoipa::path(get, path = "/v1/status/alerts", tag = "status", params(LimitQuery), responses(
+    (status = 200, description = "Targets and alerts", body = AlertsInfo),
+))]
+pub(super) async fn alerts(
+    State(service): Service,
+    Query(query): Query<LimitQuery>,
+) -> Result<Json<AlertsInfo>, Problem> {
+    Ok(Json(service.alerts(query.bounded()).await?))
 }

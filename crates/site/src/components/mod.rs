@@ -2,6 +2,7 @@
 //! carries the plan out and reports; it takes no input, so that a restart, a wake-up and the timer are
 //! one code path.
 
+mod alert_notification;
 mod connectivity_checker;
 mod distribution_manager;
 mod downloader;
@@ -37,6 +38,7 @@ pub fn all(context: &Arc<SiteContext>) -> Vec<Arc<dyn Component>> {
         Arc::new(downloader::Downloader::new(context.clone())),
         Arc::new(uploader::Uploader::new(context.clone())),
         Arc::new(distribution_manager::DistributionManager::new(context.clone())),
+        Arc::new(alert_notification::AlertNotification::new(context.clone())),
         Arc::new(update_installer::UpdateInstaller::new(context.clone())),
     ]
 }

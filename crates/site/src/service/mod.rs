@@ -5,6 +5,7 @@
 //! durable. The work itself is done by the components, which are woken.
 
 mod actions;
+mod alerts;
 mod error;
 mod hierarchy;
 mod internet;

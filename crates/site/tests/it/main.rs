@@ -1,5 +1,6 @@
 //! A whole site on a clock that the test moves.
 
+mod alerts;
 mod media_time;
 mod status_system;
 mod usage_weeks;

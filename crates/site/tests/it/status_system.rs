@@ -29,14 +29,18 @@ fn call(site: &Site, method: &str, path: &str, body: &Value) -> Option<(u16, Val
 }
 
 /// The same for a site that runs; the answer has to be this status.
-fn ask(site: &Site, method: &str, path: &str, body: &Value, expected: u16) -> Value {
+pub fn ask(site: &Site, method: &str, path: &str, body: &Value, expected: u16) -> Value {
     let (status, answer) = call(site, method, path, body).unwrap();
     assert_eq!(status, expected, "{method} {path}: {answer}");
     answer
 }
 
 async fn running() -> Site {
-    let mut site = Site::new();
+    running_from(Site::new()).await
+}
+
+/// Starts a site and waits until every component has looked once.
+pub async fn running_from(mut site: Site) -> Site {
     site.start();
     until("an answer of the API", || {
         let (status, answer) = call(&site, "GET", "/components", &Value::Null)?;

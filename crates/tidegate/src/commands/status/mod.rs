@@ -1,5 +1,6 @@
 //! `tidegate status`: what components have said, and how they are.
 
+mod alerts;
 mod delete;
 mod rules;
 mod systems;
@@ -65,6 +66,8 @@ enum Verb {
     Thresholds(thresholds::ThresholdsArgs),
     /// Which messages are written, counted and told to others: list and change the rules.
     Rules(rules::RulesArgs),
+    /// Who is told of messages that rules select, what waits and what failed.
+    Alerts(alerts::AlertsArgs),
     /// State messages, newest first: the progress of each package by number.
     #[command(after_help = "Example:\n  tidegate status state-messages --limit 20")]
     StateMessages {
@@ -151,6 +154,7 @@ pub async fn run(arguments: StatusArgs, cx: &Context) -> Result<(), Failure> {
         }
         Verb::Thresholds(arguments) => thresholds::run(&client, &cx.output, arguments).await,
         Verb::Rules(arguments) => rules::run(&client, &cx.output, arguments).await,
+        Verb::Alerts(arguments) => alerts::run(&client, &cx.output, &arguments).await,
         Verb::StateMessages { limit } => state_messages(&client, &cx.output, limit).await,
     }
 }
