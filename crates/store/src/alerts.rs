@@ -217,3 +217,128 @@ fn read_alert(r: &Row<'_>) -> rusqlite::Result<AlertRow> {
         changed_at: timestamp(r.get(8)?),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::Store;
+    use domain::status_message::rules::{Actions, Criteria, Rule};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn message(id: u32) -> NewStatusMessage {
+        NewStatusMessage {
+            message_id: id,
+            severity: 0xC000_0000,
+            message_type: 256,
+            component: "SMS_DMP_DOWNLOADER".into(),
+            machine: "host".into(),
+            site_code: "P01".into(),
+            process_id: 1,
+            recorded_at: at(5),
+            text: "ä \"text\"".into(),
+            insertion_strings: vec!["one".into()],
+        }
+    }
+
+    fn store_with_rule(stop: bool) -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("site.db")).unwrap();
+        let rule = Rule {
+            name: "tell".into(),
+            enabled: true,
+            criteria: Criteria {
+                message_id: Some(7),
+                ..Criteria::default()
+            },
+            actions: Actions {
+                alert: vec![AlertTarget::Webhook],
+                stop,
+                ..Actions::default()
+            },
+        };
+        store
+            .write_blocking::<_, StoreError>(|tx| tx.set_status_rules(&[rule]))
+            .unwrap();
+        (folder, store)
+    }
+
+    #[test]
+    fn an_alert_is_as_durable_as_its_message_and_keeps_its_number() {
+        let (_folder, store) = store_with_rule(true);
+        let told = Arc::new(AtomicU32::new(0));
+        let listener = told.clone();
+        store.when_alerted(move || {
+            listener.fetch_add(1, Ordering::Relaxed);
+        });
+        let raise =
+            |id| store.write_blocking::<_, StoreError>(move |tx| tx.record_status_message(&message(id)));
+        raise(8).unwrap();
+        assert_eq!(told.load(Ordering::Relaxed), 0);
+        // What is rolled back is not told.
+        let rolled_back = store.write_blocking::<(), StoreError>(|tx| {
+            tx.record_status_message(&message(7))?;
+            Err(StoreError::NotFound {
+                what: "thing",
+                key: String::new(),
+            })
+        });
+        assert!(rolled_back.is_err());
+        assert_eq!(told.load(Ordering::Relaxed), 0);
+        raise(7).unwrap();
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+        store
+            .write_blocking::<_, StoreError>(|tx| {
+                let waiting = tx.alerts_waiting(AlertTarget::Webhook, 10)?;
+                assert_eq!(tx.alerts_waiting(AlertTarget::Email, 10)?.len(), 0);
+                let [alert] = waiting.as_slice() else {
+                    panic!("{waiting:?}");
+                };
+                // The rule stopped it: the alert is all there is of the message.
+                assert_eq!(alert.message.text, "ä \"text\"");
+                assert_eq!(alert.message.recorded_at, at(5));
+                assert_eq!(alert.message.insertion_strings, ["one"]);
+                tx.alert_failed(alert.id, "no", Some(at(9)), at(6))?;
+                let again = tx.alerts_waiting(AlertTarget::Webhook, 10)?;
+                assert_eq!((again[0].attempts, again[0].next_attempt_at), (1, at(9)));
+                tx.alert_failed(alert.id, "never", None, at(9))?;
+                assert_eq!(tx.alerts_waiting(AlertTarget::Webhook, 10)?.len(), 0);
+                assert_eq!(tx.alerts(10)?[0].failure.as_deref(), Some("never"));
+                assert_eq!(tx.remove_alerts(at(9), 10)?, 0);
+                assert_eq!(tx.remove_alerts(at(10), 10)?, 1);
+                tx.record_status_message(&message(7))?;
+                let next = tx.alerts(10)?[0].id;
+                assert!(next > alert.id, "number {next} was used before");
+                tx.alert_delivered(next, at(11))?;
+                assert_eq!(tx.alerts(10)?[0].state, "delivered");
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn a_flood_fills_the_queue_once() {
+        let (_folder, store) = store_with_rule(false);
+        store
+            .write_blocking::<_, StoreError>(|tx| {
+                for _ in 0..ALERTS_WAITING_MAX + 5 {
+                    tx.record_status_message(&message(7))?;
+                }
+                assert_eq!(tx.alerts_left_out()?, 5);
+                let waiting = tx.alerts_waiting(AlertTarget::Webhook, 2000)?;
+                assert_eq!(waiting.len() as i64, ALERTS_WAITING_MAX);
+                // One that is served makes room for one.
+                tx.alert_delivered(waiting[0].id, at(6))?;
+                tx.record_status_message(&message(7))?;
+                tx.record_status_message(&message(7))?;
+                assert_eq!(tx.alerts_left_out()?, 6);
+                Ok(())
+            })
+            .unwrap();
+    }
+}

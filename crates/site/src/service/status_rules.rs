@@ -174,8 +174,13 @@ fn asked_for(rule: StatusRule) -> Result<Rule, ServiceError> {
             AlertTarget::from_name,
             &AlertTarget::ALL.map(AlertTarget::as_str),
         )?;
-        targets.extend(target.filter(|target| !targets.contains(target)));
+        targets.extend(target);
     }
+    // In the one order that they are kept in, each once.
+    let targets = AlertTarget::ALL
+        .into_iter()
+        .filter(|target| targets.contains(target))
+        .collect();
     Ok(Rule {
         name: rule.name,
         enabled: rule.enabled,

@@ -17,12 +17,12 @@ use crate::failure::Failure;
 use crate::output::Output;
 
 #[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
 pub struct DeleteArgs {
     /// Records to delete, by record id; `status messages --json` shows them.
     #[arg(
         long, value_name = "RECORD", num_args = 1.., value_delimiter = ',',
-        conflicts_with_all = ["component", "severity", "message_id", "before"],
-        required_unless_present_any = ["component", "severity", "message_id", "before"]
+        conflicts_with_all = ["component", "severity", "message_id", "before"]
     )]
     id: Vec<i64>,
     /// Messages of this component.
