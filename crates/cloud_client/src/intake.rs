@@ -218,12 +218,12 @@ fn judge(url: &str, status: StatusCode, headers: &HeaderMap, answer: &[u8]) -> R
     }
 }
 
-fn told(headers: &HeaderMap, name: &str) -> Option<usize> {
+pub(crate) fn told(headers: &HeaderMap, name: &str) -> Option<usize> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
 /// The error of an intake's answer, or its first words; nothing that moves a cursor.
-fn quoted(answer: &[u8]) -> String {
+pub(crate) fn quoted(answer: &[u8]) -> String {
     let text = String::from_utf8_lossy(answer);
     let text: String = text
         .chars()
@@ -237,7 +237,7 @@ fn quoted(answer: &[u8]) -> String {
 }
 
 /// A failure by the fault that caused it, where it was a connection that failed.
-fn why(failure: &hyper_util::client::legacy::Error) -> String {
+pub(crate) fn why(failure: &hyper_util::client::legacy::Error) -> String {
     let mut deepest: &dyn std::error::Error = failure;
     let mut cause = Some(deepest);
     while let Some(deeper) = cause {

@@ -3,7 +3,8 @@
 //!
 //! Nothing that comes through here is trusted; TUF verifies it. TLS protects what is asked for from onlookers, and is
 //! therefore never given up once a connection had it. This crate stores nothing, and sends nothing but requests and the
-//! sealed reports that it is given.
+//! sealed reports and alerts that it is given. Mail servers and system logs are services of the hierarchy's own network and
+//! are reached directly.
 
 mod certificate;
 mod connector;
@@ -13,19 +14,25 @@ mod head;
 mod https;
 mod intake;
 mod location;
+mod mail;
 mod options;
 mod pace;
 pub mod probe;
 mod proxy;
+mod syslog;
 mod tls;
 mod way;
+mod webhook;
 
 pub use connector::WallClock;
 pub use dial::{Resolver, ResolverError};
 pub use https::HttpsTransport;
 pub use intake::{Intake, IntakeError, Uploaded};
 pub use location::{Location, LocationError, open};
+pub use mail::{Mail, MailError, MailServer, MailTls, is_mail_address};
 pub use options::HttpsOptions;
 pub use proxy::{Challenge, Credentials, DEFAULT_PORT as PROXY_PORT, Proxy, ProxyInvalid, ProxySettings};
+pub use syslog::{SyslogError, SyslogServer};
 pub use tls::{Roots, RootsError};
 pub use way::{Limits, WayOut};
+pub use webhook::{Webhook, WebhookError};

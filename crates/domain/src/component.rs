@@ -26,6 +26,10 @@ pub enum ComponentName {
     ServiceConnector,
     /// Collects and sends usage data.
     DmpUploader,
+    /// Watches the free space of what the site stands on.
+    SiteSystemStatusSummarizer,
+    /// Tells others of messages that rules select.
+    AlertNotification,
 }
 
 /// How the lines of a log look (components-status-logs, section 7).
@@ -39,7 +43,7 @@ pub enum LogForm {
 
 impl ComponentName {
     /// Every component, supervisor first.
-    pub const ALL: [ComponentName; 10] = [
+    pub const ALL: [ComponentName; 12] = [
         ComponentName::Executive,
         ComponentName::SiteComponentManager,
         ComponentName::DmpDownloader,
@@ -50,6 +54,8 @@ impl ComponentName {
         ComponentName::StatusManager,
         ComponentName::ServiceConnector,
         ComponentName::DmpUploader,
+        ComponentName::SiteSystemStatusSummarizer,
+        ComponentName::AlertNotification,
     ];
 
     /// The product's name.
@@ -65,6 +71,8 @@ impl ComponentName {
             ComponentName::StatusManager => "SMS_STATUS_MANAGER",
             ComponentName::ServiceConnector => "SMS_SERVICE_CONNECTOR",
             ComponentName::DmpUploader => "SMS_DMP_UPLOADER",
+            ComponentName::SiteSystemStatusSummarizer => "SMS_SITE_SYSTEM_STATUS_SUMMARIZER",
+            ComponentName::AlertNotification => "SMS_ALERT_NOTIFICATION",
         }
     }
 
@@ -81,6 +89,8 @@ impl ComponentName {
             ComponentName::StatusManager => "statmgr.log",
             ComponentName::ServiceConnector => "EndpointConnectivityCheckWorker.log",
             ComponentName::DmpUploader => "Dmpuploader.log",
+            ComponentName::SiteSystemStatusSummarizer => "sitestat.log",
+            ComponentName::AlertNotification => "alertnot.log",
         }
     }
 
@@ -95,7 +105,9 @@ impl ComponentName {
             | ComponentName::ConfigurationManagerUpdate
             | ComponentName::StateSystem
             | ComponentName::StatusManager
-            | ComponentName::DmpUploader => LogForm::Simple,
+            | ComponentName::DmpUploader
+            | ComponentName::SiteSystemStatusSummarizer
+            | ComponentName::AlertNotification => LogForm::Simple,
             // Its workers are managed code, which writes the other form.
             ComponentName::ServiceConnector => LogForm::Ccm,
         }
@@ -114,6 +126,8 @@ impl ComponentName {
             ComponentName::StatusManager => "keeps status messages and summarises them",
             ComponentName::ServiceConnector => "checks that the internet can be reached",
             ComponentName::DmpUploader => "collects usage data and sends it",
+            ComponentName::SiteSystemStatusSummarizer => "watches the free space of what the site stands on",
+            ComponentName::AlertNotification => "tells others of messages that rules select",
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Wire types are converted to and from the domain's here, with every bound checked, so that the
 //! domain never depends on how something is written down.
 
+pub mod alert;
 pub mod api;
 pub mod catalogue;
 pub mod connectivity;

@@ -69,6 +69,12 @@ pub fn free_bytes(path: &Path) -> std::io::Result<u64> {
     Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
 }
 
+/// Bytes of the file system of `path`.
+pub fn total_bytes(path: &Path) -> std::io::Result<u64> {
+    let volume = rustix::fs::statvfs(path)?;
+    Ok(volume.f_blocks.saturating_mul(volume.f_frsize))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

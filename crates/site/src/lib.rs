@@ -1,6 +1,7 @@
 //! A site: its components, the service layer that command line, API and console share, and the
 //! process that runs them.
 
+pub mod alert_settings;
 pub mod api;
 pub mod components;
 pub mod console;

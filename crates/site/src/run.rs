@@ -98,6 +98,10 @@ pub async fn run(options: RunOptions, shutdown: CancellationToken) -> Result<(),
     let (executive, events) = Executive::start(components::all(&context), &stopped, supervision);
     // Set once, here: nothing else holds this context yet.
     let _ = context.executive.set(executive.handle());
+    let waker = executive.handle();
+    context
+        .store
+        .when_alerted(move || waker.wake(ComponentName::AlertNotification));
     let service = Arc::new(SiteService::new(
         context.clone(),
         options.clock.clone(),

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::alert_settings::{AlertSettings, AlertsTable};
+
 /// Least room that a site leaves free: its database and its logs have to grow to tell of a full disk.
 const FREE_BYTES_LEAST: u64 = 4 * 1024 * 1024;
 /// Largest configuration file that is read.
@@ -46,6 +48,8 @@ pub struct Settings {
     pub offline_grace: Duration,
     /// Address of the API over HTTPS; none means the local socket only.
     pub api_listen: Option<std::net::SocketAddr>,
+    /// Who is told of messages that status filter rules select.
+    pub alerts: AlertSettings,
 }
 
 /// Why a configuration is refused.
@@ -104,6 +108,8 @@ struct File {
     internet: InternetTable,
     #[serde(default)]
     offline: OfflineTable,
+    #[serde(default)]
+    alerts: AlertsTable,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -262,7 +268,13 @@ impl Settings {
                 )
             })?),
         };
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let alerts = file
+            .alerts
+            .validated(folder)
+            .map_err(|(key, given, problem)| value(key, &given, &problem))?;
         Ok(Settings {
+            alerts,
             feed_url: file.feed.url.trim_end_matches('/').to_owned(),
             feed_mirrors: file
                 .feed
@@ -354,7 +366,20 @@ pub fn new_configuration(
          [api]\n\
          # The API is always on the local socket run/api.sock. For browsers and other machines, console and API over\n\
          # HTTPS, with the certificate secrets/api.pem and its key, which the site makes unless you put yours there:\n\
-         {listen}\n",
+         {listen}\n\n\
+         # Who is told of messages that `tidegate status rules` selects. Secrets are in files of secrets/, named here.\n\
+         # [alerts.syslog]\n\
+         # server = \"local\"                  # or \"udp://log.example:514\"\n\
+         # [alerts.webhook]\n\
+         # url = \"https://hooks.example/path\"\n\
+         # secret = \"webhook.key\"            # signs what is sent: HMAC-SHA256\n\
+         # [alerts.email]\n\
+         # server = \"mail.example:587\"\n\
+         # tls = \"starttls\"                  # or implicit, off\n\
+         # user = \"site\"\n\
+         # password = \"mail.password\"\n\
+         # from = \"site@example.org\"\n\
+         # to = [\"admins@example.org\"]\n",
         url = quoted(feed_url),
     )
 }

@@ -60,6 +60,15 @@ pub fn intake(context: &SiteContext) -> Result<cloud_client::Intake, ComponentEr
         .map_err(|source| ComponentError::with_source("cannot prepare the way for usage data", source))
 }
 
+/// The configured way to a web address that is told of messages.
+pub fn webhook(
+    context: &SiteContext,
+    patience: std::time::Duration,
+) -> Result<cloud_client::Webhook, ComponentError> {
+    cloud_client::Webhook::new(&options(context)?, patience)
+        .map_err(|source| ComponentError::with_source("cannot prepare the way for alerts", source))
+}
+
 fn options(context: &SiteContext) -> Result<cloud_client::HttpsOptions, ComponentError> {
     Ok(cloud_client::HttpsOptions {
         extra_roots_pem: crate::internet::extra_roots(context)?,

@@ -1,7 +1,8 @@
 //! Opening the database and running transactions on it.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
@@ -25,12 +26,18 @@ struct Inner {
     path: PathBuf,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
+    /// Called after each transaction that queued an alert.
+    alert_listener: OnceLock<AlertListener>,
 }
+
+type AlertListener = Box<dyn Fn() + Send + Sync>;
 
 /// One transaction. Its methods, the product's verbs, are in this crate's other modules.
 pub struct Tx<'a> {
     pub(crate) sql: &'a Connection,
     pub(crate) path: &'a Path,
+    /// An alert was queued.
+    pub(crate) alerted: Cell<bool>,
 }
 
 impl Store {
@@ -53,8 +60,15 @@ impl Store {
                 path: path.to_owned(),
                 writer: Mutex::new(writer),
                 readers: Mutex::default(),
+                alert_listener: OnceLock::new(),
             }),
         })
+    }
+
+    /// Has `tell` called after each transaction that queued an alert, by whichever thread ran it; it must be quick.
+    /// The first listener stays.
+    pub fn when_alerted(&self, tell: impl Fn() + Send + Sync + 'static) {
+        let _ = self.inner.alert_listener.set(Box::new(tell));
     }
 
     /// Runs `work` in a write transaction on a blocking thread and commits what it did.
@@ -79,11 +93,19 @@ impl Store {
         let transaction = writer
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(engine)?;
-        let value = work(&Tx {
+        let tx = Tx {
             sql: &transaction,
             path,
-        })?;
+            alerted: Cell::new(false),
+        };
+        let value = work(&tx)?;
+        let alerted = tx.alerted.get();
         transaction.commit().map_err(engine)?;
+        drop(writer);
+        // Whoever is woken looks at the database: only now there is something to see.
+        if let (true, Some(tell)) = (alerted, self.inner.alert_listener.get()) {
+            tell();
+        }
         Ok(value)
     }
 
@@ -115,6 +137,7 @@ impl Store {
             work(&Tx {
                 sql: &transaction,
                 path,
+                alerted: Cell::new(false),
             })
         };
         let mut readers = lock(&self.inner.readers);

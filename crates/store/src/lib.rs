@@ -10,6 +10,7 @@
 //! order, `BIGINT`, `TEXT`, `INSERT … ON CONFLICT`. Times are milliseconds since 1970 in UTC.
 
 mod accounts;
+mod alerts;
 mod database;
 mod error;
 mod idempotency;
@@ -21,10 +22,15 @@ mod notifications;
 mod packages;
 mod site;
 mod status;
+mod status_delete;
+mod status_rules;
+mod status_summary;
+mod status_systems;
 mod sync;
 mod usage;
 
 pub use accounts::{AccountRow, SessionRow};
+pub use alerts::{ALERTS_WAITING_MAX, AlertRow, AlertState};
 pub use database::{Store, Tx};
 pub use error::StoreError;
 pub use idempotency::{KeptAnswer, KeyState};
@@ -33,9 +39,9 @@ pub use internet::EndpointRunRow;
 pub use notifications::NotificationRow;
 pub use packages::{ConditionRow, EvaluationInput, HistoryRow, ListedPackage, PackageRow};
 pub use site::SiteRow;
-pub use status::{
-    ComponentRow, NewStatusMessage, SeverityCounts, StateMessageRow, StatusFilter, StatusMessageRow,
-};
+pub use status::{ComponentRow, NewStatusMessage, StateMessageRow, StatusFilter, StatusMessageRow};
+pub use status_summary::{SeverityCounts, ThresholdRow, thresholds_of};
+pub use status_systems::SystemRow;
 pub use sync::SyncRow;
 pub use usage::{InventoryImport, InventoryWords, LedgerRow, NOTHING, UsageReportRow};
 

@@ -8,12 +8,13 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use crate::error::StoreError;
 
 /// Every step, in order; the number of a step is its position, counted from 1.
-pub(crate) const STEPS: [&str; 5] = [
+pub(crate) const STEPS: [&str; 6] = [
     include_str!("migrations/0001_site.sql"),
     include_str!("migrations/0002_internet.sql"),
     include_str!("migrations/0003_usage.sql"),
     include_str!("migrations/0004_accounts.sql"),
     include_str!("migrations/0005_notifications.sql"),
+    include_str!("migrations/0006_status.sql"),
 ];
 
 /// Brings the database to the newest schema, one transaction per step.
@@ -179,6 +180,33 @@ mod tests {
         let steps = long_steps();
         let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
         migrate(&mut connection, path, &steps)
+    }
+
+    #[test]
+    fn messages_of_an_earlier_schema_are_counted() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let path = Path::new("memory");
+        migrate(&mut connection, path, &STEPS[..3]).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO component (name, stopped, log_level, tally_reset_at) VALUES ('B', 0, 1, 950000);
+                 INSERT INTO status_message (message_id, severity, message_type, component, machine, site_code,
+                     process_id, recorded_at, message_text, insertion_strings)
+                 SELECT 1, 2147483648, 256, name, 'm', 'P01', 1, at, '', '[]'
+                 FROM (SELECT 'A' AS name UNION SELECT 'B'),
+                      (SELECT 0 AS at UNION SELECT 1 UNION SELECT 900000 UNION SELECT 960000);",
+            )
+            .unwrap();
+        migrate(&mut connection, path, &STEPS).unwrap();
+        let mut statement = connection
+            .prepare("SELECT component, quarter, messages FROM status_tally ORDER BY component, quarter")
+            .unwrap();
+        let rows: Vec<(String, i64, i64)> = statement
+            .query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert_eq!(rows, [("A".into(), 0, 2), ("A".into(), 1, 2), ("B".into(), 1, 1)]);
     }
 
     /// Not a test by itself: the process that `a_migration_killed_at_any_moment_goes_on` kills.

@@ -1,6 +1,11 @@
 //! Status messages, state messages and what an administrator set for components.
 
+use std::time::Duration;
+
+use domain::schedule::later;
 use domain::servicing::package::PackageGuid;
+use domain::status_message::Severity;
+use domain::status_message::rules::{Seen, WriteDays, decide};
 use jiff::Timestamp;
 use rusqlite::params;
 
@@ -33,6 +38,9 @@ pub struct NewStatusMessage {
     pub insertion_strings: Vec<String>,
 }
 
+/// A value of a statement that is put together.
+pub(crate) type Value = Box<dyn rusqlite::ToSql>;
+
 /// A stored status message.
 #[derive(Debug, Clone)]
 pub struct StatusMessageRow {
@@ -43,7 +51,7 @@ pub struct StatusMessageRow {
 }
 
 /// Which status messages to read.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StatusFilter {
     /// Only of this component.
     pub component: Option<String>,
@@ -53,21 +61,10 @@ pub struct StatusFilter {
     pub message_id: Option<u32>,
     /// Only at or after this instant.
     pub since: Option<Timestamp>,
+    /// Only before this instant.
+    pub until: Option<Timestamp>,
     /// Only records before this one, for paging.
     pub before: Option<i64>,
-}
-
-/// How many messages of each severity a component raised.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SeverityCounts {
-    /// Informational.
-    pub informational: u64,
-    /// Warning.
-    pub warning: u64,
-    /// Error.
-    pub error: u64,
-    /// Messages with an id that turns the component critical at once.
-    pub critical: u64,
 }
 
 /// What is remembered of a component between runs.
@@ -98,14 +95,124 @@ pub struct StateMessageRow {
     pub detail: String,
 }
 
+impl StatusFilter {
+    /// The condition, ready to follow a `FROM`, and its values.
+    ///
+    /// A million messages are found page by page because each filter has an index that ends in the record id. Of several
+    /// filters the one that is likely to find least leads; the others are written so that no index is taken for them.
+    /// Times are turned into records: the first and the last that were recorded in that time. A message that was
+    /// recorded before those by a clock that ran ahead is not found.
+    pub(crate) fn condition(&self) -> (String, Vec<Value>) {
+        let mut parts = Vec::new();
+        let mut values: Vec<Value> = Vec::new();
+        let mut add = |part: &str, value: Value| {
+            values.push(value);
+            parts.push(part.replace('?', &format!("${}", values.len())));
+        };
+        let rare = self
+            .severity
+            .is_some_and(|severity| severity != Severity::Informational.code());
+        let mut led = false;
+        let mut lead = |plain: &'static str, beside: &'static str| match std::mem::replace(&mut led, true) {
+            false => plain,
+            true => beside,
+        };
+        if let Some(id) = self.message_id {
+            add(lead("message_id = ?", "message_id + 0 = ?"), Box::new(id));
+        }
+        if let (Some(severity), true) = (self.severity, rare) {
+            add(lead("severity = ?", "severity + 0 = ?"), Box::new(severity));
+        }
+        if let Some(component) = &self.component {
+            add(
+                lead("component = ?", "component || '' = ?"),
+                Box::new(component.clone()),
+            );
+        }
+        if let (Some(severity), false) = (self.severity, rare) {
+            add(lead("severity = ?", "severity + 0 = ?"), Box::new(severity));
+        }
+        if let Some(since) = self.since.map(millis) {
+            add("recorded_at + 0 >= ?", Box::new(since));
+            add(
+                "id >= (SELECT id FROM status_message WHERE recorded_at >= ? ORDER BY recorded_at, id LIMIT 1)",
+                Box::new(since),
+            );
+        }
+        if let Some(until) = self.until.map(millis) {
+            add("recorded_at + 0 < ?", Box::new(until));
+            add(
+                "id <= (SELECT id FROM status_message WHERE recorded_at < ? ORDER BY recorded_at DESC, id DESC LIMIT 1)",
+                Box::new(until),
+            );
+        }
+        if let Some(before) = self.before {
+            add("id < ?", Box::new(before));
+        }
+        match parts.is_empty() {
+            true => (String::new(), values),
+            false => (format!(" WHERE {}", parts.join(" AND ")), values),
+        }
+    }
+
+    /// The statement that reads a page, newest first.
+    pub(crate) fn select(&self, limit: u32) -> (String, Vec<Value>) {
+        let (condition, mut values) = self.condition();
+        values.push(Box::new(limit));
+        let sql = format!(
+            "SELECT id, message_id, severity, message_type, component, machine, site_code, process_id, recorded_at,
+                    message_text, insertion_strings
+             FROM status_message{condition} ORDER BY id DESC LIMIT ${}",
+            values.len()
+        );
+        (sql, values)
+    }
+}
+
 impl Tx<'_> {
-    /// Stores a status message.
+    /// Puts a raised message through the rules: it is written, counted and queued for alerts as they say. Every message
+    /// comes through here, in the transaction of what it tells.
     pub fn record_status_message(&self, message: &NewStatusMessage) -> Result<(), StoreError> {
+        let rules = self.status_rules()?;
+        let decision = decide(
+            &rules,
+            &Seen {
+                message_id: message.message_id,
+                severity: message.severity,
+                message_type: message.message_type,
+                component: &message.component,
+                machine: &message.machine,
+                site_code: &message.site_code,
+                strings: &message.insertion_strings,
+            },
+        );
+        if decision.count {
+            self.count_status_message(&message.component, message.severity, message.recorded_at)?;
+        }
+        match decision.write {
+            Some(WriteDays::Usual) => self.write_status_message(message, None)?,
+            Some(WriteDays::Days(days)) => {
+                let kept = Duration::from_secs(u64::from(days) * 24 * 60 * 60);
+                self.write_status_message(message, Some(later(message.recorded_at, kept)))?;
+            }
+            None => {}
+        }
+        for (target, rule) in decision.alerts {
+            self.queue_alert(target, rule, message)?;
+        }
+        Ok(())
+    }
+
+    fn write_status_message(
+        &self,
+        message: &NewStatusMessage,
+        deletable_after: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
         let strings = serde_json::to_string(&message.insertion_strings).unwrap_or_default();
         self.execute(
             "INSERT INTO status_message (message_id, severity, message_type, component, machine, site_code, process_id,
-                 recorded_at, message_text, insertion_strings)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                 recorded_at, message_text, insertion_strings, deletable_after)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
             params![
                 message.message_id,
                 message.severity,
@@ -116,7 +223,8 @@ impl Tx<'_> {
                 message.process_id,
                 millis(message.recorded_at),
                 message.text,
-                strings
+                strings,
+                deletable_after.map(millis)
             ],
         )
         .map(drop)
@@ -128,79 +236,25 @@ impl Tx<'_> {
         filter: &StatusFilter,
         limit: u32,
     ) -> Result<Vec<StatusMessageRow>, StoreError> {
-        self.many(
-            "SELECT id, message_id, severity, message_type, component, machine, site_code, process_id, recorded_at,
-                    message_text, insertion_strings
-             FROM status_message
-             WHERE ($1 IS NULL OR component = $2) AND ($3 IS NULL OR severity = $4) AND ($5 IS NULL OR message_id = $6)
-               AND ($7 IS NULL OR recorded_at >= $8) AND ($9 IS NULL OR id < $10)
-             ORDER BY id DESC LIMIT $11",
-            params![
-                filter.component,
-                filter.component,
-                filter.severity,
-                filter.severity,
-                filter.message_id,
-                filter.message_id,
-                filter.since.map(millis),
-                filter.since.map(millis),
-                filter.before,
-                filter.before,
-                limit
-            ],
-            |r| {
-                let strings: String = r.get(10)?;
-                Ok(StatusMessageRow {
-                    record_id: r.get(0)?,
-                    message: NewStatusMessage {
-                        message_id: r.get(1)?,
-                        severity: r.get(2)?,
-                        message_type: r.get(3)?,
-                        component: r.get(4)?,
-                        machine: r.get(5)?,
-                        site_code: r.get(6)?,
-                        process_id: r.get(7)?,
-                        recorded_at: timestamp(r.get(8)?),
-                        text: r.get(9)?,
-                        insertion_strings: serde_json::from_str(&strings).unwrap_or_default(),
-                    },
-                })
-            },
-        )
-    }
-
-    /// Counts a component's messages by severity since an instant.
-    pub fn severity_counts(
-        &self,
-        component: &str,
-        since: Timestamp,
-        critical_id: u32,
-    ) -> Result<SeverityCounts, StoreError> {
-        let rows: Vec<(i64, i64, i64)> = self.many(
-            "SELECT severity, COUNT(*), SUM(CASE WHEN message_id = $1 THEN 1 ELSE 0 END) FROM status_message
-             WHERE component = $2 AND recorded_at >= $3 GROUP BY severity LIMIT 16",
-            params![critical_id, component, millis(since)],
-            |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)),
-        )?;
-        let mut counts = SeverityCounts::default();
-        for (severity, count, critical) in rows {
-            match severity {
-                0x4000_0000 => counts.informational = count as u64,
-                0x8000_0000 => counts.warning = count as u64,
-                _ => counts.error = count as u64,
-            }
-            counts.critical += critical as u64;
-        }
-        Ok(counts)
-    }
-
-    /// Removes status messages older than an instant, a bounded number at a time; returns how many.
-    pub fn remove_status_messages(&self, before: Timestamp, limit: u32) -> Result<usize, StoreError> {
-        self.execute(
-            "DELETE FROM status_message WHERE id IN
-             (SELECT id FROM status_message WHERE recorded_at < $1 ORDER BY id LIMIT $2)",
-            params![millis(before), limit],
-        )
+        let (sql, values) = filter.select(limit);
+        self.many(&sql, rusqlite::params_from_iter(values), |r| {
+            let strings: String = r.get(10)?;
+            Ok(StatusMessageRow {
+                record_id: r.get(0)?,
+                message: NewStatusMessage {
+                    message_id: r.get(1)?,
+                    severity: r.get(2)?,
+                    message_type: r.get(3)?,
+                    component: r.get(4)?,
+                    machine: r.get(5)?,
+                    site_code: r.get(6)?,
+                    process_id: r.get(7)?,
+                    recorded_at: timestamp(r.get(8)?),
+                    text: r.get(9)?,
+                    insertion_strings: serde_json::from_str(&strings).unwrap_or_default(),
+                },
+            })
+        })
     }
 
     /// Removes state messages older than an instant, a bounded number at a time; returns how many.

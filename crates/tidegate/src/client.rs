@@ -146,6 +146,11 @@ impl Client {
         self.answer(self.request(Method::DELETE, path)).await.map(drop)
     }
 
+    /// Removes something and reads what there is now.
+    pub async fn delete_for<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        Self::understood(path, &self.answer(self.request(Method::DELETE, path)).await?)
+    }
+
     /// Sets something.
     pub async fn put(&self, path: &str, body: &impl Serialize) -> Result<(), Failure> {
         self.answer(self.request(Method::PUT, path).json(body))

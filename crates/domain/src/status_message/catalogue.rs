@@ -198,6 +198,26 @@ pub enum StatusMessageId {
     AdminDismissed,
     /// 60261: %1 snoozed the notification %2 until %3.
     AdminSnoozed,
+    /// 60243: %1 set the thresholds of %2 for %3 messages to %4 and %5.
+    AdminThreshold,
+    /// 60244: %1 took back the thresholds that were set for %2.
+    AdminThresholdReset,
+    /// 60245: %1 changed the status filter rule %2: %3.
+    AdminStatusRule,
+    /// 60246: %1 deleted %2 status message(s): %3.
+    AdminStatusDelete,
+    /// 60247: The %1 at %2 has %3 KB free, fewer than %4 KB.
+    SystemSpaceWarning,
+    /// 60248: The %1 at %2 has only %3 KB free, fewer than the critical %4 KB.
+    SystemSpaceCritical,
+    /// 60249: The %1 at %2 has %3 KB free again, no fewer than %4 KB.
+    SystemSpaceBack,
+    /// 60250: %1 set the thresholds of free space of %2 to %3 KB and %4 KB.
+    AdminSystemThreshold,
+    /// 60251: %1 took back the thresholds of free space that were set for %2.
+    AdminSystemThresholdReset,
+    /// 60252: %1 alert(s) by %2 were not delivered and are given up: %3.
+    AlertsGivenUp,
 }
 
 const fn declare(
@@ -219,7 +239,7 @@ const fn declare(
 }
 
 #[rustfmt::skip]
-const CATALOGUE: [Declaration; 89] = [
+const CATALOGUE: [Declaration; 99] = [
     declare(StatusMessageId::ComponentStarted, 500, Severity::Informational, MessageType::Milestone, None,
         "%1 started."),
     declare(StatusMessageId::ComponentStopped, 501, Severity::Informational, MessageType::Milestone, None,
@@ -398,6 +418,26 @@ const CATALOGUE: [Declaration; 89] = [
         "%1 dismissed the notification %2."),
     declare(StatusMessageId::AdminSnoozed, 60261, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
         "%1 snoozed the notification %2 until %3."),
+    declare(StatusMessageId::AdminThreshold, 60243, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 set the thresholds of %2 for %3 messages to %4 and %5."),
+    declare(StatusMessageId::AdminThresholdReset, 60244, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 took back the thresholds that were set for %2."),
+    declare(StatusMessageId::AdminStatusRule, 60245, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 changed the status filter rule %2: %3."),
+    declare(StatusMessageId::AdminStatusDelete, 60246, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 deleted %2 status message(s): %3."),
+    declare(StatusMessageId::SystemSpaceWarning, 60247, Severity::Warning, MessageType::Milestone, Some(ComponentName::SiteSystemStatusSummarizer),
+        "The %1 at %2 has %3 KB free, fewer than %4 KB."),
+    declare(StatusMessageId::SystemSpaceCritical, 60248, Severity::Error, MessageType::Milestone, Some(ComponentName::SiteSystemStatusSummarizer),
+        "The %1 at %2 has only %3 KB free, fewer than the critical %4 KB."),
+    declare(StatusMessageId::SystemSpaceBack, 60249, Severity::Informational, MessageType::Milestone, Some(ComponentName::SiteSystemStatusSummarizer),
+        "The %1 at %2 has %3 KB free again, no fewer than %4 KB."),
+    declare(StatusMessageId::AdminSystemThreshold, 60250, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 set the thresholds of free space of %2 to %3 KB and %4 KB."),
+    declare(StatusMessageId::AdminSystemThresholdReset, 60251, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 took back the thresholds of free space that were set for %2."),
+    declare(StatusMessageId::AlertsGivenUp, 60252, Severity::Warning, MessageType::Milestone, Some(ComponentName::AlertNotification),
+        "%1 alert(s) by %2 were not delivered and are given up: %3."),
 ];
 
 impl StatusMessageId {

@@ -5,10 +5,16 @@
 //! Ours lie in the reserved range 60000 to 60999.
 
 mod catalogue;
+pub mod rule_list;
+pub mod rules;
 mod summary;
+pub mod syslog;
+pub mod systems;
+mod tally;
 
 pub use catalogue::StatusMessageId;
-pub use summary::{ComponentHealth, Counts, Thresholds};
+pub use summary::{ComponentHealth, Counts, THRESHOLD_MAX, ThresholdRefused, Thresholds, check_threshold};
+pub use tally::TallyInterval;
 
 /// Severity (Severity).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,6 +28,14 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// Every severity, mildest first.
+    pub const ALL: [Severity; 3] = [Severity::Informational, Severity::Warning, Severity::Error];
+
+    /// The severity with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|severity| severity.as_str() == name)
+    }
+
     /// The product's number.
     pub fn code(self) -> u32 {
         match self {
@@ -33,9 +47,7 @@ impl Severity {
 
     /// The severity with this number.
     pub fn from_code(code: u32) -> Option<Self> {
-        [Self::Informational, Self::Warning, Self::Error]
-            .into_iter()
-            .find(|severity| severity.code() == code)
+        Self::ALL.into_iter().find(|severity| severity.code() == code)
     }
 
     /// The word for people.
@@ -69,6 +81,14 @@ pub enum MessageType {
 }
 
 impl MessageType {
+    /// Every kind.
+    pub const ALL: [MessageType; 3] = [MessageType::Milestone, MessageType::Detail, MessageType::Audit];
+
+    /// The kind with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// The product's number.
     pub fn code(self) -> u32 {
         match self {
@@ -80,9 +100,7 @@ impl MessageType {
 
     /// The kind with this number.
     pub fn from_code(code: u32) -> Option<Self> {
-        [Self::Milestone, Self::Detail, Self::Audit]
-            .into_iter()
-            .find(|kind| kind.code() == code)
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
     }
 
     /// The word for people.

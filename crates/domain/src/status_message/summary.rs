@@ -1,5 +1,10 @@
 //! From counts of messages to the health of a component (section 5).
 
+use super::Severity;
+
+/// Largest count that a threshold may name.
+pub const THRESHOLD_MAX: u64 = 1_000_000_000;
+
 /// How many messages of each severity count since the tally began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
@@ -56,7 +61,61 @@ impl ComponentHealth {
     }
 }
 
+/// Why a threshold is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThresholdRefused {
+    /// The component would be yellow without a single message, or the number is beyond any count.
+    OutOfRange,
+    /// It would be red before it is yellow.
+    WarningAboveCritical,
+}
+
+impl ThresholdRefused {
+    /// One sentence for whoever asked.
+    pub fn message(self, warning_at: u64, critical_at: u64) -> String {
+        match self {
+            ThresholdRefused::OutOfRange => format!(
+                "a threshold is a number of messages from 1 to {THRESHOLD_MAX}; warning at {warning_at}, critical at {critical_at} was asked for"
+            ),
+            ThresholdRefused::WarningAboveCritical => format!(
+                "warning at {warning_at} is above critical at {critical_at}; the warning comes first or with it"
+            ),
+        }
+    }
+}
+
+/// Checks a pair of thresholds.
+pub fn check_threshold(warning_at: u64, critical_at: u64) -> Result<(), ThresholdRefused> {
+    let sensible = 1..=THRESHOLD_MAX;
+    if !sensible.contains(&warning_at) || !sensible.contains(&critical_at) {
+        return Err(ThresholdRefused::OutOfRange);
+    }
+    match warning_at <= critical_at {
+        true => Ok(()),
+        false => Err(ThresholdRefused::WarningAboveCritical),
+    }
+}
+
 impl Thresholds {
+    /// The pair of a severity.
+    pub fn of(&self, severity: Severity) -> (u64, u64) {
+        match severity {
+            Severity::Informational => self.informational,
+            Severity::Warning => self.warning,
+            Severity::Error => self.error,
+        }
+    }
+
+    /// The same with another pair for one severity.
+    pub fn with(mut self, severity: Severity, pair: (u64, u64)) -> Self {
+        match severity {
+            Severity::Informational => self.informational = pair,
+            Severity::Warning => self.warning = pair,
+            Severity::Error => self.error = pair,
+        }
+        self
+    }
+
     /// The worst of what the three counts say.
     pub fn health(&self, counts: Counts) -> ComponentHealth {
         let of = |count: u64, (warning, critical): (u64, u64)| {
@@ -80,6 +139,7 @@ impl Thresholds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn reaching_a_threshold_is_enough() {
@@ -100,5 +160,41 @@ mod tests {
         check(0, 0, 1, 0, ComponentHealth::Warning);
         check(0, 0, 5, 0, ComponentHealth::Critical);
         check(0, 0, 1, 1, ComponentHealth::Critical);
+    }
+
+    #[test]
+    fn pairs_out_of_order_or_range_are_refused() {
+        assert_eq!(check_threshold(1, 1), Ok(()));
+        assert_eq!(check_threshold(10, 50), Ok(()));
+        assert_eq!(
+            check_threshold(51, 50),
+            Err(ThresholdRefused::WarningAboveCritical)
+        );
+        assert_eq!(check_threshold(0, 50), Err(ThresholdRefused::OutOfRange));
+        assert_eq!(
+            check_threshold(1, THRESHOLD_MAX + 1),
+            Err(ThresholdRefused::OutOfRange)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn more_messages_never_look_better(
+            informational in 0u64..6000, warning in 0u64..60, error in 0u64..6, more in 0u64..100,
+            pair in (1u64..100, 0u64..100),
+        ) {
+            let pair = (pair.0, pair.0 + pair.1);
+            let thresholds = Thresholds::default().with(Severity::Warning, pair);
+            let counts = Counts { informational, warning, error, critical: 0 };
+            let health = thresholds.health(counts);
+            for grown in [
+                Counts { informational: informational + more, ..counts },
+                Counts { warning: warning + more, ..counts },
+                Counts { error: error + more, ..counts },
+                Counts { critical: more, ..counts },
+            ] {
+                prop_assert!(thresholds.health(grown) >= health);
+            }
+        }
     }
 }

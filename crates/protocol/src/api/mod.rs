@@ -8,6 +8,7 @@ mod notifications;
 mod queries;
 mod site;
 mod status;
+mod status_rules;
 mod tool;
 mod updates;
 mod usage;
@@ -28,7 +29,12 @@ pub use site::{
     ApiProblem, ContentCollected, ContentStats, ContentVerified, SiteShow, SyncStatus, TrustedRoleInfo,
 };
 pub use status::{
-    ComponentStatusInfo, StateMessageInfo, StatusMessageInfo, StatusMessageQuery, ThresholdInfo,
+    ComponentStatusInfo, DELETE_GROUP_MAX, SpaceRequest, StateMessageInfo, StatusDeleteRequest,
+    StatusDeleted, StatusMessageInfo, StatusMessageQuery, SystemInfo, ThresholdInfo, ThresholdRequest,
+};
+pub use status_rules::{
+    AlertInfo, AlertTargetInfo, AlertsInfo, StatusRule, StatusRuleActions, StatusRuleAddRequest,
+    StatusRuleChangeRequest, StatusRuleCriteria,
 };
 pub use tool::{
     ImportInfo, ImportRequest, ImportedPackageInfo, PrepareRequest, RegisterRequest, RegisteredInfo,

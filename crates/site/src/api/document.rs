@@ -5,8 +5,8 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::{
-    accounts, components, events, health, hierarchy, internet, notifications, site, status, tool, updates,
-    usage,
+    accounts, components, events, health, hierarchy, internet, notifications, site, status, status_rules,
+    tool, updates, usage,
 };
 
 #[derive(OpenApi)]
@@ -61,10 +61,21 @@ use super::{
         updates::features,
         updates::set_feature,
         status::messages,
+        status::delete_messages,
+        status::systems,
+        status::set_system,
+        status::reset_system,
         status::components,
         status::reset_component,
         status::thresholds,
+        status::set_threshold,
+        status::reset_thresholds,
         status::state_messages,
+        status_rules::list,
+        status_rules::add,
+        status_rules::change,
+        status_rules::remove,
+        status_rules::alerts,
         internet::scp,
         internet::set_mode,
         internet::proxy,

@@ -21,6 +21,7 @@ mod problem;
 pub(crate) mod routes;
 mod site;
 mod status;
+mod status_rules;
 mod tool;
 mod updates;
 mod usage;

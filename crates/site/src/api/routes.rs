@@ -9,8 +9,8 @@ use super::guard::{
     Route, both, both_all, modifies, modifies_all, reads, route, signed_in, signed_in_changes,
 };
 use super::{
-    accounts, components, document, events, hierarchy, internet, notifications, site, status, tool, updates,
-    usage,
+    accounts, components, document, events, hierarchy, internet, notifications, site, status, status_rules,
+    tool, updates, usage,
 };
 
 /// Routes that only look or start something.
@@ -79,6 +79,18 @@ pub(crate) fn quick_routes() -> Vec<Route> {
         ),
         route("/status/messages", reads(StatusMessages), get(status::messages)),
         route(
+            "/status/messages/delete",
+            modifies(StatusMessages),
+            post(status::delete_messages),
+        ),
+        route("/status/alerts", reads(StatusMessages), get(status_rules::alerts)),
+        route("/status/systems", reads(StatusMessages), get(status::systems)),
+        route(
+            "/status/systems/{object}",
+            modifies(StatusMessages),
+            put(status::set_system).delete(status::reset_system),
+        ),
+        route(
             "/status/components",
             reads(StatusMessages),
             get(status::components),
@@ -92,6 +104,21 @@ pub(crate) fn quick_routes() -> Vec<Route> {
             "/status/thresholds",
             reads(StatusMessages),
             get(status::thresholds),
+        ),
+        route(
+            "/status/thresholds/{name}",
+            modifies(StatusMessages),
+            put(status::set_threshold).delete(status::reset_thresholds),
+        ),
+        route(
+            "/status/rules",
+            both(StatusMessages),
+            get(status_rules::list).post(status_rules::add),
+        ),
+        route(
+            "/status/rules/{name}",
+            modifies(StatusMessages),
+            put(status_rules::change).delete(status_rules::remove),
         ),
         route(
             "/status/state-messages",

@@ -1,4 +1,5 @@
-//! SMS_STATUS_MANAGER: keeps status messages for the configured number of days.
+//! SMS_STATUS_MANAGER: keeps status messages for the days that rules and settings give them, alerts for some days, and
+//! the counts of messages small.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,9 @@ use crate::context::SiteContext;
 
 /// Rows removed in one transaction, so that nobody waits long for the database.
 const BATCH: u32 = 5_000;
+
+/// How long an alert is kept after the last thing that happened to it, delivered or not.
+const ALERTS_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// The component.
 pub struct StatusManager {
@@ -40,11 +44,17 @@ impl Component for StatusManager {
 
     fn activate<'a>(&'a self, cx: Activation<'a>) -> BoxFuture<'a, Result<Report, ComponentError>> {
         async move {
-            let before = retention_limit(&self.context, cx.now());
+            let now = cx.now();
+            let before = retention_limit(&self.context, now);
+            let alerts_before = now.checked_sub(ALERTS_KEPT).unwrap_or(Timestamp::MIN);
             let removed = self
                 .context
                 .store
-                .write::<_, StoreError, _>(move |tx| tx.remove_status_messages(before, BATCH))
+                .write::<_, StoreError, _>(move |tx| {
+                    tx.fold_tally(now)?;
+                    tx.remove_alerts(alerts_before, BATCH)?;
+                    tx.remove_status_messages(before, now, BATCH)
+                })
                 .await?;
             let wait = if removed == BATCH as usize {
                 Duration::from_secs(1)

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use domain::component::ComponentName;
 use domain::notification::Severity as Notified;
 use domain::status_message::Severity;
+use domain::status_message::TallyInterval;
 use executive::{ComponentSnapshot, ExecutiveHandle};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -16,7 +17,6 @@ use prometheus_client::registry::{Registry, Unit};
 use protocol::connectivity::CheckReport;
 use store::{SeverityCounts, StoreError};
 
-use super::status::SINCE_MIDNIGHT;
 use super::{ServiceError, SiteService};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -68,7 +68,8 @@ struct Measured {
 impl SiteService {
     /// The metrics of this site as text.
     pub async fn metrics(&self) -> Result<String, ServiceError> {
-        let midnight = self.tally_begin(SINCE_MIDNIGHT);
+        let now = self.clock.now().to_zoned(self.zone.clone());
+        let midnight = TallyInterval::DEFAULT.begin(&now, self.context.identity.created_at);
         let mut measured = self
             .context
             .store
@@ -76,11 +77,8 @@ impl SiteService {
                 let notified = tx.notifications()?;
                 let last = tx.endpoint_runs(1)?.pop();
                 let mut messages = Vec::new();
-                if let Some(midnight) = midnight {
-                    for name in ComponentName::ALL {
-                        // No id counts twice here.
-                        messages.push((name, tx.severity_counts(name.as_str(), midnight, 0)?));
-                    }
+                for name in ComponentName::ALL {
+                    messages.push((name, tx.severity_counts(name.as_str(), midnight)?));
                 }
                 Ok(Measured {
                     components: Vec::new(),

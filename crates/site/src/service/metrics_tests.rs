@@ -219,7 +219,6 @@ fn measured() -> Measured {
                 informational: 4,
                 warning: 3,
                 error: 2,
-                critical: 0,
             },
         )],
         check: Some(check),

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod actions;
+mod alerts;
 mod error;
 mod health;
 mod hierarchy;
@@ -14,6 +15,9 @@ mod logs;
 mod metrics;
 mod notifications;
 mod status;
+mod status_delete;
+mod status_rules;
+mod status_systems;
 pub mod tokens;
 mod tool;
 mod updates;

@@ -2,42 +2,19 @@
 
 use domain::component::ComponentName;
 use domain::servicing::state_message::StateMessage;
-use domain::status_message::{Counts, MessageType, Severity, StatusMessageId, Thresholds};
-use jiff::Timestamp;
+use domain::status_message::{
+    Counts, MessageType, Severity, StatusMessageId, TallyInterval, Thresholds, check_threshold,
+};
 use protocol::api::{
     ComponentStatusInfo, LIMIT_DEFAULT, LIMIT_MAX, StateMessageInfo, StatusMessageInfo, StatusMessageQuery,
-    ThresholdInfo,
+    ThresholdInfo, ThresholdRequest,
 };
-use store::{StatusFilter, StoreError};
+use store::{StatusFilter, StoreError, ThresholdRow, Tx, thresholds_of};
 
 use super::{Actor, ServiceError, SiteService, component_name};
 
-/// The message that turns a component critical at once.
-const CRITICAL_ID: u32 = 11488;
-/// "Since 12:00 AM", the default tally interval.
-pub(super) const SINCE_MIDNIGHT: &str = "0001128000100008";
-/// "Since site installation".
-const SINCE_INSTALLATION: &str = "0001128000080008";
-/// "Since 4, 8, 12, 16, 20 o'clock".
-const SINCE_HOUR: [(&str, i8); 5] = [
-    ("0081128000100008", 4),
-    ("0101128000100008", 8),
-    ("0181128000100008", 12),
-    ("0201128000100008", 16),
-    ("0281128000100008", 20),
-];
-/// "Since Sunday" to "since Saturday".
-const SINCE_WEEKDAY: [(&str, i8); 7] = [
-    ("0001128000192000", 0),
-    ("00011280001A2000", 1),
-    ("00011280001B2000", 2),
-    ("00011280001C2000", 3),
-    ("00011280001D2000", 4),
-    ("00011280001E2000", 5),
-    ("00011280001F2000", 6),
-];
-/// "Since the 1st, the 15th of the month".
-const SINCE_DAY: [(&str, i8); 2] = [("000A470000284400", 1), ("000A4700002BC400", 15)];
+/// What stands for all components where one is named.
+const ALL_COMPONENTS: &str = "all";
 
 impl SiteService {
     /// `status messages`
@@ -45,24 +22,16 @@ impl SiteService {
         &self,
         query: StatusMessageQuery,
     ) -> Result<Vec<StatusMessageInfo>, ServiceError> {
-        let severity = match query.severity.as_deref() {
-            None => None,
-            Some("informational") => Some(Severity::Informational.code()),
-            Some("warning") => Some(Severity::Warning.code()),
-            Some("error") => Some(Severity::Error.code()),
-            Some(other) => {
-                let message = format!("{other:?} is no severity; write informational, warning or error");
-                return Err(ServiceError::Invalid { message, hint: None });
-            }
-        };
+        let severity = query.severity.as_deref().map(severity_named).transpose()?;
         let filter = StatusFilter {
             component: query
                 .component
                 .map(|name| component_name(&name).map(|name| name.to_string()))
                 .transpose()?,
-            severity,
+            severity: severity.map(Severity::code),
             message_id: query.id,
             since: query.since,
+            until: None,
             before: query.before,
         };
         let limit = query.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
@@ -99,87 +68,47 @@ impl SiteService {
         &self,
         tally: Option<&str>,
     ) -> Result<Vec<ComponentStatusInfo>, ServiceError> {
-        let token = tally.unwrap_or(SINCE_MIDNIGHT).to_owned();
-        let Some(since) = self.tally_begin(&token) else {
+        let Some(interval) = tally.map_or(Some(TallyInterval::DEFAULT), TallyInterval::from_token) else {
             // An unlisted token yields no data (components-status-logs, acceptance fact 7).
             return Ok(Vec::new());
         };
-        let rows = self
-            .context
-            .store
-            .read::<_, StoreError, _>(move |tx| {
-                ComponentName::ALL
-                    .into_iter()
-                    .map(|name| {
-                        let reset = tx.component(name.as_str())?.tally_reset_at;
-                        let since = since.max(reset);
-                        let mut counts = tx.severity_counts(name.as_str(), since, CRITICAL_ID)?;
-                        if name == ComponentName::ServiceConnector {
-                            // Critical as long as a cloud service cannot be reached, not for the rest of the day.
-                            counts.critical = tx.endpoint_alarms()?.len() as u64;
-                        }
-                        Ok((name, since, counts))
-                    })
-                    .collect::<Result<Vec<_>, _>>()
-            })
-            .await?;
+        let now = self.clock.now().to_zoned(self.zone.clone());
+        let since = interval.begin(&now, self.context.identity.created_at);
+        let work = move |tx: &Tx<'_>| {
+            let (thresholds, alarms) = (tx.set_thresholds()?, tx.endpoint_alarms()?.len());
+            let mut rows = Vec::new();
+            for name in ComponentName::ALL {
+                let since = since.max(tx.component(name.as_str())?.tally_reset_at);
+                let counts = tx.severity_counts(name.as_str(), since)?;
+                let counts = Counts {
+                    informational: counts.informational,
+                    warning: counts.warning,
+                    error: counts.error,
+                    // 11488: critical as long as a cloud service cannot be reached, not for the rest of the day; no
+                    // threshold changes that.
+                    critical: match name == ComponentName::ServiceConnector {
+                        true => alarms as u64,
+                        false => 0,
+                    },
+                };
+                let health = thresholds_of(&thresholds, name.as_str()).health(counts);
+                rows.push((name, since, counts, health));
+            }
+            Ok(rows)
+        };
+        let rows = self.context.store.read::<_, StoreError, _>(work).await?;
         Ok(rows
             .into_iter()
-            .map(|(name, since, counts)| {
-                let counted = Counts {
-                    informational: counts.informational,
-                    warning: counts.warning,
-                    error: counts.error,
-                    critical: counts.critical,
-                };
-                ComponentStatusInfo {
-                    component: name.to_string(),
-                    status: Thresholds::default().health(counted).as_str().to_owned(),
-                    informational: counts.informational,
-                    warning: counts.warning,
-                    error: counts.error,
-                    since,
-                    tally_interval: token.clone(),
-                }
+            .map(|(name, since, counts, health)| ComponentStatusInfo {
+                component: name.to_string(),
+                status: health.as_str().to_owned(),
+                informational: counts.informational,
+                warning: counts.warning,
+                error: counts.error,
+                since,
+                tally_interval: interval.token().to_owned(),
             })
             .collect())
-    }
-
-    /// Begin of a tally interval in the site's time zone.
-    pub(super) fn tally_begin(&self, token: &str) -> Option<Timestamp> {
-        if token == SINCE_INSTALLATION {
-            return Some(self.context.identity.created_at);
-        }
-        let now = self.clock.now().to_zoned(self.zone.clone());
-        let midnight = now.start_of_day().ok()?;
-        let find = |table: &[(&str, i8)]| {
-            table
-                .iter()
-                .find(|(known, _)| *known == token)
-                .map(|(_, value)| *value)
-        };
-        let begin = if token == SINCE_MIDNIGHT {
-            midnight
-        } else if let Some(hour) = find(&SINCE_HOUR) {
-            let today = midnight.with().hour(hour).build().ok()?;
-            if today <= now {
-                today
-            } else {
-                today.yesterday().ok()?
-            }
-        } else if let Some(weekday) = find(&SINCE_WEEKDAY) {
-            let back = (now.weekday().to_sunday_zero_offset() - weekday).rem_euclid(7);
-            midnight.checked_sub(jiff::Span::new().days(back)).ok()?
-        } else {
-            let day = find(&SINCE_DAY)?;
-            let this_month = midnight.with().day(day).build().ok()?;
-            if this_month <= now {
-                this_month
-            } else {
-                this_month.checked_sub(jiff::Span::new().months(1)).ok()?
-            }
-        };
-        Some(begin.timestamp())
     }
 
     /// `status reset`
@@ -196,25 +125,106 @@ impl SiteService {
                 let mut row = tx.component(name.as_str())?;
                 row.tally_reset_at = now;
                 tx.record_component(&row)?;
+                tx.reset_tally(name.as_str())?;
                 tx.record_status_message(&message)
             })
             .await?;
         Ok(())
     }
 
-    /// `status thresholds`
+    /// `status thresholds`: those for all components, then those of components that differ.
     pub async fn thresholds(&self) -> Result<Vec<ThresholdInfo>, ServiceError> {
-        let thresholds = Thresholds::default();
-        let row = |severity: Severity, (warning_at, critical_at): (u64, u64)| ThresholdInfo {
-            severity: severity.as_str().to_owned(),
+        let set = self
+            .context
+            .store
+            .read::<_, StoreError, _>(|tx| tx.set_thresholds())
+            .await?;
+        let is_set = |component: Option<&str>, severity| {
+            set.iter()
+                .any(|row| row.component.as_deref() == component && row.severity == severity)
+        };
+        let rows = |shown: &str, component: Option<&str>, thresholds: Thresholds| {
+            Severity::ALL.map(|severity| {
+                let (warning_at, critical_at) = thresholds.of(severity);
+                ThresholdInfo {
+                    component: shown.to_owned(),
+                    severity: severity.as_str().to_owned(),
+                    warning_at,
+                    critical_at,
+                    set: is_set(component, severity),
+                }
+            })
+        };
+        // No component has an empty name: these are the thresholds of one that has none of its own.
+        let mut all = rows(ALL_COMPONENTS, None, thresholds_of(&set, "")).to_vec();
+        for name in ComponentName::ALL.map(ComponentName::as_str) {
+            if set.iter().any(|row| row.component.as_deref() == Some(name)) {
+                all.extend(rows(name, Some(name), thresholds_of(&set, name)));
+            }
+        }
+        Ok(all)
+    }
+
+    /// `status thresholds set`
+    pub async fn set_threshold(
+        &self,
+        name: &str,
+        request: &ThresholdRequest,
+        actor: &Actor,
+    ) -> Result<Vec<ThresholdInfo>, ServiceError> {
+        let component = component_or_all(name)?;
+        let severity = severity_named(&request.severity)?;
+        let (warning_at, critical_at) = (request.warning_at, request.critical_at);
+        check_threshold(warning_at, critical_at).map_err(|refused| ServiceError::Invalid {
+            message: refused.message(warning_at, critical_at),
+            hint: Some("`tidegate status thresholds` shows those in force".into()),
+        })?;
+        let message = self.context.status_message(
+            StatusMessageId::AdminThreshold,
+            &[
+                actor.as_str(),
+                component.map_or(ALL_COMPONENTS, ComponentName::as_str),
+                severity.as_str(),
+                &warning_at.to_string(),
+                &critical_at.to_string(),
+            ],
+            self.clock.now(),
+        );
+        let row = ThresholdRow {
+            component: component.map(|name| name.to_string()),
+            severity,
             warning_at,
             critical_at,
         };
-        Ok(vec![
-            row(Severity::Informational, thresholds.informational),
-            row(Severity::Warning, thresholds.warning),
-            row(Severity::Error, thresholds.error),
-        ])
+        self.context
+            .store
+            .write::<_, StoreError, _>(move |tx| {
+                tx.set_threshold(&row)?;
+                tx.record_status_message(&message)
+            })
+            .await?;
+        self.thresholds().await
+    }
+
+    /// `status thresholds reset`
+    pub async fn reset_thresholds(
+        &self,
+        name: &str,
+        actor: &Actor,
+    ) -> Result<Vec<ThresholdInfo>, ServiceError> {
+        let component = component_or_all(name)?.map(ComponentName::as_str);
+        let strings = [actor.as_str(), component.unwrap_or(ALL_COMPONENTS)];
+        let message =
+            self.context
+                .status_message(StatusMessageId::AdminThresholdReset, &strings, self.clock.now());
+        self.context
+            .store
+            .write::<_, StoreError, _>(move |tx| {
+                tx.reset_thresholds(component)?;
+                tx.record_status_message(&message)
+            })
+            .await?;
+        self.thresholds().await
     }
 
     /// `status state-messages`
@@ -238,5 +248,21 @@ impl SiteService {
                 detail: row.detail,
             })
             .collect())
+    }
+}
+
+/// A severity by its name.
+pub(super) fn severity_named(name: &str) -> Result<Severity, ServiceError> {
+    Severity::from_name(name).ok_or_else(|| ServiceError::Invalid {
+        message: format!("{name:?} is no severity; write informational, warning or error"),
+        hint: None,
+    })
+}
+
+/// A component, or none for all of them.
+fn component_or_all(name: &str) -> Result<Option<ComponentName>, ServiceError> {
+    match name.eq_ignore_ascii_case(ALL_COMPONENTS) {
+        true => Ok(None),
+        false => component_name(name).map(Some),
     }
 }

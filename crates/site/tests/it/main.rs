@@ -1,8 +1,10 @@
 //! A whole site on a clock that the test moves.
 
+mod alerts;
 mod health;
 mod media_time;
 mod notifications;
+mod status_system;
 mod usage_weeks;
 
 use std::time::Duration;

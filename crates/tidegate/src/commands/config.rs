@@ -138,6 +138,29 @@ fn in_force(settings: &Settings, written: &toml::Table) -> Vec<Setting> {
             "api.listen",
             settings.api_listen.map(|address| address.to_string()).into(),
         ),
+        setting(
+            "alerts.syslog",
+            settings.alerts.syslog.as_ref().map(ToString::to_string).into(),
+        ),
+        // The rest of its address may be a secret.
+        setting(
+            "alerts.webhook",
+            settings
+                .alerts
+                .webhook
+                .as_ref()
+                .map(|webhook| webhook.place())
+                .into(),
+        ),
+        setting(
+            "alerts.email",
+            settings
+                .alerts
+                .email
+                .as_ref()
+                .map(|email| format!("{} by {}:{}", email.to.join(", "), email.host, email.port))
+                .into(),
+        ),
     ]
 }
 
@@ -176,6 +199,6 @@ mod tests {
             ["90s", "90m", "2h"]
         );
         // A key that the configuration knows and this list forgot would be missed here.
-        assert_eq!(found.len(), 14);
+        assert_eq!(found.len(), 17);
     }
 }

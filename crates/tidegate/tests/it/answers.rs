@@ -207,9 +207,9 @@ fn answer(method: &str, target: &str, times: usize) -> axum::response::Response 
             ))
         }
         ("GET", "/status/thresholds") => ok(json!([
-            { "severity": "informational", "warning_at": 2000, "critical_at": 5000 },
-            { "severity": "warning", "warning_at": 10, "critical_at": 50 },
-            { "severity": "error", "warning_at": 1, "critical_at": 5 }
+            { "component": "all", "severity": "informational", "warning_at": 2000, "critical_at": 5000, "set": false },
+            { "component": "all", "severity": "warning", "warning_at": 10, "critical_at": 50, "set": false },
+            { "component": "all", "severity": "error", "warning_at": 1, "critical_at": 5, "set": false }
         ])),
         ("GET", "/components/SMS_DMP_DOWNLOADER") => ok(component("SMS_DMP_DOWNLOADER", "stopped", 0)),
         ("GET", path) if path.starts_with("/components/") => {

@@ -1,11 +1,18 @@
 //! `tidegate status`: what components have said, and how they are.
 
+mod alerts;
+mod delete;
+mod rules;
+mod systems;
+mod thresholds;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 use domain::component::ComponentName;
+use domain::status_message::TallyInterval;
 use jiff::Timestamp;
 use protocol::api::{
     ComponentStatusInfo, LimitQuery, StateMessageInfo, StatusMessageInfo, StatusMessageQuery, TallyQuery,
-    ThresholdInfo,
 };
 
 use super::Context;
@@ -14,7 +21,7 @@ use crate::failure::Failure;
 use crate::output::{Output, Style};
 use crate::table::{Cell, Table};
 
-/// The status system: messages, health of components, thresholds
+/// The status system: messages, health of components, thresholds, rules
 #[derive(Debug, Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub struct StatusArgs {
@@ -29,11 +36,25 @@ enum Verb {
         tidegate status messages --severity error --since 24h\n  \
         tidegate status messages --component SMS_DMP_DOWNLOADER --json")]
     Messages(Filter),
+    /// Delete messages: by record, or whatever matches.
+    ///
+    /// Counts of components stay as they are. Each deletion leaves an audit message.
+    #[command(after_help = "Examples:\n  \
+        tidegate status delete --id 4711 4712\n  \
+        tidegate status delete --component SMS_DMP_DOWNLOADER --before 7d")]
+    Delete(delete::DeleteArgs),
+    /// Write messages to a file or stdout, newest first.
+    #[command(after_help = "Examples:\n  \
+        tidegate status export --severity error --format csv --out errors.csv\n  \
+        tidegate status export --since 7d")]
+    Export(delete::ExportArgs),
+    /// Free space where the site keeps things, and the thresholds for it.
+    Systems(systems::SystemsArgs),
     /// Health of each component by its messages: OK, Warning or Critical.
     Components {
         /// Since when messages count.
-        #[arg(long, value_enum, default_value_t = Tally::Midnight)]
-        since: Tally,
+        #[arg(long, default_value = TallyInterval::DEFAULT.name(), value_parser = tally_interval())]
+        since: TallyInterval,
     },
     /// Count the messages of a component from zero, once its trouble is mended.
     Reset {
@@ -41,8 +62,12 @@ enum Verb {
         #[arg(value_name = "NAME", value_parser = component_name)]
         name: ComponentName,
     },
-    /// The counts at which a component turns Warning or Critical.
-    Thresholds,
+    /// The counts at which a component turns Warning or Critical: show, set or take back.
+    Thresholds(thresholds::ThresholdsArgs),
+    /// Which messages are written, counted and told to others: list and change the rules.
+    Rules(rules::RulesArgs),
+    /// Who is told of messages that rules select, what waits and what failed.
+    Alerts(alerts::AlertsArgs),
     /// State messages, newest first: the progress of each package by number.
     #[command(after_help = "Example:\n  tidegate status state-messages --limit 20")]
     StateMessages {
@@ -85,53 +110,22 @@ enum Severity {
     Error,
 }
 
-/// Tally intervals by what they are called; the tokens are the product's.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Tally {
-    Midnight,
-    #[value(name = "04:00")]
-    Four,
-    #[value(name = "08:00")]
-    Eight,
-    #[value(name = "12:00")]
-    Noon,
-    #[value(name = "16:00")]
-    Sixteen,
-    #[value(name = "20:00")]
-    Twenty,
-    Sunday,
-    Monday,
-    Tuesday,
-    Wednesday,
-    Thursday,
-    Friday,
-    Saturday,
-    FirstOfMonth,
-    FifteenthOfMonth,
-    Installation,
-}
-
-impl Tally {
-    fn token(self) -> &'static str {
+impl Severity {
+    fn as_str(self) -> &'static str {
         match self {
-            Tally::Midnight => "0001128000100008",
-            Tally::Four => "0081128000100008",
-            Tally::Eight => "0101128000100008",
-            Tally::Noon => "0181128000100008",
-            Tally::Sixteen => "0201128000100008",
-            Tally::Twenty => "0281128000100008",
-            Tally::Sunday => "0001128000192000",
-            Tally::Monday => "00011280001A2000",
-            Tally::Tuesday => "00011280001B2000",
-            Tally::Wednesday => "00011280001C2000",
-            Tally::Thursday => "00011280001D2000",
-            Tally::Friday => "00011280001E2000",
-            Tally::Saturday => "00011280001F2000",
-            Tally::FirstOfMonth => "000A470000284400",
-            Tally::FifteenthOfMonth => "000A4700002BC400",
-            Tally::Installation => "0001128000080008",
+            Severity::Informational => "informational",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
         }
     }
+}
+
+/// Tally intervals by what they are called; the API takes their tokens.
+fn tally_interval() -> impl TypedValueParser<Value = TallyInterval> {
+    PossibleValuesParser::new(TallyInterval::all().map(TallyInterval::name)).map(|name| {
+        // Only the names above come here.
+        TallyInterval::from_name(&name).unwrap_or(TallyInterval::DEFAULT)
+    })
 }
 
 /// Runs the command.
@@ -139,6 +133,9 @@ pub async fn run(arguments: StatusArgs, cx: &Context) -> Result<(), Failure> {
     let client = cx.client()?;
     match arguments.verb {
         Verb::Messages(filter) => messages(&client, &cx.output, filter).await,
+        Verb::Delete(arguments) => delete::delete(&client, &cx.output, arguments).await,
+        Verb::Export(arguments) => delete::export(&client, &cx.output, arguments).await,
+        Verb::Systems(arguments) => systems::run(&client, &cx.output, arguments).await,
         Verb::Components { since } => components(&client, &cx.output, since).await,
         Verb::Reset { name } => {
             client
@@ -150,12 +147,14 @@ pub async fn run(arguments: StatusArgs, cx: &Context) -> Result<(), Failure> {
             cx.output
                 .note(format_args!("messages of {name} are counted from now on"));
             if cx.output.json {
-                components(&client, &cx.output, Tally::Midnight).await
+                components(&client, &cx.output, TallyInterval::DEFAULT).await
             } else {
                 Ok(())
             }
         }
-        Verb::Thresholds => thresholds(&client, &cx.output).await,
+        Verb::Thresholds(arguments) => thresholds::run(&client, &cx.output, arguments).await,
+        Verb::Rules(arguments) => rules::run(&client, &cx.output, arguments).await,
+        Verb::Alerts(arguments) => alerts::run(&client, &cx.output, &arguments).await,
         Verb::StateMessages { limit } => state_messages(&client, &cx.output, limit).await,
     }
 }
@@ -173,14 +172,7 @@ pub fn severity_style(word: &str) -> Style {
 async fn messages(client: &Client, output: &Output, filter: Filter) -> Result<(), Failure> {
     let query = StatusMessageQuery {
         component: filter.component.map(|name| name.as_str().to_owned()),
-        severity: filter.severity.map(|severity| {
-            match severity {
-                Severity::Informational => "informational",
-                Severity::Warning => "warning",
-                Severity::Error => "error",
-            }
-            .to_owned()
-        }),
+        severity: filter.severity.map(|severity| severity.as_str().to_owned()),
         id: filter.id,
         since: filter.since.map(|since| since.resolve(output.now())),
         before: filter.before,
@@ -215,7 +207,7 @@ async fn messages(client: &Client, output: &Output, filter: Filter) -> Result<()
     Ok(())
 }
 
-async fn components(client: &Client, output: &Output, since: Tally) -> Result<(), Failure> {
+async fn components(client: &Client, output: &Output, since: TallyInterval) -> Result<(), Failure> {
     let query = TallyQuery {
         tally: Some(since.token().to_owned()),
     };
@@ -259,24 +251,6 @@ async fn components(client: &Client, output: &Output, since: Tally) -> Result<()
 
 fn local(at: Timestamp, output: &Output) -> String {
     crate::words::local(at, output.now(), &output.zone)
-}
-
-async fn thresholds(client: &Client, output: &Output) -> Result<(), Failure> {
-    let thresholds: Vec<ThresholdInfo> = client.get("/status/thresholds").await?;
-    if output.json {
-        return output.json(&thresholds);
-    }
-    let mut table = Table::new(&["MESSAGES", "WARNING AT", "CRITICAL AT"]);
-    for threshold in &thresholds {
-        table.row([
-            Cell::styled(severity_style(&threshold.severity), &threshold.severity),
-            threshold.warning_at.into(),
-            threshold.critical_at.into(),
-        ]);
-    }
-    table.right(1);
-    table.right(2);
-    table.print(output)
 }
 
 async fn state_messages(client: &Client, output: &Output, limit: u32) -> Result<(), Failure> {

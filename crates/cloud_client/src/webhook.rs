@@ -1,0 +1,151 @@
+//! Tells a web address of something: one POST, the same way out as everything else, no redirects.
+//!
+//! Addresses of this kind often carry a token in their path; what is said of a failure names the host and no more.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use url::Url;
+
+use crate::HttpsOptions;
+use crate::connector::Connector;
+use crate::https::client;
+use crate::intake::{quoted, told, why};
+use crate::location::LocationError;
+
+/// Longest answer that is read.
+const ANSWER_BYTES_MAX: usize = 16 * 1024;
+/// A server may ask for patience; not for more than this.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// A way to web addresses that are told something.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    client: Client<Connector, Full<Bytes>>,
+    /// How long one attempt may take.
+    patience: Duration,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, thiserror::Error)]
+pub enum WebhookError {
+    /// No connection, or it broke.
+    #[error("{host}: {why}")]
+    Network {
+        /// Host that was asked.
+        host: String,
+        /// Why.
+        why: String,
+    },
+    /// No answer in time.
+    #[error("{host} did not answer within {} s", limit.as_secs())]
+    Timeout {
+        /// Host that was asked.
+        host: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// An answer that is no success.
+    #[error("{host} answered {status}: {why}")]
+    Answer {
+        /// Host that was asked.
+        host: String,
+        /// Status code.
+        status: u16,
+        /// Its words.
+        why: String,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl WebhookError {
+    /// Whether the same request may succeed later. Answers that speak of the request itself stay what they are.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            WebhookError::Network { .. } | WebhookError::Timeout { .. } => true,
+            WebhookError::Answer { status, .. } => {
+                // A wrong token or address is mended by a person, and then the same alert is taken.
+                !matches!(status, 400 | 409 | 410 | 413 | 415 | 422)
+            }
+        }
+    }
+
+    /// How long the server asks to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            WebhookError::Answer { retry_after, .. } => *retry_after,
+            WebhookError::Network { .. } | WebhookError::Timeout { .. } => None,
+        }
+    }
+}
+
+impl Webhook {
+    /// Connects like everything else of this site; `patience` is for one attempt as a whole.
+    pub fn new(options: &HttpsOptions, patience: Duration) -> Result<Self, LocationError> {
+        Ok(Webhook {
+            client: client(options)?,
+            patience,
+        })
+    }
+
+    /// Posts JSON. `key` tells the receiver that it has this already; `signature` proves who sends it.
+    pub async fn post(
+        &self,
+        url: &Url,
+        key: &str,
+        signature: Option<&str>,
+        body: Bytes,
+    ) -> Result<(), WebhookError> {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let broken = |why: String| WebhookError::Network {
+            host: host.clone(),
+            why,
+        };
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(url.as_str())
+            .header(USER_AGENT, "tidegate")
+            .header(CONTENT_TYPE, "application/json")
+            .header("idempotency-key", key);
+        if let Some(signature) = signature {
+            request = request.header("tidegate-signature", signature);
+        }
+        let request = request
+            .body(Full::new(body))
+            .map_err(|failure| broken(failure.to_string()))?;
+        let exchange = async {
+            let answer: Response<Incoming> = self
+                .client
+                .request(request)
+                .await
+                .map_err(|failure| broken(why(&failure)))?;
+            let (head, body) = answer.into_parts();
+            if head.status.is_success() {
+                return Ok(());
+            }
+            // The words are for people; without them the status says enough.
+            let words = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+            let words = words.map(|body| body.to_bytes()).unwrap_or_default();
+            Err(WebhookError::Answer {
+                host: host.clone(),
+                status: head.status.as_u16(),
+                why: quoted(&words),
+                retry_after: told(&head.headers, RETRY_AFTER.as_str())
+                    .map(|seconds| Duration::from_secs(seconds as u64).min(RETRY_AFTER_MAX)),
+            })
+        };
+        match tokio::time::timeout(self.patience, exchange).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(WebhookError::Timeout {
+                host: host.clone(),
+                limit: self.patience,
+            }),
+        }
+    }
+}
