@@ -79,7 +79,7 @@ async fn thresholds_are_set_counted_by_and_taken_back() {
     let wrong = json!({ "severity": "error", "warning_at": 6, "critical_at": 5 });
     let refused = ask(&site, "PUT", path, &wrong, 400);
     assert!(
-        refused["error"]
+        refused["detail"]
             .as_str()
             .unwrap()
             .contains("warning at 6 is above")
@@ -159,7 +159,7 @@ async fn rules_decide_what_is_written_and_counted() {
     let of_component = json!({ "component": component });
     let nothing = rule("nothing", json!({}), json!({ "stop": true }));
     let refused = ask(&site, "POST", "/status/rules", &nothing, 400);
-    assert!(refused["error"].as_str().unwrap().contains("matches no message"));
+    assert!(refused["detail"].as_str().unwrap().contains("matches no message"));
     // Acceptance fact 8: counters stay; here nothing is written either.
     let hush = rule(
         "hush",
