@@ -155,14 +155,13 @@ impl Kind {
     /// Where in the console its cause is looked after.
     pub fn console_path(self) -> &'static str {
         match self {
-            Kind::SiteUpgradeAvailable => "Administration / Updates and Servicing",
-            Kind::SiteInUpgradeMode | Kind::SiteInRecoveryMode => "Monitoring / Updates and Servicing Status",
-            Kind::FeedMetadataExpiring | Kind::UpdateChecksFailing => {
-                "Administration / Site Configuration / Service Connection Point"
-            }
-            Kind::EndpointsUnreachable => "Monitoring / System Status / Internet Access",
-            Kind::CertificateExpiring | Kind::DiskSpaceLow => "Monitoring / System Status / Site Status",
-            Kind::ComponentCrashed => "Monitoring / System Status / Component Status",
+            Kind::SiteUpgradeAvailable => "/updates",
+            Kind::SiteInUpgradeMode | Kind::SiteInRecoveryMode => "/updates/status",
+            Kind::FeedMetadataExpiring => "/overview",
+            Kind::EndpointsUnreachable | Kind::UpdateChecksFailing => "/internet",
+            Kind::CertificateExpiring => "/servers",
+            Kind::DiskSpaceLow => "/system-status",
+            Kind::ComponentCrashed => "/components",
         }
     }
 }

@@ -13,11 +13,13 @@ mod internet;
 mod live;
 mod logs;
 mod messages;
+mod notifications;
 mod overview;
 mod page;
 mod plot;
 mod roles;
 mod servicing;
+mod system_status;
 mod updates;
 mod usage;
 mod wizard;
@@ -35,7 +37,9 @@ use domain::access::ObjectClass::{
 };
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::api::guard::{Route, both, both_all, modifies, modifies_all, reads, route, signed_in};
+use crate::api::guard::{
+    Route, both, both_all, modifies, modifies_all, reads, route, signed_in, signed_in_changes,
+};
 use crate::service::SiteService;
 
 /// Largest form; the longest one lists features and rules.
@@ -78,7 +82,7 @@ pub(crate) fn routes() -> Vec<Route> {
         route("/", signed_in(), get(overview::home)),
         route("/overview", reads(Site), get(overview::show)),
         route("/search", reads(UpdatePackages), get(overview::search)),
-        route("/sign-out", leaves(), post(door::sign_out)),
+        route("/sign-out", signed_in_changes(), post(door::sign_out)),
         route("/check", modifies(Site), post(overview::check_now)),
         route("/updates", reads(UpdatePackages), get(updates::list)),
         route("/updates/history", reads(UpdatePackages), get(updates::history)),
@@ -118,6 +122,28 @@ pub(crate) fn routes() -> Vec<Route> {
             post(components::reset),
         ),
         route("/messages", reads(StatusMessages), get(messages::show)),
+        route("/notifications", signed_in(), get(notifications::show)),
+        route(
+            "/notifications/{key}",
+            signed_in_changes(),
+            post(notifications::change),
+        ),
+        route("/system-status", reads(StatusMessages), get(system_status::show)),
+        route(
+            "/system-status/thresholds/{name}",
+            modifies(StatusMessages),
+            post(system_status::set_threshold),
+        ),
+        route(
+            "/system-status/rules",
+            modifies(StatusMessages),
+            post(system_status::add_rule),
+        ),
+        route(
+            "/system-status/rules/{name}",
+            modifies(StatusMessages),
+            post(system_status::change_rule),
+        ),
         route("/logs", reads(Components), get(logs::show)),
         route("/servers", reads(Site), get(roles::servers)),
         route(
@@ -159,11 +185,6 @@ pub(crate) fn routes() -> Vec<Route> {
             get(accounts::show).post(accounts::change),
         ),
     ]
-}
-
-/// Everybody may sign out.
-fn leaves() -> crate::api::guard::Needs {
-    crate::api::guard::signed_in_changes()
 }
 
 #[cfg(test)]

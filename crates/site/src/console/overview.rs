@@ -4,10 +4,11 @@ use axum::extract::Query;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::access::ObjectClass;
 use maud::{Markup, html};
-use protocol::api::{ComponentInfo, ComponentStatusInfo, SiteShow, UpdateSummary};
+use protocol::api::{ComponentInfo, ComponentStatusInfo, NotificationInfo, SiteShow, UpdateSummary};
 use serde::Deserialize;
 
 use super::catalogue::t;
+use super::notifications;
 use super::page::{Page, back, badge, colour, table};
 use super::updates::state_badge;
 use crate::service::ServiceError;
@@ -23,6 +24,7 @@ struct Seen {
     updates: Vec<UpdateSummary>,
     components: Vec<ComponentInfo>,
     health: Vec<ComponentStatusInfo>,
+    notifications: Vec<NotificationInfo>,
 }
 
 async fn look(page: &Page) -> Result<Seen, ServiceError> {
@@ -31,6 +33,7 @@ async fn look(page: &Page) -> Result<Seen, ServiceError> {
         updates: page.service.updates(false).await?,
         components: page.service.components().await?,
         health: page.service.component_status(None).await?,
+        notifications: page.service.notifications(page.actor(), false).await?,
     })
 }
 
@@ -45,7 +48,8 @@ pub(super) async fn show(page: Page) -> Response {
         html! {
             section aria-labelledby="now" {
                 h2 id="now" { (t("What needs you now")) }
-                @if needs.is_empty() { div class="note good" { p { (t("Nothing. Everything runs and nothing waits for you.")) } } }
+                @for notification in &seen.notifications { (notifications::note(&page, notification)) }
+                @if needs.is_empty() && seen.notifications.is_empty() { div class="note good" { p { (t("Nothing. Everything runs and nothing waits for you.")) } } }
                 @for need in needs { (need) }
             }
             div class="cards" {
@@ -76,11 +80,6 @@ fn needs(page: &Page, seen: &Seen) -> Vec<Markup> {
             t("See its messages"),
         );
     }
-    if let Some(failure) = &seen.site.sync.failure {
-        let text = html! { (t("The last check for updates failed")) ": " (failure)
-        @if let Some(next) = seen.site.sync.next_at { " " (t("Next try")) " " (page.time(next)) } };
-        note("bad", text, "/internet", t("Check internet access"));
-    }
     for component in seen
         .components
         .iter()
@@ -100,14 +99,6 @@ fn needs(page: &Page, seen: &Seen) -> Vec<Markup> {
             @if let Some(next) = update.next_attempt_at { " " (t("Next try")) " " (page.time(next)) } };
             note(
                 "warn",
-                text,
-                &format!("/updates/{}", update.guid),
-                t("See the update"),
-            );
-        } else if update.newest && update.state.label == "Ready to install" {
-            let text = html! { (update.name) " " (update.full_version) " " (t("is ready to install")) };
-            note(
-                "info",
                 text,
                 &format!("/updates/{}", update.guid),
                 t("See the update"),
@@ -147,6 +138,9 @@ fn sync_card(page: &Page, site: &SiteShow) -> Markup {
     html! {
         section class="card" {
             h3 { (t("Connected service")) }
+            @if let Some(failure) = &site.sync.failure {
+                div class="note bad" { p { (t("The last check for updates failed")) ": " (failure) } p { a href="/internet" { (t("Check internet access")) } } }
+            }
             p class="faint" { (site.feed_url) }
             dl {
                 dt { (t("Last good check")) } dd { (page.time_or(sync.succeeded_at, t("never"))) }

@@ -85,6 +85,7 @@ const PARTS: [Part; 3] = [
             ),
             ("/components", t("Component Status"), ObjectClass::Components),
             ("/messages", t("Status messages"), ObjectClass::StatusMessages),
+            ("/system-status", t("System Status"), ObjectClass::StatusMessages),
             ("/logs", t("Logs"), ObjectClass::Components),
         ],
     },
@@ -205,7 +206,7 @@ impl Page {
         };
         html! {
             nav class="side" aria-label=(t("Pages")) {
-                ul { (link("/overview", t("Overview"))) }
+                ul { (link("/overview", t("Overview"))) (link("/notifications", t("Notifications"))) }
                 @for part in &PARTS {
                     h2 { (part.title) }
                     ul {

@@ -110,6 +110,8 @@ fn every_page_is_sound_small_and_accessible() {
         ("components", "/components"),
         ("component", "/components/SMS_DMP_DOWNLOADER"),
         ("messages", "/messages"),
+        ("notifications", "/notifications"),
+        ("system-status", "/system-status"),
         ("logs", "/logs"),
         ("logs-followed", "/logs?follow=on"),
         ("servers", "/servers"),

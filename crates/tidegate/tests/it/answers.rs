@@ -144,7 +144,7 @@ fn notification(severity: &str, standing: &str) -> Value {
     json!({
         "key": format!("disk-space-low-{severity}"), "kind": "disk-space-low", "severity": severity,
         "title": "The file system of the site runs full", "body": "1.0 GB are free.",
-        "command": "tidegate content gc", "console_path": "Monitoring / System Status / Site Status",
+        "command": "tidegate content gc", "console_path": "/system-status",
         "evaluated": "every 5 minutes", "first_seen": "2024-01-01T00:00:00Z", "changed": "2024-01-01T00:00:00Z",
         "dismissible": severity != "critical", "standing": standing, "snoozed_until": null
     })
