@@ -49,6 +49,7 @@ pub(super) fn note(page: &Page, notification: &NotificationInfo) -> Markup {
                 @match notification.standing {
                     NotificationStanding::Shown => @if notification.dismissible {
                         (page.button(&to, t("Dismiss"), "plain", &[("what", "dismiss")]))
+                        span class="faint" { (t("or put it off for")) }
                         @for (length, name) in SNOOZES { (page.button(&to, name, "plain", &[("what", "snooze"), ("for", length)])) }
                     },
                     NotificationStanding::Snoozed => span class="faint" { (t("put off until")) " " (page.time_or(notification.snoozed_until, "")) },
