@@ -4,6 +4,7 @@
 
 mod catalogue;
 mod check;
+mod console;
 mod download;
 mod media;
 mod publish;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 /// Every benchmark.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 9] = [
     "download",
     "catalogue",
     "publish",
@@ -26,6 +27,7 @@ pub const NAMES: [&str; 8] = [
     "check",
     "usage",
     "media",
+    "console",
     "study",
 ];
 
@@ -85,6 +87,7 @@ pub fn run(names: &[&str]) -> Result<()> {
             "check" => check::run(&program)?,
             "usage" => usage::run(&program)?,
             "media" => media::run(&program)?,
+            "console" => console::run(&program)?,
             "study" => study::run(&program, &pairs)?,
             _ => site::run(&program)?,
         };

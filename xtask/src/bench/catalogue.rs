@@ -48,7 +48,7 @@ pub fn run(program: &Path) -> Result<Vec<Row>> {
 }
 
 /// Ten thousand records that apply to nothing, written as a publisher would.
-fn fill_catalogue(service: &Path) -> Result<()> {
+pub(super) fn fill_catalogue(service: &Path) -> Result<()> {
     use std::collections::BTreeMap;
     let mut shards: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for number in 0..PACKAGES {
