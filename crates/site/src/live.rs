@@ -16,6 +16,7 @@ use futures_util::stream;
 use http::Extensions;
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
+use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceExt;
 
 /// How often it is looked at.
@@ -32,17 +33,29 @@ struct Watching {
     router: Router,
     path: String,
     admit: Admit,
+    _place: OwnedSemaphorePermit,
     seen: Option<[u8; 32]>,
     ticks: u32,
     ended: bool,
 }
 
 /// The events `changed`, with the answer to a GET of `path`, and `ended`, when whoever looks may not any more.
-pub fn watch(router: Router, path: String, admit: Admit) -> Response {
+/// Without a place for one more, 429.
+pub fn watch(router: Router, path: String, admit: Admit, place: Option<OwnedSemaphorePermit>) -> Response {
+    let Some(place) = place else {
+        let retry = [(http::header::RETRY_AFTER, "10")];
+        return (
+            http::StatusCode::TOO_MANY_REQUESTS,
+            retry,
+            "too many live views are open\n",
+        )
+            .into_response();
+    };
     let watching = Watching {
         router,
         path,
         admit,
+        _place: place,
         seen: None,
         ticks: 0,
         ended: false,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
 use crate::directory::write_durably;
@@ -35,6 +36,8 @@ pub enum SecretError {
 /// The key of a site.
 pub struct Secrets {
     key: LessSafeKey,
+    /// For fingerprints of what must not be guessed from them.
+    fingerprints: hmac::Key,
 }
 
 impl std::fmt::Debug for Secrets {
@@ -65,9 +68,24 @@ impl Secrets {
             let text = format!("it has {} bytes instead of {KEY_BYTES}", bytes.len());
             file(std::io::Error::new(std::io::ErrorKind::InvalidData, text))
         })?;
+        let derived = hmac::sign(
+            &hmac::Key::new(hmac::HMAC_SHA256, &bytes),
+            b"tidegate fingerprints",
+        );
         Ok(Secrets {
             key: LessSafeKey::new(key),
+            fingerprints: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()),
         })
+    }
+
+    /// The same for the same parts, and of no use to who does not have the key of this site.
+    pub fn fingerprint(&self, parts: &[&[u8]]) -> String {
+        let mut context = hmac::Context::with_key(&self.fingerprints);
+        for part in parts {
+            context.update(&(part.len() as u64).to_le_bytes());
+            context.update(part);
+        }
+        hex::encode(context.sign())
     }
 
     /// Encrypts a secret; `name` is bound to it, so that one cannot be put in another's place.

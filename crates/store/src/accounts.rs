@@ -100,6 +100,41 @@ impl Tx<'_> {
         .map(drop)
     }
 
+    /// A sign-in with the right password: nothing else of the account is touched, whatever happened to it meanwhile. False if
+    /// it is gone, locked, or has another password by now.
+    pub fn account_signed_in(&self, name: &str, password: &str, now: Timestamp) -> Result<bool, StoreError> {
+        let changed = self.execute(
+            "UPDATE account SET failures = 0, locked_until = NULL, signed_in_at = $1
+             WHERE name = $2 AND password = $3 AND (locked_until IS NULL OR locked_until <= $4)",
+            params![millis(now), name, password, millis(now)],
+        )?;
+        Ok(changed == 1)
+    }
+
+    /// A wrong password; says how many there were in a row. Those of long ago are forgotten.
+    pub fn count_wrong_password(&self, name: &str, forgotten: Timestamp) -> Result<u32, StoreError> {
+        self.execute(
+            "UPDATE account SET failures = 1 + CASE WHEN locked_until IS NOT NULL AND locked_until < $1 THEN 0 ELSE failures END
+             WHERE name = $2",
+            params![millis(forgotten), name],
+        )?;
+        let failures = self.one(
+            "SELECT failures FROM account WHERE name = $1",
+            params![name],
+            |row| row.get(0),
+        )?;
+        Ok(failures.unwrap_or(0))
+    }
+
+    /// Locks an account for a while.
+    pub fn lock_account(&self, name: &str, until: Timestamp) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE account SET locked_until = $1 WHERE name = $2",
+            params![millis(until), name],
+        )
+        .map(drop)
+    }
+
     /// Removes an account and ends its sessions.
     pub fn remove_account(&self, name: &str) -> Result<(), StoreError> {
         self.end_sessions(name)?;

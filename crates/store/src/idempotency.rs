@@ -8,8 +8,8 @@ use crate::error::StoreError;
 
 /// How long an answer is kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
-/// After this long a change under way is one that a crash cut off: longer than any answer may take.
-const UNDER_WAY_MAX: SignedDuration = SignedDuration::from_mins(10);
+/// Keys of one caller; the oldest goes first.
+const KEYS_MAX: u32 = 1_000;
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,12 +36,14 @@ pub enum KeyState {
 }
 
 impl Tx<'_> {
-    /// Begins a change under a key, or says what became of the first one.
+    /// Begins a change under a key, or says what became of the first one. What began before `running_since` and has no
+    /// answer was cut off with the process.
     pub fn begin_keyed(
         &self,
         actor: &str,
         key: &str,
         fingerprint: &str,
+        running_since: Timestamp,
         now: Timestamp,
     ) -> Result<KeyState, StoreError> {
         let oldest = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
@@ -65,7 +67,8 @@ impl Tx<'_> {
         match found {
             Some((other, ..)) if other != fingerprint => return Ok(KeyState::Other),
             Some((.., Some(answer))) => return Ok(KeyState::Done(answer)),
-            Some((_, begun, None)) if now.duration_since(begun) < UNDER_WAY_MAX => {
+            // One of an earlier process was cut off with it.
+            Some((_, begun, None)) if begun >= running_since => {
                 return Ok(KeyState::UnderWay);
             }
             _ => {}
@@ -74,6 +77,11 @@ impl Tx<'_> {
             "INSERT INTO idempotency_key (actor, key, fingerprint, begun_at) VALUES ($1, $2, $3, $4)
              ON CONFLICT (actor, key) DO UPDATE SET begun_at = excluded.begun_at",
             params![actor, key, fingerprint, millis(now)],
+        )?;
+        self.execute(
+            "DELETE FROM idempotency_key WHERE actor = $1 AND key NOT IN
+             (SELECT key FROM idempotency_key WHERE actor = $2 ORDER BY begun_at DESC, key LIMIT $3)",
+            params![actor, actor, KEYS_MAX],
         )?;
         Ok(KeyState::New)
     }

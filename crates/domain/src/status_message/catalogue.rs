@@ -412,7 +412,7 @@ const CATALOGUE: [Declaration; 99] = [
         "%1 made a link to set up the first user."),
     declare(StatusMessageId::SignedIn, 60236, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
         "%1 signed in from %2."),
-    declare(StatusMessageId::SignInRefused, 60237, Severity::Warning, MessageType::Detail, Some(ComponentName::Executive),
+    declare(StatusMessageId::SignInRefused, 60237, Severity::Informational, MessageType::Detail, Some(ComponentName::Executive),
         "A sign-in as %1 from %2 was refused: %3."),
     declare(StatusMessageId::AdminDismissed, 60260, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
         "%1 dismissed the notification %2."),

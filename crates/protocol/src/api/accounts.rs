@@ -32,7 +32,7 @@ pub struct AccountRequest {
     pub name: String,
     /// Such as `full-administrator`.
     pub role: String,
-    /// `Default` or `All`; `All` if absent.
+    /// `Default` or `All`; `Default` if absent.
     pub scope: Option<String>,
     /// 12 to 256 characters.
     pub password: String,

@@ -192,6 +192,9 @@ pub struct FeatureInfo {
     pub turned_on: bool,
     /// Whether its package is installed.
     pub available: bool,
+    /// Whether an installation turns it on unless told otherwise.
+    #[serde(default)]
+    pub default_on: bool,
 }
 
 /// `updates why`

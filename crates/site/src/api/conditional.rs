@@ -39,7 +39,7 @@ impl Conditions {
 
 /// RFC 9110, 13.1: `If-None-Match` on GET, `If-Match` on everything else.
 pub(super) async fn check(State(conditions): State<Conditions>, request: Request, next: Next) -> Response {
-    if *request.method() == Method::GET {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
         let known = request.headers().get(IF_NONE_MATCH).cloned();
         return tagged(next.run(request).await, known.as_ref()).await;
     }

@@ -22,6 +22,7 @@ pub(super) struct Routes(pub(super) Router);
 #[utoipa::path(get, path = "/v1/events", tag = "events", params(EventsQuery), responses(
     (status = 200, description = "Server-sent events", content_type = "text/event-stream"),
     (status = 400, description = "Not a path of this API", body = ApiProblem),
+    (status = 429, description = "Too many live views are open"),
 ))]
 pub(super) async fn stream(
     State(service): State<Arc<SiteService>>,
@@ -36,6 +37,7 @@ pub(super) async fn stream(
         let hint = Some("such as /updates, or /components?…; without /v1".to_owned());
         return refuse(StatusCode::BAD_REQUEST, detail, hint).into_response();
     }
+    let place = service.view_place();
     let token = headers
         .get(header::AUTHORIZATION)
         .and_then(bearer_token)
@@ -54,5 +56,5 @@ pub(super) async fn stream(
         }
         .boxed()
     };
-    watch(routes, query.path, Box::new(admit))
+    watch(routes, query.path, Box::new(admit), place)
 }

@@ -98,6 +98,11 @@ pub(crate) fn route(path: &'static str, needs: Needs, methods: MethodRouter<Arc<
 }
 
 impl Route {
+    /// The methods without the guard, for what stands behind it.
+    pub(crate) fn unguarded(&self) -> MethodRouter<Arc<SiteService>> {
+        self.methods.clone()
+    }
+
     /// The methods behind the guard.
     pub(crate) fn guarded(self) -> MethodRouter<Arc<SiteService>> {
         self.methods
@@ -106,9 +111,9 @@ impl Route {
 }
 
 async fn check_permission(State(needs): State<Needs>, request: Request, next: Next) -> Response {
-    // A method that the route does not know is answered behind here.
     let Some(needed) = needs.of(request.method()) else {
-        return next.run(request).await;
+        let detail = format!("{} does not take {}", request.uri().path(), request.method());
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, detail, None).into_response();
     };
     let refused = |status, error, hint: &str| refuse(status, error, Some(hint.to_owned())).into_response();
     match request.extensions().get::<Actor>() {

@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
-use sha2::{Digest, Sha256};
 use store::{KeptAnswer, KeyState};
 
 use super::BODY_BYTES_MAX;
@@ -19,6 +18,8 @@ use crate::service::{Actor, SiteService};
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const KEY_BYTES_MAX: usize = 255;
+/// Largest answer of a route that takes keys.
+const KEPT_BYTES_MAX: usize = 1024 * 1024;
 /// Answers that are shown once and kept nowhere.
 const SHOWN_ONCE: [&str; 2] = ["/tokens", "/setup-link"];
 
@@ -70,18 +71,8 @@ async fn answer(
         let detail = "a request with an Idempotency-Key has at most 65536 bytes";
         return Err(refused(StatusCode::PAYLOAD_TOO_LARGE, detail, None));
     };
-    let fingerprint = {
-        let mut hasher = Sha256::new();
-        for part in [
-            parts.method.as_str().as_bytes(),
-            parts.uri.to_string().as_bytes(),
-            &body,
-        ] {
-            hasher.update((part.len() as u64).to_le_bytes());
-            hasher.update(part);
-        }
-        hex::encode(hasher.finalize())
-    };
+    let target = parts.uri.to_string();
+    let fingerprint = service.fingerprint(&[parts.method.as_str().as_bytes(), target.as_bytes(), &body]);
     match service.begin_keyed(&actor, text, &fingerprint).await {
         Ok(KeyState::New) => {}
         Ok(KeyState::Done(kept)) => return Ok(replay(&kept)),
@@ -105,7 +96,7 @@ async fn answer(
     }
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
     let (parts, body) = response.into_parts();
-    let bytes = match http_body_util::Limited::new(body, BODY_BYTES_MAX).collect().await {
+    let bytes = match http_body_util::Limited::new(body, KEPT_BYTES_MAX).collect().await {
         Ok(bytes) => bytes.to_bytes(),
         Err(_) => {
             let detail = "the change was made, its answer is too large to be kept";
@@ -121,8 +112,13 @@ async fn answer(
             .map(str::to_owned),
         body: bytes.to_vec(),
     };
-    // What failed on our side may be tried again under the same key.
-    let kept = (!parts.status.is_server_error()).then_some(kept);
+    // What was refused for what may change, or failed on our side, may be tried again under the same key.
+    let may_change = parts.status.is_server_error()
+        || matches!(
+            parts.status,
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::PRECONDITION_FAILED | StatusCode::PAYLOAD_TOO_LARGE
+        );
+    let kept = (!may_change).then_some(kept);
     if let Err(failure) = service.end_keyed(&actor, text, kept).await {
         tracing::warn!("an answer could not be kept under its Idempotency-Key: {failure}");
     }

@@ -4,12 +4,14 @@
 //! beside; over HTTPS every request carries `Authorization: Bearer TOKEN`. Both put the
 //! [`Actor`] into the request, so that what was done is recorded with who did it.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -27,6 +29,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::problem::refuse;
@@ -35,6 +38,11 @@ use crate::service::{Actor, SiteService};
 
 /// Connections served at the same time on one listener; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 128;
+/// Of these, connections of one address on the HTTPS listener: nobody takes all places.
+const CONNECTIONS_OF_ONE_MAX: usize = 24;
+/// How often a quiet HTTP/2 connection is asked whether it is still there, and how long it may take to say so.
+const ALIVE_EVERY: Duration = Duration::from_secs(20);
+const ALIVE_WITHIN: Duration = Duration::from_secs(10);
 /// Longest time for the head of a request, and for a TLS handshake.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 /// Longest time that open requests may take once the site stops.
@@ -239,6 +247,28 @@ struct Gate {
     places: Arc<Semaphore>,
     graceful: GracefulShutdown,
     connections: std::sync::Mutex<JoinSet<()>>,
+    /// Connections by address.
+    of: Arc<std::sync::Mutex<HashMap<IpAddr, usize>>>,
+    /// Changes under way: they go on when whoever asked hangs up.
+    changes: TaskTracker,
+}
+
+/// The place of one connection among those of its address.
+struct Share {
+    of: Arc<std::sync::Mutex<HashMap<IpAddr, usize>>>,
+    address: IpAddr,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut of = self.of.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(count) = of.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                of.remove(&self.address);
+            }
+        }
+    }
 }
 
 type Permit = tokio::sync::OwnedSemaphorePermit;
@@ -250,14 +280,36 @@ impl Gate {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIME_MAX);
-        server.http2().timer(TokioTimer::new()).max_concurrent_streams(64);
+        server
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(64)
+            .keep_alive_interval(ALIVE_EVERY)
+            .keep_alive_timeout(ALIVE_WITHIN);
         Gate {
             router,
             server,
             places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             graceful: GracefulShutdown::new(),
             connections: std::sync::Mutex::default(),
+            of: Arc::default(),
+            changes: TaskTracker::new(),
         }
+    }
+
+    /// A place among those of an address, if there is one.
+    fn share(&self, address: IpAddr) -> Option<Share> {
+        let mut of = self.of.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let count = of.entry(address).or_default();
+        if *count >= CONNECTIONS_OF_ONE_MAX {
+            return None;
+        }
+        *count += 1;
+        drop(of);
+        Some(Share {
+            of: self.of.clone(),
+            address,
+        })
     }
 
     /// A place for one more connection, or none once the site stops.
@@ -276,6 +328,7 @@ impl Gate {
             self.server.clone(),
             self.graceful.watcher(),
             self.router.clone(),
+            self.changes.clone(),
             stream,
             actor,
             None,
@@ -293,14 +346,24 @@ impl Gate {
         peer: SocketAddr,
         permit: Permit,
     ) {
+        let Some(share) = self.share(peer.ip()) else {
+            tracing::debug!(
+                "{} has {CONNECTIONS_OF_ONE_MAX} connections; one more is refused",
+                peer.ip()
+            );
+            return;
+        };
         let (server, watcher, router) = (self.server.clone(), self.graceful.watcher(), self.router.clone());
+        let changes = self.changes.clone();
         self.connections().spawn(async move {
             match tokio::time::timeout(HEAD_TIME_MAX, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => answer(server, watcher, router, stream, None, Some(Peer(peer))).await,
+                Ok(Ok(stream)) => {
+                    answer(server, watcher, router, changes, stream, None, Some(Peer(peer))).await
+                }
                 Ok(Err(failure)) => tracing::debug!("TLS with {peer} failed: {failure}"),
                 Err(_) => tracing::debug!("TLS with {peer} took longer than {HEAD_TIME_MAX:?}"),
             }
-            drop(permit);
+            drop((permit, share));
         });
     }
 
@@ -324,6 +387,13 @@ impl Gate {
         {
             tracing::warn!("API requests that were still open after {DRAIN_TIME_MAX:?} are cut off");
         }
+        self.changes.close();
+        if tokio::time::timeout(DRAIN_TIME_MAX, self.changes.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("changes that were still being made after {DRAIN_TIME_MAX:?} are cut off");
+        }
     }
 }
 
@@ -332,13 +402,17 @@ async fn answer<S>(
     server: auto::Builder<TokioExecutor>,
     watcher: hyper_util::server::graceful::Watcher,
     router: Router,
+    changes: TaskTracker,
     stream: S,
     actor: Option<Actor>,
     peer: Option<Peer>,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let asked = Arc::new(AtomicBool::new(false));
+    let first = asked.clone();
     let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
+        first.store(true, Ordering::Relaxed);
         let mut request = request.map(Body::new);
         if let Some(actor) = &actor {
             request.extensions_mut().insert::<Actor>(actor.clone());
@@ -347,20 +421,44 @@ async fn answer<S>(
             request.extensions_mut().insert(peer);
         }
         let router = router.clone();
+        let changes = changes.clone();
         async move {
-            Ok::<_, Infallible>(
+            let looks = matches!(*request.method(), http::Method::GET | http::Method::HEAD);
+            let answering = async move {
                 router
                     .oneshot(request)
                     .await
-                    .unwrap_or_else(|never| match never {}),
-            )
+                    .unwrap_or_else(|never| match never {})
+            };
+            // A change that was begun is finished with all that follows from it, even if nobody waits for the answer.
+            let response = match looks {
+                true => answering.await,
+                false => changes.spawn(answering).await.unwrap_or_else(|_| {
+                    refuse(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "the change was cut off".to_owned(),
+                        None,
+                    )
+                    .into_response()
+                }),
+            };
+            Ok::<_, Infallible>(response)
         }
     });
     let connection = server
         .serve_connection(TokioIo::new(stream), service)
         .into_owned();
-    if let Err(failure) = watcher.watch(connection).await {
-        tracing::debug!("an API connection ended: {failure}");
+    let silent = async {
+        tokio::time::sleep(HEAD_TIME_MAX).await;
+        if asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        ended = watcher.watch(connection) => if let Err(failure) = ended {
+            tracing::debug!("an API connection ended: {failure}");
+        },
+        () = silent => tracing::debug!("a connection on which nothing was asked for {HEAD_TIME_MAX:?} is closed"),
     }
 }
 

@@ -62,20 +62,17 @@ type Service = axum::extract::State<Arc<SiteService>>;
 
 /// Every route of the API.
 pub fn router(service: Arc<SiteService>) -> Router {
-    let answered_soon = add(Router::new(), quick_routes()).layer(TimeoutLayer::with_status_code(
+    let quick = keyed(quick_routes(), &service).layer(TimeoutLayer::with_status_code(
         StatusCode::SERVICE_UNAVAILABLE,
         ANSWER_TIME_MAX,
     ));
-    let routes = add(answered_soon, long_routes()).with_state(service.clone());
-    let events = add(Router::new(), vec![event_route()])
-        .layer(axum::Extension(Routes(routes.clone())))
+    let watched = plain(quick_routes()).with_state(service.clone());
+    let events = plain(vec![event_route()])
+        .layer(axum::Extension(Routes(watched)))
         .with_state(service.clone());
-    let kept = routes
-        .clone()
-        .layer(from_fn_with_state(Conditions::new(routes), conditional::check))
-        .layer(from_fn_with_state(service.clone(), idempotency::keep));
+    let routes = quick.merge(plain(long_routes()).with_state(service.clone()));
     Router::new()
-        .nest("/v1", kept.merge(events))
+        .nest("/v1", routes.merge(events))
         .merge(open_routes().with_state(service))
         .fallback(no_such_route)
         .method_not_allowed_fallback(wrong_method)
@@ -83,10 +80,28 @@ pub fn router(service: Arc<SiteService>) -> Router {
         .layer(CatchPanicLayer::custom(after_panic))
 }
 
-fn add(router: Router<Arc<SiteService>>, routes: Vec<Route>) -> Router<Arc<SiteService>> {
-    routes
-        .into_iter()
-        .fold(router, |router, route| router.route(route.path, route.guarded()))
+/// Routes behind their guards.
+fn plain(routes: Vec<Route>) -> Router<Arc<SiteService>> {
+    routes.into_iter().fold(Router::new(), |router, route| {
+        router.route(route.path, route.guarded())
+    })
+}
+
+/// The same, with entity tags and keys for changes. Both come after the guard: who may not change something neither waits
+/// for others nor leaves anything behind.
+fn keyed(routes: Vec<Route>, service: &Arc<SiteService>) -> Router {
+    let router = routes.into_iter().fold(Router::new(), |router, route| {
+        let alone = Router::new()
+            .route(route.path, route.unguarded())
+            .with_state(service.clone());
+        let (path, needs) = (route.path, route.needs);
+        let methods = route
+            .unguarded()
+            .layer(from_fn_with_state(Conditions::new(alone), conditional::check))
+            .layer(from_fn_with_state(service.clone(), idempotency::keep));
+        router.route(path, guard::route(path, needs, methods).guarded())
+    });
+    router.with_state(service.clone())
 }
 
 /// What probes ask, who have no token ([`health::OPEN`]).

@@ -92,7 +92,7 @@ fn new_user(page: &Page) -> Markup {
                 legend { (t("Add a user")) }
                 (field("name", t("Name"), "", "off"))
                 (password_field("password", t("Password"), "new-password", Some(t("At least 12 characters."))))
-                div class="filters" { label { (t("Role")) (role_select("read-only-analyst", t("Role of the new user"))) } label { (t("Scope")) (scope_select("All", t("Scope of the new user"))) } }
+                div class="filters" { label { (t("Role")) (role_select("read-only-analyst", t("Role of the new user"))) } label { (t("Scope")) (scope_select("Default", t("Scope of the new user"))) } }
                 button { (t("Add")) }
             }
         }

@@ -64,8 +64,8 @@ fn row(page: &Page, component: &ComponentInfo, health: Option<&ComponentStatusIn
             Some(status) => {
                 td { (badge(colour(&status.status), &status.status)) }
                 td { (state(component)) }
-                td class="number" { a href={ "/messages?component=" (component.name) "&severity=error" } { (status.error) } }
-                td class="number" { a href={ "/messages?component=" (component.name) "&severity=warning" } { (status.warning) } }
+                td class="number" { a href={ "/messages?period=all&component=" (component.name) "&severity=error" } { (status.error) } }
+                td class="number" { a href={ "/messages?period=all&component=" (component.name) "&severity=warning" } { (status.warning) } }
                 td class="number" { (status.informational) }
             }
             None => { td {} td { (state(component)) } td {} td {} td {} }

@@ -10,7 +10,7 @@ use axum::extract::{Extension, Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use http::header::{COOKIE, HOST, ORIGIN, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::BodyExt;
 use maud::{DOCTYPE, Markup, html};
 use serde::Deserialize;
@@ -67,7 +67,7 @@ pub(super) async fn check_session(
 async fn from_own_form(request: Request, session: &Session) -> Result<Request, Response> {
     let refused = |why: &'static str| door(StatusCode::FORBIDDEN, problem_note(why, None));
     let (parts, body) = request.into_parts();
-    if !is_same_origin(&parts.headers) {
+    if !is_same_origin(&parts.headers, &parts.uri) {
         return Err(refused(t(
             "This form was sent by another site; nothing was changed.",
         )));
@@ -96,15 +96,16 @@ async fn from_own_form(request: Request, session: &Session) -> Result<Request, R
 }
 
 /// Browsers say from which page a form comes; one that says nothing is left to the word in the form.
-fn is_same_origin(headers: &HeaderMap) -> bool {
+fn is_same_origin(headers: &HeaderMap, uri: &Uri) -> bool {
     let text = |name: &http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let site = headers
         .get("sec-fetch-site")
         .is_none_or(|site| site == "same-origin" || site == "none");
-    let origin = match (text(&ORIGIN), text(&HOST)) {
-        (Some(origin), Some(host)) => origin.strip_prefix("https://") == Some(host),
-        (Some("null"), None) => false,
-        _ => true,
+    // HTTP/2 has the host in the address of the request instead of a header.
+    let host = text(&HOST).or_else(|| uri.authority().map(http::uri::Authority::as_str));
+    let origin = match (text(&ORIGIN), host) {
+        (Some(origin), host) => host.is_some_and(|host| origin.strip_prefix("https://") == Some(host)),
+        (None, _) => true,
     };
     site && origin
 }
@@ -162,10 +163,11 @@ fn sign_in_form(to: &str) -> Markup {
 pub(super) async fn sign_in(
     State(service): Service,
     peer: Option<Extension<Peer>>,
+    uri: Uri,
     headers: HeaderMap,
     Form(given): Form<Credentials>,
 ) -> Response {
-    if !is_same_origin(&headers) {
+    if !is_same_origin(&headers, &uri) {
         let note = problem_note(
             t("This form was sent by another site; nothing was changed."),
             None,
@@ -193,7 +195,11 @@ pub(super) async fn sign_in(
 
 /// A path of this console and nothing else: `//host` and `/\host` would lead away.
 fn own_path(to: &str) -> &str {
-    let inside = to.starts_with('/') && !to.starts_with("//") && !to.contains(['\\', '\r', '\n']);
+    let inside = to.starts_with('/')
+        && !to.starts_with("//")
+        && !to.contains('\\')
+        // Browsers drop tabs and line ends from an address, after which it might be another.
+        && !to.contains(char::is_control);
     if inside { to } else { "/" }
 }
 
@@ -301,6 +307,7 @@ mod tests {
             ("/\\evil.example", "/"),
             ("https://evil.example", "/"),
             ("/a\r\nSet-Cookie: x", "/"),
+            ("/\t/evil.example", "/"),
         ] {
             assert_eq!(own_path(to), expected, "{to:?}");
         }
@@ -322,12 +329,15 @@ mod tests {
             for (name, value) in pairs {
                 headers.insert(*name, HeaderValue::from_static(value));
             }
-            assert_eq!(is_same_origin(&headers), expected, "{pairs:?}");
+            let uri = Uri::from_static("https://two.example:1/sign-in");
+            assert_eq!(is_same_origin(&headers, &uri), expected, "{pairs:?}");
         };
         check(&[], true);
         check(&[("host", "s:1"), ("origin", "https://s:1")], true);
         check(&[("host", "s:1"), ("origin", "https://evil.example")], false);
         check(&[("host", "s:1"), ("origin", "null")], false);
+        check(&[("origin", "https://two.example:1")], true);
+        check(&[("origin", "https://evil.example")], false);
         check(&[("sec-fetch-site", "cross-site")], false);
         check(&[("sec-fetch-site", "same-site")], false);
     }

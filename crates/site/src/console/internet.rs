@@ -96,7 +96,7 @@ fn past(page: &Page, history: &[EndpointRunInfo]) -> Markup {
 
 pub(super) async fn check(page: Page) -> Response {
     match page.service.check_internet(page.actor()).await {
-        Ok(_) => back("/internet", "started"),
+        Ok(_) => back("/internet", "checked"),
         Err(failure) => page.problem(&failure),
     }
 }

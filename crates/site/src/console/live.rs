@@ -39,6 +39,7 @@ pub(super) async fn stream(
     if !view.page.starts_with('/') || view.page.parse::<http::Uri>().is_err() {
         return StatusCode::BAD_REQUEST.into_response();
     }
+    let place = service.view_place();
     let admit = move || {
         let (service, cookie) = (service.clone(), cookie.clone());
         async move {
@@ -52,5 +53,5 @@ pub(super) async fn stream(
         }
         .boxed()
     };
-    watch(pages, view.page, Box::new(admit))
+    watch(pages, view.page, Box::new(admit), place)
 }

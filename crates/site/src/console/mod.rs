@@ -27,6 +27,7 @@ mod wizard;
 pub use door::Peer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -35,7 +36,9 @@ use axum::routing::{get, post};
 use domain::access::ObjectClass::{
     Accounts, Components, Content, ServiceConnectionPoint, Site, StatusMessages, UpdatePackages, UsageData,
 };
+use http::StatusCode;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::TimeoutLayer;
 
 use crate::api::guard::{
     Route, both, both_all, modifies, modifies_all, reads, route, signed_in, signed_in_changes,
@@ -45,18 +48,31 @@ use crate::service::SiteService;
 /// Largest form; the longest one lists features and rules.
 const FORM_BYTES_MAX: usize = 64 * 1024;
 
+/// Longest time for a page, the reading of its form included.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+/// Pages that are kept up to date; asking for any other again and again would be work for nothing.
+const LIVE: [&str; 8] = [
+    "/overview",
+    "/updates",
+    "/updates/features",
+    "/updates/status",
+    "/updates/{guid}",
+    "/components",
+    "/internet",
+    "/logs",
+];
+
 /// The console, for the listener that other machines reach.
 pub fn router(service: Arc<SiteService>) -> Router {
-    let pages = routes()
-        .into_iter()
-        .fold(Router::new(), |router, route| {
-            router.route(route.path, route.guarded())
-        })
-        .with_state(service.clone());
-    // A live view asks for the same pages again, behind the door, with the same user.
+    let pages = pages(|_| true, &service).layer(TimeoutLayer::with_status_code(
+        StatusCode::SERVICE_UNAVAILABLE,
+        ANSWER_TIME_MAX,
+    ));
+    // A live view asks for the same page again, behind the door, with the same user.
+    let pages_live = self::pages(|path| LIVE.contains(&path), &service);
     let live = Router::new()
         .route("/live", get(live::stream))
-        .layer(axum::Extension(live::Pages(pages.clone())))
+        .layer(axum::Extension(live::Pages(pages_live)))
         .with_state(service.clone());
     pages
         .merge(live)
@@ -65,6 +81,17 @@ pub fn router(service: Arc<SiteService>) -> Router {
         .layer(from_fn(assets::add_headers))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .layer(CatchPanicLayer::custom(page::after_panic))
+}
+
+/// Some of the pages, behind their guards.
+fn pages(which: impl Fn(&str) -> bool, service: &Arc<SiteService>) -> Router {
+    routes()
+        .into_iter()
+        .filter(|route| which(route.path))
+        .fold(Router::new(), |router, route| {
+            router.route(route.path, route.guarded())
+        })
+        .with_state(service.clone())
 }
 
 /// What nobody has to be signed in for.

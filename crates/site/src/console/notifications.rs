@@ -81,7 +81,7 @@ pub(super) async fn change(page: Page, Path(key): Path<String>, Form(form): Form
         }),
     };
     match changed {
-        Ok(()) => back("/overview", "saved"),
+        Ok(()) => back("/notifications", "saved"),
         Err(failure) => page.problem(&failure),
     }
 }

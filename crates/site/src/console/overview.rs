@@ -221,7 +221,7 @@ pub(super) async fn search(page: Page, Query(sought): Query<Sought>) -> Response
             !word.is_empty()
                 && (update.name.to_lowercase().contains(&word)
                     || update.full_version.contains(&word)
-                    || update.guid.contains(&word))
+                    || update.guid.to_lowercase().contains(&word))
         })
         .take(RESULTS_MAX)
         .map(|update| {
@@ -240,7 +240,7 @@ pub(super) async fn search(page: Page, Query(sought): Query<Sought>) -> Response
         t("Search"),
         html! {
             p { (t("Results for")) " “" (sought.q) "”" }
-            @if let Ok(id) = word.parse::<u32>() { p { a href={ "/messages?id=" (id) } { (t("Status messages with the id")) " " (id) } } }
+            @if let Ok(id) = word.parse::<u32>() { p { a href={ "/messages?period=all&id=" (id) } { (t("Status messages with the id")) " " (id) } } }
             h2 { (t("Updates")) }
             (table(t("Updates that match"), &[t("Name"), t("Version"), t("State")], found, t("None.")))
             h2 { (t("Components")) }

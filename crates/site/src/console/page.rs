@@ -225,6 +225,7 @@ impl Page {
             Some("asked") => t("Asked for. It shows here as soon as it happens."),
             Some("saved") => t("Saved."),
             Some("started") => t("Started."),
+            Some("checked") => t("Checked."),
             _ => return html! {},
         };
         html! { div class="note good" role="status" { p { (text) } } }

@@ -83,6 +83,8 @@ pub(super) async fn scp(page: Page) -> Response {
                         div class="field" { label for="port" { (t("Port")) } input id="port" name="port" inputmode="numeric" size="6" value=(proxy.map_or(80, |proxy| proxy.port)); }
                         div class="field" { label for="user" { (t("User, if it asks for one")) } input id="user" name="user" autocomplete="off" value=(proxy.and_then(|proxy| proxy.user.as_deref()).unwrap_or_default()); }
                         (optional_password())
+                        label class="check" { input type="checkbox" name="tls" checked[proxy.is_some_and(|proxy| proxy.tls)]; span { (t("Speak TLS to the proxy")) } }
+                        label class="check" { input type="checkbox" name="clear_basic" checked[proxy.is_some_and(|proxy| proxy.basic_over_clear_text)]; span { (t("Allow Basic without TLS, which shows the password on the network")) } }
                         div class="field" { label for="exceptions" { (t("Exceptions, separated by spaces")) } input id="exceptions" name="exceptions" value=(proxy.map(|proxy| proxy.exceptions.join(" ")).unwrap_or_default()); }
                         button { (t("Save")) }
                     }
@@ -99,7 +101,7 @@ fn optional_password() -> Markup {
         t("Password"),
         "new-password",
         Some(t(
-            "It is stored encrypted and never shown. Saving with an empty field keeps none.",
+            "It is stored encrypted and never shown; a user needs it typed anew whenever this is saved.",
         )),
     );
     // It may stay empty, unlike at a sign-in.
@@ -137,6 +139,8 @@ pub(super) struct Proxy {
     password: String,
     #[serde(default)]
     exceptions: String,
+    tls: Option<String>,
+    clear_basic: Option<String>,
 }
 
 pub(super) async fn set_proxy(page: Page, Form(form): Form<Proxy>) -> Response {
@@ -152,10 +156,10 @@ pub(super) async fn set_proxy(page: Page, Form(form): Form<Proxy>) -> Response {
                 let request = ProxyRequest {
                     host: form.host,
                     port,
-                    tls: false,
+                    tls: form.tls.is_some(),
                     user: text(form.user),
                     password: text(form.password),
-                    basic_over_clear_text: false,
+                    basic_over_clear_text: form.clear_basic.is_some(),
                     exceptions: form.exceptions.split_whitespace().map(str::to_owned).collect(),
                 };
                 page.service.set_proxy(request, page.actor()).await.map(drop)

@@ -273,13 +273,23 @@ pub(super) async fn add_rule(page: Page, Form(fields): Form<Vec<(String, String)
             .find(|(field, value)| field == name && !value.is_empty());
         found.map(|(_, value)| value.clone())
     };
+    let message_id = match first("message_id").map(|id| id.trim().parse()).transpose() {
+        Ok(id) => id,
+        // Left out, the rule would catch everything else that fits.
+        Err(_) => {
+            return page.problem(&ServiceError::Invalid {
+                message: "a message id is a number".into(),
+                hint: Some("docs/reference/status-messages.md lists them".into()),
+            });
+        }
+    };
     let rule = StatusRule {
         name: first("name").unwrap_or_default(),
         enabled: true,
         criteria: StatusRuleCriteria {
             component: first("component"),
             severity: first("severity"),
-            message_id: first("message_id").and_then(|id| id.parse().ok()),
+            message_id,
             ..StatusRuleCriteria::default()
         },
         actions: StatusRuleActions {

@@ -109,8 +109,12 @@ pub(super) async fn change(page: Page, Form(form): Form<Change>) -> Response {
             hint: None,
         }),
     };
+    let done = match form.what.as_str() {
+        "level" | "sending" => "saved",
+        _ => "asked",
+    };
     match changed {
-        Ok(()) => back("/usage", "saved"),
+        Ok(()) => back("/usage", done),
         Err(failure) => page.problem(&failure),
     }
 }
@@ -155,7 +159,7 @@ pub(super) async fn ledger(page: Page) -> Response {
     let found = async {
         Ok::<_, ServiceError>((
             page.service.usage_ledger(query).await?,
-            page.service.usage_ledger_check().await?,
+            page.service.usage_ledger_state().await?,
         ))
     };
     let (entries, checked) = match found.await {

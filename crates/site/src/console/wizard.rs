@@ -42,7 +42,15 @@ impl Chosen {
 
 pub(super) async fn show(page: Page, Path(guid): Path<String>) -> Response {
     match page.service.update(&guid).await {
-        Ok(detail) => wizard(&page, &detail, &Chosen::default(), None),
+        Ok(detail) => {
+            let mut chosen = Chosen::default();
+            let on = detail
+                .features
+                .iter()
+                .filter(|feature| feature.default_on && !feature.turned_on);
+            chosen.features.extend(on.map(|feature| feature.guid.clone()));
+            wizard(&page, &detail, &chosen, None)
+        }
         Err(failure) => page.problem(&failure),
     }
 }
@@ -57,7 +65,7 @@ pub(super) async fn step(
         Ok(detail) => detail,
         Err(failure) => return page.problem(&failure),
     };
-    if chosen.step == 3 && detail.eula.is_some() && !chosen.accepted {
+    if chosen.step >= 3 && detail.eula.is_some() && !chosen.accepted {
         chosen.step = 2;
         return wizard(
             &page,
@@ -71,10 +79,15 @@ pub(super) async fn step(
     if chosen.step < STEPS.len() {
         return wizard(&page, &detail, &chosen, None);
     }
+    // What was on by default and unchecked here stays off.
+    let off = detail
+        .features
+        .iter()
+        .filter(|feature| feature.default_on && !chosen.features.contains(&feature.guid));
     let request = InstallRequest {
         ignore_warnings: chosen.ignore_warnings,
+        features_off: off.map(|feature| feature.guid.clone()).collect(),
         features_on: chosen.features,
-        features_off: Vec::new(),
     };
     match page.service.install(&guid, request, page.actor()).await {
         Ok(()) => back(&format!("/updates/status?guid={guid}"), "started"),
@@ -101,8 +114,8 @@ fn wizard(page: &Page, detail: &UpdateDetail, chosen: &Chosen, problem: Option<&
                 (carried(chosen))
                 @match chosen.step { 0 => (general(detail, chosen)), 1 => (features(detail, chosen)), 2 => (licence(detail, chosen)), _ => (confirm(detail, chosen)) }
                 div class="actions" {
-                    @if chosen.step > 0 { button class="plain" name="step" value=(chosen.step - 1) { (t("Back")) } }
                     button name="step" value=(chosen.step + 1) { @if last { (t("Install")) } @else { (t("Next")) } }
+                    @if chosen.step > 0 { button class="plain" name="step" value=(chosen.step - 1) { (t("Back")) } }
                     a class="button plain" href={ "/updates/" (summary.guid) } { (t("Cancel")) }
                 }
             }

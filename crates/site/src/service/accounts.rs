@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
@@ -31,15 +31,23 @@ const SEEN_EVERY: SignedDuration = SignedDuration::from_mins(1);
 const SETUP_LIFE: SignedDuration = SignedDuration::from_hours(24);
 /// Passwords that are compared at a time: each takes 19 MiB and some 20 ms.
 const COMPARED_AT_ONCE: usize = 2;
+/// Live views of all users together.
+const VIEWS_MAX: usize = 100;
 /// Attempts of one address in a window.
 const ATTEMPTS_MAX: u32 = 20;
 const ATTEMPTS_WINDOW: SignedDuration = SignedDuration::from_mins(1);
+/// Wrong passwords before the last lock are forgotten this long after it.
+const FAILURES_REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
 /// Addresses that are remembered.
 const ADDRESSES_MAX: usize = 10_000;
 
 /// What a sign-in needs beyond the database.
 pub(super) struct Door {
     comparing: Semaphore,
+    /// Places for live views.
+    pub(super) views: Arc<Semaphore>,
+    /// Held while the file of tokens is changed.
+    pub(super) tokens: tokio::sync::Mutex<()>,
     attempts: Mutex<HashMap<IpAddr, (Timestamp, u32)>>,
 }
 
@@ -47,6 +55,8 @@ impl Default for Door {
     fn default() -> Self {
         Door {
             comparing: Semaphore::new(COMPARED_AT_ONCE),
+            views: Arc::new(Semaphore::new(VIEWS_MAX)),
+            tokens: tokio::sync::Mutex::default(),
             attempts: Mutex::default(),
         }
     }
@@ -59,15 +69,28 @@ impl Door {
         if attempts.len() >= ADDRESSES_MAX {
             attempts.retain(|_, (begun, _)| now.duration_since(*begun) < ATTEMPTS_WINDOW);
         }
-        if attempts.len() >= ADDRESSES_MAX && !attempts.contains_key(&address) {
-            return false;
+        if attempts.len() >= ADDRESSES_MAX
+            && let Some(oldest) = attempts
+                .iter()
+                .min_by_key(|(_, (begun, _))| *begun)
+                .map(|(of, _)| *of)
+        {
+            attempts.remove(&oldest);
         }
-        let (begun, count) = attempts.entry(address).or_insert((now, 0));
+        let (begun, count) = attempts.entry(network_of(address)).or_insert((now, 0));
         if now.duration_since(*begun) >= ATTEMPTS_WINDOW {
             (*begun, *count) = (now, 0);
         }
         *count += 1;
         *count <= ATTEMPTS_MAX
+    }
+}
+
+/// What one party has: an address, of IPv6 a whole /64.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
     }
 }
 
@@ -99,7 +122,7 @@ impl SiteService {
 
     /// `user add`
     pub async fn add_account(&self, request: AccountRequest, actor: &Actor) -> Result<(), ServiceError> {
-        let access = access_of(&request.role, request.scope.as_deref(), Scope::All)?;
+        let access = access_of(&request.role, request.scope.as_deref(), Scope::Default)?;
         let strings = [
             actor.as_str(),
             &request.name,
@@ -277,7 +300,9 @@ impl SiteService {
                 None,
             ));
         }
-        let (wanted, characters) = (name.to_owned(), password.chars().count());
+        // Who waits here sees the account as it is afterwards: what was counted or changed meanwhile counts.
+        let one_of_few = self.door.comparing.acquire().await;
+        let wanted = name.to_owned();
         let account = self
             .context
             .store
@@ -287,53 +312,36 @@ impl SiteService {
             .as_ref()
             .and_then(|account| account.locked_until)
             .is_some_and(|until| until > now);
-        let right = characters <= PASSWORD_CHARACTERS_MAX
-            && self
-                .compare(password, account.as_ref().map(|account| account.password.clone()))
-                .await?;
-        match account {
-            Some(account) if right && !locked => self.begin_session(account, address, now).await,
+        let right = password.chars().count() <= PASSWORD_CHARACTERS_MAX
+            && compare(password, account.as_ref().map(|account| account.password.clone())).await?;
+        let begun = match account {
+            Some(account) if right && !locked => self.begin_session(account, address, now).await?,
             account => {
                 let why = match (&account, locked) {
                     (None, _) => "there is no such user",
                     (Some(_), true) => "the user is locked",
                     (Some(_), false) => "the password is wrong",
                 };
-                self.record_refusal(name, account.filter(|_| !locked), why, address, now)
-                    .await?;
-                Err(refused(
-                    "the name or the password is wrong, or the user is locked for some minutes",
-                    Some("an administrator sets a new password with `tidegate user password`"),
-                ))
+                self.record_refusal(account, !locked, why, address, now).await?;
+                None
             }
-        }
-    }
-
-    /// Compares with the stored hash; where there is none, as long as that would take.
-    async fn compare(&self, password: &str, stored: Option<String>) -> Result<bool, ServiceError> {
-        let _one_of_few = self.door.comparing.acquire().await;
-        let password = zeroize::Zeroizing::new(password.to_owned());
-        Ok(tokio::task::spawn_blocking(move || match stored {
-            Some(stored) => PasswordHash::new(&stored).is_ok_and(|hash| {
-                Argon2::default()
-                    .verify_password(password.as_bytes(), &hash)
-                    .is_ok()
-            }),
-            None => {
-                // The result is of no use, the time it takes is.
-                let _ = Argon2::default().hash_password(password.as_bytes());
-                false
-            }
+        };
+        drop(one_of_few);
+        begun.ok_or_else(|| {
+            refused(
+                "the name or the password is wrong, or the user is locked for some minutes",
+                Some("an administrator sets a new password with `tidegate user password`"),
+            )
         })
-        .await?)
     }
 
+    /// Nothing if the account changed while its password was compared.
     async fn begin_session(
         &self,
-        mut account: AccountRow,
+        account: AccountRow,
         address: IpAddr,
         now: Timestamp,
-    ) -> Result<SignedIn, ServiceError> {
+    ) -> Result<Option<SignedIn>, ServiceError> {
         let cookie = random_word()?;
         let session = SessionRow {
             hash: hash_of(&cookie),
@@ -342,45 +350,53 @@ impl SiteService {
             created_at: now,
             seen_at: now,
         };
-        (account.failures, account.locked_until, account.signed_in_at) = (0, None, Some(now));
-        let strings = [account.name.as_str(), &address.to_string()];
+        let actor = Actor::user(&account.name, account.access);
+        let strings = [actor.as_str(), &address.to_string()];
         let message = self
             .context
             .status_message(StatusMessageId::SignedIn, &strings, now);
-        self.context
+        let begun = self
+            .context
             .store
             .write::<_, StoreError, _>(move |tx| {
-                tx.record_account(&account)?;
+                if !tx.account_signed_in(&account.name, &account.password, now)? {
+                    return Ok(false);
+                }
                 tx.begin_session(&session)?;
-                tx.record_status_message(&message)
+                tx.record_status_message(&message)?;
+                Ok(true)
             })
             .await?;
-        Ok(SignedIn { cookie })
+        Ok(begun.then_some(SignedIn { cookie }))
     }
 
+    /// What somebody typed who is no user is not written down: people type passwords there.
     async fn record_refusal(
         &self,
-        name: &str,
         account: Option<AccountRow>,
+        counts: bool,
         why: &str,
         address: IpAddr,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let shown: String = name.chars().take(NAME_CHARACTERS_MAX).collect();
-        let strings = [shown.as_str(), &address.to_string(), why];
+        let name = account.map(|account| account.name);
+        let shown = name.as_deref().unwrap_or("somebody unknown");
+        let strings = [shown, &address.to_string(), why];
         let message = self
             .context
             .status_message(StatusMessageId::SignInRefused, &strings, now);
         self.context
             .store
             .write::<_, StoreError, _>(move |tx| {
-                if let Some(mut account) = account {
-                    account.failures = account.failures.saturating_add(1);
-                    account.locked_until = lock_after(account.failures).and_then(|lock| {
-                        let lock = SignedDuration::try_from(lock).ok()?;
-                        now.checked_add(lock).ok()
-                    });
-                    tx.record_account(&account)?;
+                if let Some(name) = name.filter(|_| counts) {
+                    let forgotten = now.checked_sub(FAILURES_REMEMBERED).unwrap_or(Timestamp::MIN);
+                    let failures = tx.count_wrong_password(&name, forgotten)?;
+                    let until = lock_after(failures)
+                        .and_then(|lock| SignedDuration::try_from(lock).ok())
+                        .and_then(|lock| now.checked_add(lock).ok());
+                    if let Some(until) = until {
+                        tx.lock_account(&name, until)?;
+                    }
                 }
                 tx.record_status_message(&message)
             })
@@ -584,6 +600,26 @@ fn hash_of(word: &str) -> String {
     hex::encode(Sha256::digest(word.as_bytes()))
 }
 
+/// Compares with the stored hash; where there is none, as long as that would take.
+async fn compare(password: &str, stored: Option<String>) -> Result<bool, ServiceError> {
+    let password = zeroize::Zeroizing::new(password.to_owned());
+    Ok(
+        tokio::task::spawn_blocking(move || match stored.filter(|stored| !stored.is_empty()) {
+            Some(stored) => PasswordHash::new(&stored).is_ok_and(|hash| {
+                Argon2::default()
+                    .verify_password(password.as_bytes(), &hash)
+                    .is_ok()
+            }),
+            None => {
+                // The result is of no use, the time it takes is.
+                let _ = Argon2::default().hash_password(password.as_bytes());
+                false
+            }
+        })
+        .await?,
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -597,5 +633,10 @@ mod tests {
         assert_eq!(admitted, ATTEMPTS_MAX as usize);
         assert!(door.admits(other, now));
         assert!(door.admits(one, now + ATTEMPTS_WINDOW));
+        let of_one_network = |host: u16| format!("2001:db8::{host:x}").parse().unwrap();
+        let admitted = (0..100)
+            .filter(|host| door.admits(of_one_network(*host), now))
+            .count();
+        assert_eq!(admitted, ATTEMPTS_MAX as usize);
     }
 }

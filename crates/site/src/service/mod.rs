@@ -82,7 +82,7 @@ impl Actor {
 
     /// A user of the console.
     pub fn user(name: &str, access: Access) -> Self {
-        let name = name.to_owned();
+        let name = format!("user {name}");
         Actor { name, access }
     }
 
@@ -133,6 +133,16 @@ impl SiteService {
         self.context.identity.code.to_string()
     }
 
+    /// What tells two requests apart, and nothing of what is in them: passwords are.
+    pub fn fingerprint(&self, parts: &[&[u8]]) -> String {
+        self.context.internet.secrets().fingerprint(parts)
+    }
+
+    /// A place for one more live view, if there is one.
+    pub fn view_place(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        self.door.views.clone().try_acquire_owned().ok()
+    }
+
     /// Begins a change that a caller gave a key.
     pub async fn begin_keyed(
         &self,
@@ -141,11 +151,11 @@ impl SiteService {
         fingerprint: &str,
     ) -> Result<KeyState, ServiceError> {
         let (actor, key, fingerprint) = (actor.to_owned(), key.to_owned(), fingerprint.to_owned());
-        let now = self.clock.now();
+        let (since, now) = (self.context.started_at, self.clock.now());
         Ok(self
             .context
             .store
-            .write::<_, StoreError, _>(move |tx| tx.begin_keyed(&actor, &key, &fingerprint, now))
+            .write::<_, StoreError, _>(move |tx| tx.begin_keyed(&actor, &key, &fingerprint, since, now))
             .await?)
     }
 
@@ -435,7 +445,10 @@ impl SiteService {
     /// `user tokens`
     pub async fn tokens(&self) -> Result<Vec<TokenInfo>, ServiceError> {
         let file = self.context.directory.api_tokens();
-        let tokens = tokio::task::spawn_blocking(move || tokens::list(&file)).await?;
+        let listed = tokio::task::spawn_blocking(move || tokens::list(&file)).await?;
+        let tokens = listed.map_err(|failure| ServiceError::Internal {
+            source: Box::new(failure),
+        })?;
         Ok(tokens
             .into_iter()
             .map(|token| TokenInfo {
@@ -449,11 +462,7 @@ impl SiteService {
     /// `user token`
     pub async fn add_token(&self, request: TokenRequest, actor: &Actor) -> Result<NewToken, ServiceError> {
         let access = accounts::access_of(&request.role, request.scope.as_deref(), Scope::All)?;
-        let (role, scope) = (access.role.as_str(), access.scope.as_str());
-        let strings = [actor.as_str(), &request.name, role, scope];
-        self.context
-            .raise(StatusMessageId::AdminTokenAdded, &strings, self.clock.now())
-            .await?;
+        let _alone = self.door.tokens.lock().await;
         let (file, name) = (self.context.directory.api_tokens(), request.name.clone());
         let made = tokio::task::spawn_blocking(move || {
             let mut random = [0; 32];
@@ -464,11 +473,16 @@ impl SiteService {
             .await?
             .map_err(|message| ServiceError::Refused { message, hint: None })?;
         let name = request.name;
+        let strings = [actor.as_str(), &name, access.role.as_str(), access.scope.as_str()];
+        self.context
+            .raise(StatusMessageId::AdminTokenAdded, &strings, self.clock.now())
+            .await?;
         Ok(NewToken { name, token })
     }
 
     /// `user revoke`
     pub async fn remove_token(&self, name: &str, actor: &Actor) -> Result<(), ServiceError> {
+        let _alone = self.door.tokens.lock().await;
         let (file, wanted) = (self.context.directory.api_tokens(), name.to_owned());
         let removed = tokio::task::spawn_blocking(move || tokens::remove(&file, &wanted)).await?;
         match removed {

@@ -24,7 +24,7 @@ pub enum TokenError {
         name: String,
     },
     /// The file.
-    #[error("cannot write {path}")]
+    #[error("cannot read or write {path}")]
     File {
         /// File.
         path: std::path::PathBuf,
@@ -50,7 +50,7 @@ pub fn add(file: &Path, name: &str, access: Access, random: [u8; 32]) -> Result<
     if name.is_empty() || name.len() > NAME_CHARACTERS_MAX || !name.chars().all(plain) {
         return Err(TokenError::Name);
     }
-    let mut text = std::fs::read_to_string(file).unwrap_or_default();
+    let mut text = read(file)?;
     if text.lines().any(|line| line.split(' ').next() == Some(name)) {
         return Err(TokenError::Exists {
             name: name.to_owned(),
@@ -69,7 +69,7 @@ pub fn add(file: &Path, name: &str, access: Access, random: [u8; 32]) -> Result<
 
 /// Removes a token; false if there is none of this name.
 pub fn remove(file: &Path, name: &str) -> Result<bool, TokenError> {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let text = read(file)?;
     let kept: Vec<&str> = text
         .lines()
         .filter(|line| line.split(' ').next() != Some(name))
@@ -85,11 +85,22 @@ pub fn remove(file: &Path, name: &str) -> Result<bool, TokenError> {
 }
 
 /// All tokens, in the order in which they were made.
-pub fn list(file: &Path) -> Vec<Token> {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    text.lines()
+pub fn list(file: &Path) -> Result<Vec<Token>, TokenError> {
+    Ok(read(file)?
+        .lines()
         .filter_map(|line| parse(line).map(|(token, _)| token))
-        .collect()
+        .collect())
+}
+
+/// No file is no token; one that cannot be read is not taken for that.
+fn read(file: &Path) -> Result<String, TokenError> {
+    match std::fs::read_to_string(file) {
+        Err(failure) if failure.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        read => read.map_err(|source| TokenError::File {
+            path: file.to_owned(),
+            source,
+        }),
+    }
 }
 
 fn write(file: &Path, text: &str) -> Result<(), TokenError> {
@@ -171,7 +182,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("api-tokens");
         std::fs::write(&file, "old aa\nnew bb king All\n").unwrap();
-        let access: Vec<Access> = list(&file).into_iter().map(|token| token.access).collect();
+        let access: Vec<Access> = list(&file)
+            .unwrap()
+            .into_iter()
+            .map(|token| token.access)
+            .collect();
         assert_eq!(access[0], Access::FULL);
         assert_eq!(access[1].role, Role::ReadOnlyAnalyst);
     }

@@ -134,6 +134,7 @@ impl SiteService {
                 description: feature.description.clone(),
                 package: guid.to_string(),
                 pre_release: feature.pre_release,
+                default_on: feature.default_on,
                 turned_on: turned_on
                     .iter()
                     .any(|on| on.guid == feature.guid.to_string() && on.turned_on),
@@ -333,6 +334,8 @@ impl SiteService {
                 description: row.description,
                 package: row.package.to_string(),
                 pre_release: row.pre_release,
+                // It is long decided.
+                default_on: false,
                 turned_on: row.turned_on,
                 available: true,
             })

@@ -292,6 +292,17 @@ impl SiteService {
 
     /// `usage ledger verify`
     pub async fn usage_ledger_check(&self) -> Result<LedgerChecked, ServiceError> {
+        let checked = self.usage_ledger_state().await?;
+        if let Some(broken) = &checked.broken {
+            self.context
+                .raise(StatusMessageId::UsageLedgerBroken, &[broken], self.clock.now())
+                .await?;
+        }
+        Ok(checked)
+    }
+
+    /// Whether the ledger is whole, without telling anybody.
+    pub async fn usage_ledger_state(&self) -> Result<LedgerChecked, ServiceError> {
         let context = self.context.clone();
         let (check, broken) = self
             .context
@@ -299,11 +310,6 @@ impl SiteService {
             .read::<_, StoreError, _>(move |tx| ledger::check(tx, context.internet.secrets()))
             .await?;
         let broken = broken.map(|broken| broken.to_string());
-        if let Some(broken) = &broken {
-            self.context
-                .raise(StatusMessageId::UsageLedgerBroken, &[broken], self.clock.now())
-                .await?;
-        }
         Ok(LedgerChecked {
             entries: check.entries,
             head: check.head,

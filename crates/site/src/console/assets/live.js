@@ -18,7 +18,11 @@
       if (focused >= 0) region.querySelectorAll("a, button, summary")[focused]?.focus();
     });
     source.addEventListener("open", () => told(state.dataset.live));
-    source.addEventListener("error", () => told(state.dataset.lost));
+    source.addEventListener("error", () => {
+      told(state.dataset.lost);
+      // Sent elsewhere, as after the end of a session, a stream does not try again by itself.
+      if (source.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 2000);
+    });
     source.addEventListener("ended", () => { source.close(); location.reload(); });
   }
   document.addEventListener("keydown", (event) => {
