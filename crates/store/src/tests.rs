@@ -132,3 +132,49 @@ fn conditions_and_messages_read_back() {
         })
         .unwrap();
 }
+
+#[test]
+fn a_sign_in_brings_back_nothing_that_was_changed_meanwhile() {
+    use crate::accounts::AccountRow;
+    use domain::access::Access;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("site.db")).unwrap();
+    let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
+    let account = AccountRow {
+        name: "mallory".into(),
+        access: Access::FULL,
+        password: "hash".into(),
+        failures: 0,
+        locked_until: None,
+        created_at: at(0),
+        signed_in_at: None,
+    };
+    let write = |work: &dyn Fn(&crate::Tx<'_>)| {
+        store
+            .write_blocking::<_, StoreError>(|tx| {
+                work(tx);
+                Ok(())
+            })
+            .unwrap();
+    };
+    write(&|tx| {
+        tx.record_account(&account).unwrap();
+        // Another password was set while the old one was compared.
+        assert!(!tx.account_signed_in("mallory", "other hash", at(1)).unwrap());
+        assert!(tx.account_signed_in("mallory", "hash", at(1)).unwrap());
+        // Failures count one by one, and a lock stands against the right password too.
+        let counted = (0..5).map(|_| tx.count_wrong_password("mallory", at(0)).unwrap());
+        assert_eq!(counted.collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        tx.lock_account("mallory", at(60)).unwrap();
+        assert!(!tx.account_signed_in("mallory", "hash", at(59)).unwrap());
+        // Long after the lock they are forgotten.
+        assert_eq!(tx.count_wrong_password("mallory", at(3660)).unwrap(), 1);
+        tx.remove_account("mallory").unwrap();
+        tx.count_wrong_password("mallory", at(0)).unwrap();
+        tx.lock_account("mallory", at(60)).unwrap();
+        assert!(
+            tx.account("mallory").unwrap().is_none(),
+            "who was removed stays removed"
+        );
+    });
+}
