@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Background, Row, catalogue, now, ours, site_for, started, until};
+use super::{Background, Row, catalogue, local_pair, now, started, until};
 
 const MESSAGES: u32 = 1_000_000;
 /// Runs of which the median counts.
@@ -47,22 +47,8 @@ const PAGES: [(&str, &str, &str); 5] = [
 
 pub fn run(program: &Path) -> Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
-    let (service, site) = (folder.path().join("service"), folder.path().join("site"));
-    ours(
-        program,
-        &service,
-        &["cloud", "init", "--name", "Bench", "--host", "localhost"],
-    )?;
+    let (service, site) = local_pair(program, folder.path())?;
     catalogue::fill_catalogue(&service).context("cannot write the catalogue")?;
-    let repository = service.join("repository");
-    let url = format!("file://{}", repository.display());
-    site_for(
-        program,
-        &site,
-        &url,
-        &repository.join("metadata/1.root.json"),
-        None,
-    )?;
     let database = site.join("site.db");
     // The schema is there; the messages come while nothing runs.
     sql(&database, &fill())?;

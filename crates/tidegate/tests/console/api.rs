@@ -27,24 +27,13 @@ impl Served {
     fn new() -> Self {
         let world = World::with_sample(now());
         let site = world.site("site");
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let configuration = site.dir.join("tidegate.toml");
-        let text = std::fs::read_to_string(&configuration).unwrap();
-        let listening = text.replace(
-            "# listen = \"127.0.0.1:8446\"",
-            &format!("listen = \"127.0.0.1:{port}\""),
-        );
-        std::fs::write(&configuration, listening).unwrap();
+        let url = crate::listen(&site);
         let token = site.must(&["user", "token", "fuzz"]);
         Served {
             _running: site.started(),
             _world: world,
             site,
-            url: format!("https://localhost:{port}"),
+            url,
             token: token.trim().to_owned(),
         }
     }

@@ -33,19 +33,7 @@ impl Desk {
             );
         }
         let site = world.site("site");
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let configuration = site.dir.join("tidegate.toml");
-        let text = std::fs::read_to_string(&configuration).unwrap();
-        let listening = text.replace(
-            "# listen = \"127.0.0.1:8446\"",
-            &format!("listen = \"127.0.0.1:{port}\""),
-        );
-        assert!(listening != text);
-        std::fs::write(&configuration, listening).unwrap();
+        let url = crate::listen(&site);
         let running = site.started();
         let mut browser = Browser::start();
         let link = site.must(&["user", "setup"]);
@@ -59,7 +47,7 @@ impl Desk {
             _world: world,
             site,
             _running: running,
-            url: format!("https://localhost:{port}"),
+            url,
             browser,
         };
         desk.sign_in(PASSWORD);
