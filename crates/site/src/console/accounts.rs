@@ -1,7 +1,7 @@
 //! Accounts and roles: users, what each role gives, tokens of the API.
 
 use axum::Form;
-use axum::response::Response;
+use axum::response::{IntoResponse, Redirect, Response};
 use domain::access::{ObjectClass, Role, Scope};
 use maud::{Markup, html};
 use protocol::api::{AccountInfo, AccountRequest, RoleRequest, TokenInfo, TokenRequest};
@@ -139,6 +139,38 @@ fn roles() -> Markup {
     html! {
         h2 { (t("Roles")) }
         (table(t("Built-in roles"), &[t("Role"), t("What it gives")], rows, ""))
+    }
+}
+
+pub(super) async fn own_password(page: Page) -> Response {
+    page.show(
+        t("Your password"),
+        html! {
+            form method="post" action="/own-password/change" {
+                (page.csrf())
+                (password_field("present", t("Present password"), "current-password", None))
+                (password_field("password", t("New password"), "new-password", Some(t("At least 12 characters."))))
+                button { (t("Change")) }
+            }
+            p class="faint" { (t("Afterwards you sign in anew.")) }
+        },
+    )
+}
+
+#[derive(Deserialize)]
+pub(super) struct OwnPassword {
+    present: String,
+    password: String,
+}
+
+pub(super) async fn change_own_password(page: Page, Form(form): Form<OwnPassword>) -> Response {
+    let changed = page
+        .service
+        .change_own_password(page.session(), &form.present, &form.password)
+        .await;
+    match changed {
+        Ok(()) => Redirect::to("/sign-in").into_response(),
+        Err(failure) => page.problem(&failure),
     }
 }
 

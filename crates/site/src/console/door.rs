@@ -9,10 +9,11 @@ use axum::body::Body;
 use axum::extract::{Extension, Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use http::header::{COOKIE, HOST, ORIGIN, SET_COOKIE};
+use http::header::{CONTENT_TYPE, COOKIE, HOST, ORIGIN, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::BodyExt;
 use maud::{DOCTYPE, Markup, html};
+use protocol::api::ApiProblem;
 use serde::Deserialize;
 
 use super::FORM_BYTES_MAX;
@@ -60,7 +61,31 @@ pub(super) async fn check_session(
     }
     request.extensions_mut().insert(session.actor.clone());
     request.extensions_mut().insert(session);
-    Ok(next.run(request).await)
+    Ok(readable(next.run(request).await).await)
+}
+
+/// A refusal as people read it, whoever refused: the guard and the reading of forms answer programs.
+async fn readable(response: Response) -> Response {
+    let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let is_page = kind.is_some_and(|kind| kind.starts_with(b"text/html"));
+    if !response.status().is_client_error() || is_page {
+        return response;
+    }
+    let status = response.status();
+    let body = http_body_util::Limited::new(response.into_body(), FORM_BYTES_MAX);
+    let bytes = body
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes)
+        .unwrap_or_default();
+    let note = match serde_json::from_slice::<ApiProblem>(&bytes) {
+        Ok(problem) => problem_note(&problem.detail, problem.hint.as_deref()),
+        Err(_) => problem_note(&String::from_utf8_lossy(&bytes), None),
+    };
+    door(
+        status,
+        html! { (note) p { a href="/overview" { (t("To the overview")) } } },
+    )
 }
 
 /// The same request, if its form carries the word of the session.
@@ -177,6 +202,12 @@ pub(super) async fn sign_in(
     let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(peer)| peer.0.ip());
     match service.sign_in(&given.name, &given.password, address).await {
         Ok(signed_in) => {
+            // Who signs in anew in a browser leaves no session of it behind.
+            if let Some(before) = cookie(&headers)
+                && let Err(failure) = service.sign_out(&before).await
+            {
+                tracing::warn!("a session could not be ended: {failure}");
+            }
             let cookie = format!(
                 "{NAME}={}; Path=/; Secure; HttpOnly; SameSite=Strict",
                 signed_in.cookie

@@ -109,6 +109,12 @@ pub(crate) fn routes() -> Vec<Route> {
         route("/", signed_in(), get(overview::home)),
         route("/overview", reads(Site), get(overview::show)),
         route("/search", reads(UpdatePackages), get(overview::search)),
+        route("/own-password", signed_in(), get(accounts::own_password)),
+        route(
+            "/own-password/change",
+            signed_in_changes(),
+            post(accounts::change_own_password),
+        ),
         route("/sign-out", signed_in_changes(), post(door::sign_out)),
         route("/check", modifies(Site), post(overview::check_now)),
         route("/updates", reads(UpdatePackages), get(updates::list)),

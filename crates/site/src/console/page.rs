@@ -113,6 +113,11 @@ impl Page {
         &self.session.actor
     }
 
+    /// The session.
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// Whether forms that change this are shown.
     pub(super) fn may_change(&self, class: ObjectClass) -> bool {
         let permission = Permission::Modify(class, Scope::Default);
@@ -193,7 +198,7 @@ impl Page {
                     @if live { (t("as of now")) }
                 }
                 div class="who" {
-                    span { (self.actor().as_str()) " " span class="faint" { "(" (self.actor().access().role.as_str()) ")" } }
+                    span { a href="/own-password" { (self.session.account) } " " span class="faint" { "(" (self.actor().access().role.as_str()) ")" } }
                     (self.button("/sign-out", t("Sign out"), "plain", &[]))
                 }
             }

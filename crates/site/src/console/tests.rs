@@ -80,6 +80,7 @@ fn request(method: &Method, path: &str, actor: Option<&Actor>, with_session: boo
         if with_session {
             request.extensions_mut().insert(crate::service::Session {
                 actor: actor.clone(),
+                account: "eve".into(),
                 csrf: "word".into(),
             });
         }

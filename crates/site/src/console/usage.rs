@@ -152,18 +152,18 @@ pub(super) async fn preview(page: Page, Query(levels): Query<Levels>) -> Respons
 }
 
 pub(super) async fn ledger(page: Page) -> Response {
+    // The newest ones; the command line exports all of them.
+    let checked = match page.service.usage_ledger_state().await {
+        Ok(checked) => checked,
+        Err(failure) => return page.problem(&failure),
+    };
     let query = LedgerQuery {
+        after: checked.entries.saturating_sub(u64::from(LIMIT_MAX)),
         limit: Some(LIMIT_MAX),
         ..LedgerQuery::default()
     };
-    let found = async {
-        Ok::<_, ServiceError>((
-            page.service.usage_ledger(query).await?,
-            page.service.usage_ledger_state().await?,
-        ))
-    };
-    let (entries, checked) = match found.await {
-        Ok(found) => found,
+    let entries = match page.service.usage_ledger(query).await {
+        Ok(entries) => entries,
         Err(failure) => return page.problem(&failure),
     };
     let rows = entries

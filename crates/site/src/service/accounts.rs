@@ -105,6 +105,8 @@ pub struct SignedIn {
 pub struct Session {
     /// Who.
     pub actor: Actor,
+    /// Name of the account.
+    pub account: String,
     /// What forms carry.
     pub csrf: String,
 }
@@ -190,6 +192,27 @@ impl SiteService {
             Ok(tx.record_account(&account)?)
         })
         .await
+    }
+
+    /// A user's own password, changed by whoever knows the present one; all sessions of the user end.
+    pub async fn change_own_password(
+        &self,
+        session: &Session,
+        present: &str,
+        password: &str,
+    ) -> Result<(), ServiceError> {
+        let account = self.account(&session.account).await?;
+        let one_of_few = self.door.comparing.acquire().await;
+        let right = compare(present, Some(account.password)).await?;
+        drop(one_of_few);
+        if !right {
+            return Err(ServiceError::Refused {
+                message: "the present password is wrong".into(),
+                hint: None,
+            });
+        }
+        self.set_account_password(&session.account, password, &session.actor)
+            .await
     }
 
     /// `user remove`
@@ -433,6 +456,7 @@ impl SiteService {
         }
         Ok(Some(Session {
             actor: Actor::user(&account.name, account.access),
+            account: account.name,
             csrf: session.csrf,
         }))
     }

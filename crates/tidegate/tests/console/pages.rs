@@ -111,6 +111,7 @@ fn every_page_is_sound_small_and_accessible() {
         ("content", "/content"),
         ("accounts", "/accounts"),
         ("search", "/search?q=SMS_"),
+        ("own-password", "/own-password"),
     ];
     for (name, path) in pages {
         let visit = desk.browser.open(&format!("{}{path}", desk.url));
