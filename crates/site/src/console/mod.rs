@@ -18,6 +18,7 @@ mod page;
 mod plot;
 mod roles;
 mod servicing;
+mod single_sign_on;
 mod updates;
 mod usage;
 mod wizard;
@@ -67,6 +68,8 @@ pub fn router(service: Arc<SiteService>) -> Router {
 fn open_routes(service: Arc<SiteService>) -> Router {
     Router::new()
         .route("/sign-in", get(door::sign_in_page).post(door::sign_in))
+        .route("/sign-in/oidc", get(single_sign_on::begin))
+        .route("/sign-in/oidc/callback", get(single_sign_on::end))
         .route("/setup", get(door::setup_page).post(door::set_up))
         .route("/assets/{name}", get(assets::get))
         .with_state(service)
@@ -166,5 +169,9 @@ fn leaves() -> crate::api::guard::Needs {
     crate::api::guard::signed_in_changes()
 }
 
+#[cfg(test)]
+mod single_sign_on_tests;
+#[cfg(test)]
+mod stub_provider;
 #[cfg(test)]
 mod tests;
