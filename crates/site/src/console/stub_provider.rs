@@ -52,6 +52,8 @@ pub struct Script {
     pub claims: Value,
     /// Where the description says it is.
     pub issuer: Option<String>,
+    /// Bytes of nothing in its description.
+    pub padding: usize,
     /// Lets codes be used again.
     pub careless: bool,
     /// Requests by path.
@@ -89,6 +91,7 @@ impl StubProvider {
             published: "one",
             claims: json!({}),
             issuer: None,
+            padding: 0,
             careless: false,
             asked: HashMap::new(),
             codes: HashMap::new(),
@@ -158,6 +161,7 @@ async fn description(State(inner): State<Arc<Inner>>) -> Json<Value> {
         "token_endpoint": format!("{issuer}/token"),
         "jwks_uri": format!("{issuer}/keys"),
         "response_types_supported": ["code"],
+        "padding": "x".repeat(script.padding),
     }))
 }
 

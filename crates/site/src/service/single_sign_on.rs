@@ -96,7 +96,9 @@ pub struct SignOnEnded {
 enum Refusal {
     /// The attempt, the answer or the person.
     No(String),
-    /// The site or the provider; another attempt may succeed.
+    /// The way to the provider, or the provider. What is said of it may name files and hosts, and is for administrators.
+    Away(String),
+    /// The site itself.
     Failed(ServiceError),
 }
 
@@ -116,8 +118,8 @@ impl From<ProviderError> for Refusal {
     fn from(failure: ProviderError) -> Self {
         // A refused code is an answer; everything else is for administrators to look at.
         match failure {
-            ProviderError::Answer { .. } => Refusal::No(failure.to_string()),
-            other => Refusal::Failed(unavailable(&other)),
+            ProviderError::Answer { word: Some(_), .. } => Refusal::No(failure.to_string()),
+            other => Refusal::Away(whole_story(&other)),
         }
     }
 }
@@ -128,10 +130,24 @@ impl From<TokenError> for Refusal {
     }
 }
 
-fn unavailable(failure: &ProviderError) -> ServiceError {
-    ServiceError::Unavailable {
-        message: format!("single sign-on does not work now: {}", whole_story(failure)),
-        hint: Some("sign in with a name and password of this site, or try again later".into()),
+impl Refusal {
+    /// The reason for administrators, and what the browser is told.
+    fn told(self) -> (String, ServiceError) {
+        match self {
+            Refusal::No(why) => {
+                let message = format!("single sign-on was refused: {why}");
+                (why, ServiceError::Refused { message, hint: None })
+            }
+            Refusal::Away(why) => {
+                let failure = ServiceError::Unavailable {
+                    message: "single sign-on does not work now; a status message of the site has the reason"
+                        .into(),
+                    hint: Some("sign in with a name and password of this site, or try again later".into()),
+                };
+                (why, failure)
+            }
+            Refusal::Failed(failure) => (whole_story(&failure), failure),
+        }
     }
 }
 
@@ -183,13 +199,12 @@ impl SiteService {
                 hint: None,
             });
         }
-        let metadata = match fresh(&self.provider.metadata, now) {
-            Some(metadata) => metadata,
-            None => {
-                let asked = async { Provider::open(&self.context, settings)?.metadata().await };
-                let metadata = Arc::new(asked.await.map_err(|failure| unavailable(&failure))?);
-                keep(&self.provider.metadata, metadata.clone(), now);
-                metadata
+        let metadata = match self.learn(settings, now).await {
+            Ok(metadata) => metadata,
+            Err(refusal) => {
+                let (why, failure) = refusal.told();
+                self.record_refusal(ACTOR, None, &why, address, now).await?;
+                return Err(failure);
             }
         };
         let attempt = Attempt {
@@ -232,14 +247,7 @@ impl SiteService {
             .await;
         let (why, failure) = match ended {
             Ok(ended) => return Ok(ended),
-            Err(Refusal::No(why)) => {
-                let refused = ServiceError::Refused {
-                    message: format!("single sign-on was refused: {why}"),
-                    hint: None,
-                };
-                (why, refused)
-            }
-            Err(Refusal::Failed(failure)) => (whole_story(&failure), failure),
+            Err(refusal) => refusal.told(),
         };
         self.record_refusal(&name, None, &why, address, now).await?;
         Err(failure)
@@ -283,14 +291,11 @@ impl SiteService {
             .code
             .filter(|code| (1..=CODE_BYTES_MAX).contains(&code.len()))
             .ok_or_else(|| no("the answer has no code"))?;
-        let provider = Provider::open(&self.context, settings)?;
-        let metadata = match fresh(&self.provider.metadata, now) {
-            Some(metadata) => metadata,
-            None => Arc::new(provider.metadata().await?),
-        };
+        let metadata = self.learn(settings, now).await?;
         if !metadata.may_answer_as(answer.iss.as_deref()) {
             return Err(no("the answer is from another provider"));
         }
+        let provider = Provider::open(&self.context, settings)?;
         let token = provider
             .id_token(&metadata, &code, &attempt.redirect_uri, &attempt.verifier)
             .await?;
@@ -304,6 +309,16 @@ impl SiteService {
             signed_in: self.let_in(person, address, now).await?,
             to: attempt.to,
         })
+    }
+
+    /// What the provider says of itself.
+    async fn learn(&self, settings: &OidcSettings, now: Timestamp) -> Result<Arc<Metadata>, Refusal> {
+        if let Some(metadata) = fresh(&self.provider.metadata, now) {
+            return Ok(metadata);
+        }
+        let metadata = Arc::new(Provider::open(&self.context, settings)?.metadata().await?);
+        keep(&self.provider.metadata, metadata.clone(), now);
+        Ok(metadata)
     }
 
     /// The claims of a token. Where its key is not among those that are known, the provider is asked once for new ones.
