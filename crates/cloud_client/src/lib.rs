@@ -3,12 +3,13 @@
 //!
 //! Nothing that comes through here is trusted; TUF verifies it. TLS protects what is asked for from onlookers, and is
 //! therefore never given up once a connection had it. This crate stores nothing, and sends nothing but requests and the
-//! sealed reports and alerts that it is given. Mail servers and system logs are services of the hierarchy's own network and
+//! sealed reports, alerts and forms that it is given. A provider of single sign-on is believed by its TLS. Mail servers and system logs are services of the hierarchy's own network and
 //! are reached directly.
 
 mod certificate;
 mod connector;
 mod dial;
+mod document;
 pub mod fuzz;
 mod head;
 mod https;
@@ -26,6 +27,7 @@ mod webhook;
 
 pub use connector::WallClock;
 pub use dial::{Resolver, ResolverError};
+pub use document::{Document, DocumentError, Documents};
 pub use https::HttpsTransport;
 pub use intake::{Intake, IntakeError, Uploaded};
 pub use location::{Location, LocationError, open};

@@ -113,7 +113,7 @@ impl AlertsTable {
     }
 }
 
-fn refused<T>(key: &'static str, value: &str, problem: &str) -> Result<T, Refused> {
+pub(crate) fn refused<T>(key: &'static str, value: &str, problem: &str) -> Result<T, Refused> {
     Err((key, value.to_owned(), problem.to_owned()))
 }
 
@@ -261,7 +261,7 @@ fn host_and_port(text: &str, usual: u16) -> Option<(String, u16)> {
 }
 
 /// A file directly in `secrets/`.
-fn secret_name(key: &'static str, name: &str) -> Result<(), Refused> {
+pub(crate) fn secret_name(key: &'static str, name: &str) -> Result<(), Refused> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     match (1..=64).contains(&name.len()) && name.chars().all(plain) && !name.starts_with('.') {
         true => Ok(()),

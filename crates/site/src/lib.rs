@@ -20,6 +20,7 @@ pub mod run;
 pub mod secrets;
 pub mod service;
 pub mod settings;
+pub mod single_sign_on;
 mod site_facts;
 #[cfg(test)]
 mod testing;

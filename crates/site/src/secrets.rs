@@ -33,6 +33,38 @@ pub enum SecretError {
     Random,
 }
 
+/// Largest file with a secret.
+const SECRET_BYTES_MAX: u64 = 4 * 1024;
+
+/// Why a file with a secret cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use the secret {path}: {why}")]
+pub struct SecretFileError {
+    path: PathBuf,
+    why: String,
+}
+
+/// The content of a file of `secrets/` that an administrator put there, without the end of its line.
+pub fn secret_file(folder: &Path, name: &str) -> Result<Zeroizing<String>, SecretFileError> {
+    let path = folder.join(name);
+    let failed = |why: String| SecretFileError {
+        path: path.clone(),
+        why,
+    };
+    let length = std::fs::metadata(&path)
+        .map_err(|failure| failed(failure.to_string()))?
+        .len();
+    if length > SECRET_BYTES_MAX {
+        return Err(failed(format!("it is larger than {SECRET_BYTES_MAX} bytes")));
+    }
+    let text = std::fs::read_to_string(&path).map_err(|failure| failed(failure.to_string()))?;
+    let text = Zeroizing::new(text);
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(failed("it is empty".to_owned())),
+        secret => Ok(Zeroizing::new(secret.to_owned())),
+    }
+}
+
 /// The key of a site.
 pub struct Secrets {
     key: LessSafeKey,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::alert_settings::{AlertSettings, AlertsTable};
+use crate::single_sign_on::settings::{OidcSettings, OidcTable};
 
 /// Least room that a site leaves free: its database and its logs have to grow to tell of a full disk.
 const FREE_BYTES_LEAST: u64 = 4 * 1024 * 1024;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub api_listen: Option<std::net::SocketAddr>,
     /// Who is told of messages that status filter rules select.
     pub alerts: AlertSettings,
+    /// The provider of single sign-on for the console.
+    pub oidc: Option<OidcSettings>,
 }
 
 /// Why a configuration is refused.
@@ -110,6 +113,7 @@ struct File {
     offline: OfflineTable,
     #[serde(default)]
     alerts: AlertsTable,
+    oidc: Option<OidcTable>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -273,8 +277,14 @@ impl Settings {
             .alerts
             .validated(folder)
             .map_err(|(key, given, problem)| value(key, &given, &problem))?;
+        let oidc = file
+            .oidc
+            .map(|table| table.validated(folder))
+            .transpose()
+            .map_err(|(key, given, problem)| value(key, &given, &problem))?;
         Ok(Settings {
             alerts,
+            oidc,
             feed_url: file.feed.url.trim_end_matches('/').to_owned(),
             feed_mirrors: file
                 .feed
@@ -379,7 +389,22 @@ pub fn new_configuration(
          # user = \"site\"\n\
          # password = \"mail.password\"\n\
          # from = \"site@example.org\"\n\
-         # to = [\"admins@example.org\"]\n",
+         # to = [\"admins@example.org\"]\n\n\
+         # Single sign-on to the console by OpenID Connect. At the provider, register this client with the address\n\
+         # https://HOST:PORT/sign-in/oidc/callback for each HOST:PORT under which the console is opened.\n\
+         # [oidc]\n\
+         # issuer = \"https://id.example/realms/it\"   # exactly as the provider calls itself\n\
+         # client_id = \"tidegate\"\n\
+         # client_secret = \"oidc.secret\"    # a file of secrets/; leave it out for a public client\n\
+         # ca = \"id-ca.pem\"                # certificates trusted for the provider beside the platform's own\n\
+         # scopes = [\"openid\", \"profile\", \"email\"]\n\
+         # name_claim = \"preferred_username\"\n\
+         # roles_claim = \"roles\"           # dots lead into nested claims: \"realm_access.roles\"\n\
+         # scope = \"Default\"               # or All, for everybody who comes this way\n\
+         # Values of that claim and the role they give; the strongest counts, and nobody without one is let in.\n\
+         # [oidc.roles]\n\
+         # \"site-admins\" = \"operations-administrator\"\n\
+         # \"auditors\" = \"read-only-analyst\"\n",
         url = quoted(feed_url),
     )
 }

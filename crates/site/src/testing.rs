@@ -13,6 +13,12 @@ use crate::settings::Settings;
 
 /// The service of a site in a folder of its own; nothing runs there.
 pub(crate) fn service() -> (tempfile::TempDir, Arc<SiteService>) {
+    let (folder, service, _) = service_with("");
+    (folder, service)
+}
+
+/// The same with more in its configuration, and its clock.
+pub(crate) fn service_with(configuration: &str) -> (tempfile::TempDir, Arc<SiteService>, FakeClock) {
     let folder = tempfile::tempdir().unwrap();
     let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
     let keys = folder.path().join("vendor");
@@ -35,8 +41,12 @@ pub(crate) fn service() -> (tempfile::TempDir, Arc<SiteService>) {
     )
     .unwrap();
     let directory = SiteDirectory::new(&dir);
-    let settings = Settings::load(&directory.configuration()).unwrap();
-    let clock = Clock::Fake(FakeClock::new(now));
+    let path = directory.configuration();
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{text}\n{configuration}")).unwrap();
+    let settings = Settings::load(&path).unwrap();
+    let fake = FakeClock::new(now);
+    let clock = Clock::Fake(fake.clone());
     let logs = CmTraceLayer::new(LogSettings {
         folder: directory.logs(),
         bytes_max: 100_000,
@@ -46,5 +56,5 @@ pub(crate) fn service() -> (tempfile::TempDir, Arc<SiteService>) {
     });
     let context = crate::context::open(directory, settings, now).unwrap();
     let service = SiteService::new(Arc::new(context), clock, TimeZone::UTC, logs);
-    (folder, Arc::new(service))
+    (folder, Arc::new(service), fake)
 }

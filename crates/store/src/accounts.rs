@@ -19,8 +19,10 @@ pub struct AccountRow {
     pub name: String,
     /// What it may do.
     pub access: Access,
-    /// Argon2id in PHC form.
+    /// Argon2id in PHC form; empty for a user of single sign-on, whom no password lets in.
     pub password: String,
+    /// Issuer and subject at the provider of single sign-on; none for a local user. Never changes.
+    pub subject: Option<String>,
     /// Wrong passwords in a row.
     pub failures: u32,
     /// No sign-in before then.
@@ -46,7 +48,8 @@ pub struct SessionRow {
     pub seen_at: Timestamp,
 }
 
-const COLUMNS: &str = "name, role, scope, password, failures, locked_until, created_at, signed_in_at";
+const COLUMNS: &str =
+    "name, role, scope, password, failures, locked_until, created_at, signed_in_at, subject";
 
 fn read_account(row: &Row<'_>) -> rusqlite::Result<AccountRow> {
     let (role, scope): (String, String) = (row.get(1)?, row.get(2)?);
@@ -62,6 +65,7 @@ fn read_account(row: &Row<'_>) -> rusqlite::Result<AccountRow> {
         locked_until: row.get::<_, Option<i64>>(5)?.map(timestamp),
         created_at: timestamp(row.get(6)?),
         signed_in_at: row.get::<_, Option<i64>>(7)?.map(timestamp),
+        subject: row.get(8)?,
     })
 }
 
@@ -72,17 +76,38 @@ impl Tx<'_> {
         self.one(&sql, params![name], read_account)
     }
 
+    /// The account of somebody at the provider of single sign-on.
+    pub fn account_of_subject(&self, subject: &str) -> Result<Option<AccountRow>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM account WHERE subject = $1");
+        self.one(&sql, params![subject], read_account)
+    }
+
+    /// Marks the state word of a single sign-on as used; false where it was used before. Words whose time is over are
+    /// forgotten: their cookies are refused anyway.
+    pub fn use_sign_on(&self, hash: &str, expires_at: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
+        self.execute(
+            "DELETE FROM used_sign_on WHERE expires_at < $1",
+            params![millis(now)],
+        )?;
+        let added = self.execute(
+            "INSERT INTO used_sign_on (hash, expires_at) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING",
+            params![hash, millis(expires_at)],
+        )?;
+        Ok(added == 1)
+    }
+
     /// All accounts, by name.
     pub fn accounts(&self) -> Result<Vec<AccountRow>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM account ORDER BY name LIMIT $1");
         self.many(&sql, params![ACCOUNTS_MAX], read_account)
     }
 
-    /// Adds or replaces an account.
+    /// Adds or replaces an account. Whose it is at the provider is said once, when it is added.
     pub fn record_account(&self, account: &AccountRow) -> Result<(), StoreError> {
         self.execute(
-            "INSERT INTO account (name, role, scope, password, failures, locked_until, created_at, signed_in_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            "INSERT INTO account (name, role, scope, password, failures, locked_until, created_at, signed_in_at,
+                 subject)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
              ON CONFLICT (name) DO UPDATE SET role = excluded.role, scope = excluded.scope,
                  password = excluded.password, failures = excluded.failures, locked_until = excluded.locked_until,
                  signed_in_at = excluded.signed_in_at",
@@ -94,7 +119,8 @@ impl Tx<'_> {
                 account.failures,
                 account.locked_until.map(millis),
                 millis(account.created_at),
-                account.signed_in_at.map(millis)
+                account.signed_in_at.map(millis),
+                account.subject
             ],
         )
         .map(drop)

@@ -8,13 +8,14 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use crate::error::StoreError;
 
 /// Every step, in order; the number of a step is its position, counted from 1.
-pub(crate) const STEPS: [&str; 6] = [
+pub(crate) const STEPS: [&str; 7] = [
     include_str!("migrations/0001_site.sql"),
     include_str!("migrations/0002_internet.sql"),
     include_str!("migrations/0003_usage.sql"),
     include_str!("migrations/0004_accounts.sql"),
     include_str!("migrations/0005_notifications.sql"),
     include_str!("migrations/0006_status.sql"),
+    include_str!("migrations/0007_oidc.sql"),
 ];
 
 /// Brings the database to the newest schema, one transaction per step.

@@ -148,6 +148,7 @@ fn a_sign_in_brings_back_nothing_that_was_changed_meanwhile() {
         locked_until: None,
         created_at: at(0),
         signed_in_at: None,
+        subject: None,
     };
     let write = |work: &dyn Fn(&crate::Tx<'_>)| {
         store

@@ -19,7 +19,8 @@ use serde::Deserialize;
 use super::FORM_BYTES_MAX;
 use super::catalogue::t;
 use super::page::{field, password_field, problem_note};
-use crate::service::{ServiceError, Session, SiteService};
+use super::single_sign_on;
+use crate::service::{ServiceError, Session, SignedIn, SiteService};
 
 /// `__Host-` binds the cookie to this host, over TLS, for all of it (RFC 6265bis, 4.1.3.2).
 const NAME: &str = "__Host-tidegate";
@@ -137,6 +138,11 @@ fn is_same_origin(headers: &HeaderMap, uri: &Uri) -> bool {
 
 /// What the cookie of this console holds.
 pub(super) fn cookie(headers: &HeaderMap) -> Option<String> {
+    cookie_named(headers, NAME)
+}
+
+/// What a cookie holds.
+pub(super) fn cookie_named(headers: &HeaderMap, wanted: &str) -> Option<String> {
     headers
         .get_all(COOKIE)
         .iter()
@@ -144,14 +150,14 @@ pub(super) fn cookie(headers: &HeaderMap) -> Option<String> {
         .flat_map(|text| text.split(';'))
         .find_map(|pair| {
             let (name, value) = pair.trim().split_once('=')?;
-            (name == NAME && !value.is_empty()).then(|| value.to_owned())
+            (name == wanted && !value.is_empty()).then(|| value.to_owned())
         })
 }
 
 #[derive(Deserialize)]
 pub(super) struct Wanted {
     #[serde(default)]
-    to: String,
+    pub(super) to: String,
 }
 
 #[derive(Deserialize)]
@@ -164,18 +170,23 @@ pub(super) struct Credentials {
 
 pub(super) async fn sign_in_page(State(service): Service, Query(wanted): Query<Wanted>) -> Response {
     let nobody = service.needs_setup().await.unwrap_or(false);
-    let note = match nobody {
+    let note = match nobody && !service.offers_sign_on() {
         true => html! {
             div class="note info" { p { (t("Nobody can sign in yet.")) }
                 p { (t("On the server, this makes a link to set up the first user:")) } pre { "tidegate user setup" } }
         },
         false => html! {},
     };
-    door(StatusCode::OK, html! { (note) (sign_in_form(&wanted.to)) })
+    door(
+        StatusCode::OK,
+        html! { (note) (sign_in_form(&service, &wanted.to)) },
+    )
 }
 
-fn sign_in_form(to: &str) -> Markup {
+/// The ways in.
+pub(super) fn sign_in_form(service: &SiteService, to: &str) -> Markup {
     html! {
+        (single_sign_on::link(service, to))
         form method="post" action="/sign-in" {
             input type="hidden" name="to" value=(to);
             (field("name", t("Name"), "", "username"))
@@ -208,29 +219,35 @@ pub(super) async fn sign_in(
             {
                 tracing::warn!("a session could not be ended: {failure}");
             }
-            let cookie = format!(
-                "{NAME}={}; Path=/; Secure; HttpOnly; SameSite=Strict",
-                signed_in.cookie
-            );
-            with_cookie(Redirect::to(own_path(&given.to)).into_response(), &cookie)
+            let answer = Redirect::to(own_path(&given.to)).into_response();
+            with_cookie(answer, &session_cookie(&signed_in))
         }
         Err(failure) => {
             let status = match &failure {
                 ServiceError::Refused { .. } => StatusCode::UNAUTHORIZED,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             };
-            door(status, html! { (failed(&failure)) (sign_in_form(&given.to)) })
+            door(
+                status,
+                html! { (failed(&failure)) (sign_in_form(&service, &given.to)) },
+            )
         }
     }
 }
 
-/// A path of this console and nothing else: `//host` and `/\host` would lead away.
-fn own_path(to: &str) -> &str {
-    let inside = to.starts_with('/')
-        && !to.starts_with("//")
-        && !to.contains('\\')
-        // Browsers drop tabs and line ends from an address, after which it might be another.
-        && !to.contains(char::is_control);
+/// The cookie of a session; no other site can have it sent.
+pub(super) fn session_cookie(signed_in: &SignedIn) -> String {
+    format!(
+        "{NAME}={}; Path=/; Secure; HttpOnly; SameSite=Strict",
+        signed_in.cookie
+    )
+}
+
+/// A path of this console and nothing else: `//host` and `/\host` would lead away, and so would `/`, a tab and `/host`:
+/// browsers leave out tabs and ends of lines.
+pub(super) fn own_path(to: &str) -> &str {
+    let odd = |c: char| c == '\\' || c.is_control();
+    let inside = to.starts_with('/') && !to.starts_with("//") && !to.contains(odd);
     if inside { to } else { "/" }
 }
 
@@ -244,9 +261,10 @@ pub(super) async fn sign_out(State(service): Service, headers: HeaderMap) -> Res
     with_cookie(Redirect::to("/sign-in").into_response(), &gone)
 }
 
-fn with_cookie(mut response: Response, cookie: &str) -> Response {
+/// The same answer with one more cookie.
+pub(super) fn with_cookie(mut response: Response, cookie: &str) -> Response {
     if let Ok(value) = HeaderValue::from_str(cookie) {
-        response.headers_mut().insert(SET_COOKIE, value);
+        response.headers_mut().append(SET_COOKIE, value);
     }
     response
 }
@@ -301,12 +319,17 @@ pub(super) async fn set_up(State(service): Service, Form(given): Form<FirstUser>
     }
 }
 
-fn failed(failure: &ServiceError) -> Markup {
+pub(super) fn failed(failure: &ServiceError) -> Markup {
     problem_note(&crate::context::whole_story(failure), failure.hint())
 }
 
 /// A page for somebody who is not in yet.
-fn door(status: StatusCode, content: Markup) -> Response {
+pub(super) fn door(status: StatusCode, content: Markup) -> Response {
+    door_with(status, html! {}, content)
+}
+
+/// The same with more in its head.
+pub(super) fn door_with(status: StatusCode, head: Markup, content: Markup) -> Response {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -316,6 +339,7 @@ fn door(status: StatusCode, content: Markup) -> Response {
                 title { (t("Sign in")) " · Tidegate" }
                 link rel="stylesheet" href="/assets/style.css";
                 link rel="icon" href="data:,";
+                (head)
             }
             body {
                 main class="door" { div class="card" { h1 { "Tidegate" } (content) } }
@@ -337,6 +361,7 @@ mod tests {
             ("//evil.example", "/"),
             ("/\\evil.example", "/"),
             ("https://evil.example", "/"),
+            ("/\t/evil.example", "/"),
             ("/a\r\nSet-Cookie: x", "/"),
             ("/\t/evil.example", "/"),
         ] {

@@ -19,6 +19,7 @@ mod page;
 mod plot;
 mod roles;
 mod servicing;
+mod single_sign_on;
 mod system_status;
 mod updates;
 mod usage;
@@ -98,6 +99,8 @@ fn pages(which: impl Fn(&str) -> bool, service: &Arc<SiteService>) -> Router {
 fn open_routes(service: Arc<SiteService>) -> Router {
     Router::new()
         .route("/sign-in", get(door::sign_in_page).post(door::sign_in))
+        .route("/sign-in/oidc", get(single_sign_on::begin))
+        .route("/sign-in/oidc/callback", get(single_sign_on::end))
         .route("/setup", get(door::setup_page).post(door::set_up))
         .route("/assets/{name}", get(assets::get))
         .with_state(service)
@@ -220,5 +223,9 @@ pub(crate) fn routes() -> Vec<Route> {
     ]
 }
 
+#[cfg(test)]
+mod single_sign_on_tests;
+#[cfg(test)]
+mod stub_provider;
 #[cfg(test)]
 mod tests;

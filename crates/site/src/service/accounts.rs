@@ -64,7 +64,7 @@ impl Default for Door {
 
 impl Door {
     /// Counts an attempt; false where there were too many.
-    fn admits(&self, address: IpAddr, now: Timestamp) -> bool {
+    pub(super) fn admits(&self, address: IpAddr, now: Timestamp) -> bool {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         if attempts.len() >= ADDRESSES_MAX {
             attempts.retain(|_, (begun, _)| now.duration_since(*begun) < ATTEMPTS_WINDOW);
@@ -167,6 +167,7 @@ impl SiteService {
             self.context
                 .status_message(StatusMessageId::AdminAccountChanged, &strings, self.clock.now());
         self.change_account(name, message, move |tx, mut account| {
+            only_local(&account, "its role")?;
             keep_one_administrator(tx, &account, Some(access))?;
             account.access = access;
             Ok(tx.record_account(&account)?)
@@ -187,6 +188,7 @@ impl SiteService {
             .status_message(StatusMessageId::AdminPassword, &strings, self.clock.now());
         let hash = self.hash(name, password).await?;
         self.change_account(name, message, move |tx, mut account| {
+            only_local(&account, "its password")?;
             (account.password, account.failures, account.locked_until) = (hash, 0, None);
             tx.end_sessions(&account.name)?;
             Ok(tx.record_account(&account)?)
@@ -262,8 +264,7 @@ impl SiteService {
         access: Access,
         now: Timestamp,
     ) -> Result<AccountRow, ServiceError> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || ".-_@".contains(c);
-        if name.is_empty() || name.len() > NAME_CHARACTERS_MAX || !name.chars().all(plain) {
+        if !is_account_name(name) {
             return Err(ServiceError::Invalid {
                 message: format!(
                     "a user is named by 1 to {NAME_CHARACTERS_MAX} letters, digits, dots, hyphens, underscores or @"
@@ -275,6 +276,7 @@ impl SiteService {
             name: name.to_owned(),
             access,
             password: self.hash(name, password).await?,
+            subject: None,
             failures: 0,
             locked_until: None,
             created_at: now,
@@ -335,17 +337,29 @@ impl SiteService {
             .as_ref()
             .and_then(|account| account.locked_until)
             .is_some_and(|until| until > now);
-        let right = password.chars().count() <= PASSWORD_CHARACTERS_MAX
-            && compare(password, account.as_ref().map(|account| account.password.clone())).await?;
+        // Nobody from the provider has a password here; finding that out takes as long as a wrong one.
+        let stored = account
+            .as_ref()
+            .filter(|account| account.subject.is_none())
+            .map(|account| account.password.clone());
+        let right = password.chars().count() <= PASSWORD_CHARACTERS_MAX && compare(password, stored).await?;
         let begun = match account {
             Some(account) if right && !locked => self.begin_session(account, address, now).await?,
             account => {
                 let why = match (&account, locked) {
+                    (Some(external), _) if external.subject.is_some() => {
+                        "the user comes by single sign-on and has no password"
+                    }
                     (None, _) => "there is no such user",
                     (Some(_), true) => "the user is locked",
                     (Some(_), false) => "the password is wrong",
                 };
-                self.record_refusal(account, !locked, why, address, now).await?;
+                // What somebody typed who is no user is not written down: people type passwords there.
+                let shown = account.as_ref().map(|account| account.name.clone());
+                let shown = shown.as_deref().unwrap_or("somebody unknown");
+                let counted = account.filter(|account| !locked && account.subject.is_none());
+                let counted = counted.map(|account| account.name);
+                self.record_refusal(shown, counted, why, address, now).await?;
                 None
             }
         };
@@ -365,14 +379,7 @@ impl SiteService {
         address: IpAddr,
         now: Timestamp,
     ) -> Result<Option<SignedIn>, ServiceError> {
-        let cookie = random_word()?;
-        let session = SessionRow {
-            hash: hash_of(&cookie),
-            account: account.name.clone(),
-            csrf: random_word()?,
-            created_at: now,
-            seen_at: now,
-        };
+        let (cookie, session) = new_session(&account.name, now)?;
         let actor = Actor::user(&account.name, account.access);
         let strings = [actor.as_str(), &address.to_string()];
         let message = self
@@ -393,17 +400,15 @@ impl SiteService {
         Ok(begun.then_some(SignedIn { cookie }))
     }
 
-    /// What somebody typed who is no user is not written down: people type passwords there.
-    async fn record_refusal(
+    /// Records a refused sign-in, and counts it against an account.
+    pub(super) async fn record_refusal(
         &self,
-        account: Option<AccountRow>,
-        counts: bool,
+        shown: &str,
+        counted: Option<String>,
         why: &str,
         address: IpAddr,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let name = account.map(|account| account.name);
-        let shown = name.as_deref().unwrap_or("somebody unknown");
         let strings = [shown, &address.to_string(), why];
         let message = self
             .context
@@ -411,7 +416,7 @@ impl SiteService {
         self.context
             .store
             .write::<_, StoreError, _>(move |tx| {
-                if let Some(name) = name.filter(|_| counts) {
+                if let Some(name) = counted {
                     let forgotten = now.checked_sub(FAILURES_REMEMBERED).unwrap_or(Timestamp::MIN);
                     let failures = tx.count_wrong_password(&name, forgotten)?;
                     let until = lock_after(failures)
@@ -569,11 +574,13 @@ fn keep_one_administrator(
     then: Option<Access>,
 ) -> Result<(), ServiceError> {
     let is_full = |access: &Access| *access == Access::FULL;
+    // Those whom the provider lets in do not count: it may fail, and takes roles away without asking.
+    let local = |account: &AccountRow| account.subject.is_none();
     let others = tx
         .accounts()?
         .iter()
-        .any(|other| other.name != account.name && is_full(&other.access));
-    if is_full(&account.access) && !then.as_ref().is_some_and(is_full) && !others {
+        .any(|other| other.name != account.name && is_full(&other.access) && local(other));
+    if local(account) && is_full(&account.access) && !then.as_ref().is_some_and(is_full) && !others {
         return Err(ServiceError::Refused {
             message: format!(
                 "{} is the last Full Administrator with scope All; somebody has to manage accounts",
@@ -583,6 +590,39 @@ fn keep_one_administrator(
         });
     }
     Ok(())
+}
+
+/// Refuses for users of single sign-on what the provider decides.
+fn only_local(account: &AccountRow, what: &str) -> Result<(), ServiceError> {
+    match account.subject {
+        None => Ok(()),
+        Some(_) => Err(ServiceError::Refused {
+            message: format!(
+                "{} comes by single sign-on; {what} is with the provider",
+                account.name
+            ),
+            hint: Some("change it there, or oidc.roles in tidegate.toml".into()),
+        }),
+    }
+}
+
+/// What may be the name of a user.
+pub(super) fn is_account_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_@".contains(c);
+    (1..=NAME_CHARACTERS_MAX).contains(&name.len()) && name.chars().all(plain)
+}
+
+/// A session that begins now: what its cookie holds, and what is stored of it.
+pub(super) fn new_session(account: &str, now: Timestamp) -> Result<(String, SessionRow), ServiceError> {
+    let cookie = random_word()?;
+    let session = SessionRow {
+        hash: hash_of(&cookie),
+        account: account.to_owned(),
+        csrf: random_word()?,
+        created_at: now,
+        seen_at: now,
+    };
+    Ok((cookie, session))
 }
 
 pub(super) fn access_of(role: &str, scope: Option<&str>, otherwise: Scope) -> Result<Access, ServiceError> {
@@ -611,7 +651,7 @@ fn account_info(row: AccountRow) -> AccountInfo {
 }
 
 /// 32 random bytes as text.
-fn random_word() -> Result<String, ServiceError> {
+pub(super) fn random_word() -> Result<String, ServiceError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|failure| ServiceError::Internal {
         source: format!("the machine gives no random numbers: {failure}").into(),
@@ -620,7 +660,7 @@ fn random_word() -> Result<String, ServiceError> {
 }
 
 /// What is stored of a word with too much entropy to be guessed from its hash.
-fn hash_of(word: &str) -> String {
+pub(super) fn hash_of(word: &str) -> String {
     hex::encode(Sha256::digest(word.as_bytes()))
 }
 

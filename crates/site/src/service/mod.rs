@@ -14,6 +14,7 @@ mod internet;
 mod logs;
 mod metrics;
 mod notifications;
+mod single_sign_on;
 mod status;
 mod status_delete;
 mod status_rules;
@@ -50,6 +51,7 @@ use accounts::Door;
 
 pub use accounts::{Session, SignedIn};
 pub use error::ServiceError;
+pub use single_sign_on::{SIGN_ON_LIFE, SignOnAnswer, SignOnBegun, SignOnEnded};
 
 /// Who does something, for audit messages, and what they may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +106,7 @@ pub struct SiteService {
     zone: TimeZone,
     logs: CmTraceLayer,
     door: Door,
+    provider: single_sign_on::Learned,
 }
 
 impl SiteService {
@@ -115,7 +118,14 @@ impl SiteService {
             zone,
             logs,
             door: Door::default(),
+            provider: single_sign_on::Learned::default(),
         }
+    }
+
+    /// What it works on, for tests that change what components would.
+    #[cfg(test)]
+    pub(crate) fn context(&self) -> &SiteContext {
+        &self.context
     }
 
     /// The time here.

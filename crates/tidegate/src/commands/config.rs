@@ -161,7 +161,24 @@ fn in_force(settings: &Settings, written: &toml::Table) -> Vec<Setting> {
                 .map(|email| format!("{} by {}:{}", email.to.join(", "), email.host, email.port))
                 .into(),
         ),
+        setting(
+            "oidc.issuer",
+            settings.oidc.as_ref().map(|oidc| oidc.issuer.clone()).into(),
+        ),
+        setting(
+            "oidc.client_id",
+            settings.oidc.as_ref().map(|oidc| oidc.client_id.clone()).into(),
+        ),
+        setting("oidc.roles", settings.oidc.as_ref().map(roles_by_value).into()),
     ]
+}
+
+/// Who gets which role by single sign-on.
+fn roles_by_value(oidc: &site::single_sign_on::OidcSettings) -> Vec<String> {
+    let pairs = oidc.roles.iter();
+    pairs
+        .map(|(value, role)| format!("{value} = {} ({})", role.word(), oidc.scope.as_str()))
+        .collect()
 }
 
 /// A time as the configuration file has it.

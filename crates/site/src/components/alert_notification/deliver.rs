@@ -13,12 +13,11 @@ use zeroize::Zeroizing;
 
 use crate::alert_settings::{EmailSettings, WebhookSettings};
 use crate::context::{SiteContext, whole_story};
+use crate::secrets::secret_file;
 use crate::way_out;
 
 /// How long one attempt may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Largest file with a secret.
-const SECRET_BYTES_MAX: u64 = 4 * 1024;
 
 /// Why an attempt failed.
 pub struct NotDelivered {
@@ -196,20 +195,8 @@ impl<'a> Deliveries<'a> {
 
     /// The content of a file of `secrets/`, without the end of its line.
     fn secret(&self, name: &str) -> Result<Zeroizing<String>, NotDelivered> {
-        let path = self.context.directory.secrets().join(name);
-        let failed = |why: String| later_perhaps(format!("cannot use the secret {}: {why}", path.display()));
-        let length = std::fs::metadata(&path)
-            .map_err(|failure| failed(failure.to_string()))?
-            .len();
-        if length > SECRET_BYTES_MAX {
-            return Err(failed(format!("it is larger than {SECRET_BYTES_MAX} bytes")));
-        }
-        let text = std::fs::read_to_string(&path).map_err(|failure| failed(failure.to_string()))?;
-        let text = Zeroizing::new(text);
-        match text.trim_end_matches(['\r', '\n']) {
-            "" => Err(failed("it is empty".to_owned())),
-            secret => Ok(Zeroizing::new(secret.to_owned())),
-        }
+        secret_file(&self.context.directory.secrets(), name)
+            .map_err(|failure| later_perhaps(failure.to_string()))
     }
 }
 

@@ -1,0 +1,132 @@
+//! Small documents of a provider of identities: one GET or one POST of a form, the same way out as everything else.
+//!
+//! Redirects are not followed: what is asked for is at the address that the configuration or the provider's own description
+//! names, and secrets go nowhere else. What is said of a failure names the host and no more.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::request::Builder;
+use http::{HeaderValue, Method, Request, Response};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use url::Url;
+
+use crate::HttpsOptions;
+use crate::connector::Connector;
+use crate::https::client;
+use crate::intake::why;
+use crate::location::LocationError;
+
+/// Longest document.
+const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
+
+/// A way to small documents.
+#[derive(Debug, Clone)]
+pub struct Documents {
+    client: Client<Connector, Full<Bytes>>,
+    /// How long one request may take.
+    patience: Duration,
+}
+
+/// What was answered. No `Debug`: it may hold tokens.
+pub struct Document {
+    /// Whether the status says success.
+    pub success: bool,
+    /// Status code.
+    pub status: u16,
+    /// Bytes, [`DOCUMENT_BYTES_MAX`] at most.
+    pub body: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// No connection, or it broke, or the answer is too long.
+    #[error("{host}: {why}")]
+    Network {
+        /// Host that was asked.
+        host: String,
+        /// Why.
+        why: String,
+    },
+    /// No answer in time.
+    #[error("{host} did not answer within {} s", limit.as_secs())]
+    Timeout {
+        /// Host that was asked.
+        host: String,
+        /// The limit.
+        limit: Duration,
+    },
+}
+
+impl Documents {
+    /// Connects like everything else of this site; `patience` is for one request as a whole.
+    pub fn new(options: &HttpsOptions, patience: Duration) -> Result<Self, LocationError> {
+        Ok(Documents {
+            client: client(options)?,
+            patience,
+        })
+    }
+
+    /// Gets a document.
+    pub async fn get(&self, url: &Url) -> Result<Document, DocumentError> {
+        let request = Request::builder().method(Method::GET).uri(url.as_str());
+        self.ask(url, request, Bytes::new()).await
+    }
+
+    /// Posts a form; `authorization` is the whole value of that header.
+    pub async fn post_form(
+        &self,
+        url: &Url,
+        authorization: Option<&str>,
+        form: String,
+    ) -> Result<Document, DocumentError> {
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(url.as_str())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if let Some(mut value) = authorization.and_then(|text| HeaderValue::from_str(text).ok()) {
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        self.ask(url, request, form.into()).await
+    }
+
+    async fn ask(&self, url: &Url, request: Builder, body: Bytes) -> Result<Document, DocumentError> {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let broken = |why: String| DocumentError::Network {
+            host: host.clone(),
+            why,
+        };
+        let request = request
+            .header(USER_AGENT, "tidegate")
+            .header(ACCEPT, "application/json")
+            .body(Full::new(body))
+            .map_err(|failure| broken(failure.to_string()))?;
+        let exchange = async {
+            let answer: Response<Incoming> = self
+                .client
+                .request(request)
+                .await
+                .map_err(|failure| broken(why(&failure)))?;
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, DOCUMENT_BYTES_MAX).collect().await;
+            let body = body.map_err(|failure| broken(failure.to_string()))?.to_bytes();
+            Ok(Document {
+                success: head.status.is_success(),
+                status: head.status.as_u16(),
+                body,
+            })
+        };
+        match tokio::time::timeout(self.patience, exchange).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(DocumentError::Timeout {
+                host: host.clone(),
+                limit: self.patience,
+            }),
+        }
+    }
+}
