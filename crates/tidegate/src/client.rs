@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn refusals_keep_the_sites_words() {
-        let body = br#"{"error":"blocked by package Y","hint":"wait"}"#;
+        let body = br#"{"title":"Conflict","status":409,"detail":"blocked by package Y","hint":"wait"}"#;
         let Failure::Failed { what, hint } = refusal(StatusCode::CONFLICT, body) else {
             panic!("other kind")
         };

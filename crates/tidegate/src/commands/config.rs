@@ -98,6 +98,7 @@ fn in_force(settings: &Settings, written: &toml::Table) -> Vec<Setting> {
     };
     vec![
         setting("feed.url", settings.feed_url.clone().into()),
+        setting("feed.mirrors", settings.feed_mirrors.clone().into()),
         setting(
             "feed.ca",
             settings
@@ -216,6 +217,6 @@ mod tests {
             ["90s", "90m", "2h"]
         );
         // A key that the configuration knows and this list forgot would be missed here.
-        assert_eq!(found.len(), 17);
+        assert_eq!(found.len(), 22);
     }
 }

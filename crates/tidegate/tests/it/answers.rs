@@ -238,7 +238,9 @@ fn answer(method: &str, target: &str, times: usize) -> axum::response::Response 
         }
         ("POST", "/updates/8576527E-DDE7-4E3C-A0E1-6FB0F0A3B1C4/download") => {
             let problem = json!({
-                "error": "package Release 2603 is installing, and nothing else downloads meanwhile",
+                "title": "Conflict",
+                "status": 409,
+                "detail": "package Release 2603 is installing, and nothing else downloads meanwhile",
                 "hint": "see how far it is: tidegate updates status"
             });
             (axum::http::StatusCode::CONFLICT, Json(problem)).into_response()
@@ -247,7 +249,7 @@ fn answer(method: &str, target: &str, times: usize) -> axum::response::Response 
         ("PUT", _) => axum::http::StatusCode::NO_CONTENT.into_response(),
         _ => (
             axum::http::StatusCode::NOT_FOUND,
-            Json(json!({ "error": format!("no {target}") })),
+            Json(json!({ "title": "Not Found", "status": 404, "detail": format!("no {target}") })),
         )
             .into_response(),
     }
