@@ -14,6 +14,7 @@ mod internet;
 mod logs;
 mod metrics;
 mod notifications;
+mod setup;
 mod single_sign_on;
 mod status;
 mod status_delete;
