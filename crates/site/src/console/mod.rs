@@ -1,6 +1,6 @@
 //! The web console: pages rendered here, complete without script, kept up to date where there is one.
 //!
-//! A page calls the same service layer as the API and goes through the same guard ([`crate::api::guard`]): its route
+//! A page calls the same service layer as the API and goes through the same guard (`api::guard`): its route
 //! cannot be written down without what it takes. Everything that changes something is a form with the session's own
 //! word in it, answered by a redirect.
 
