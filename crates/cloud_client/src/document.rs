@@ -37,7 +37,7 @@ pub struct Document {
     pub success: bool,
     /// Status code.
     pub status: u16,
-    /// Bytes, [`DOCUMENT_BYTES_MAX`] at most.
+    /// Bytes, 64 KiB at most.
     pub body: Bytes,
 }
 
