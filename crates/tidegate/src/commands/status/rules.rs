@@ -99,7 +99,7 @@ struct New {
     /// Leave the counts of its component as they are.
     #[arg(long, help_heading = "Actions")]
     do_not_forward: bool,
-    /// Tell of it; targets are set in [alerts] of tidegate.toml. May be repeated.
+    /// Tell of it; the table alerts of tidegate.toml sets the targets. May be repeated.
     #[arg(long, value_enum, value_name = "TARGET", help_heading = "Actions")]
     alert: Vec<Target>,
     /// Look at no lower rule.
