@@ -8,16 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::request::Builder;
-use http::{HeaderValue, Method, Request, Response};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
+use http::{HeaderValue, Method, Request};
+use http_body_util::Full;
 use url::Url;
 
 use crate::HttpsOptions;
-use crate::connector::Connector;
-use crate::https::client;
-use crate::intake::why;
+use crate::exchange::{Exchange, NoAnswer};
 use crate::location::LocationError;
 
 /// Longest document.
@@ -25,11 +21,7 @@ const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
 
 /// A way to small documents.
 #[derive(Debug, Clone)]
-pub struct Documents {
-    client: Client<Connector, Full<Bytes>>,
-    /// How long one request may take.
-    patience: Duration,
-}
+pub struct Documents(Exchange);
 
 /// What was answered. No `Debug`: it may hold tokens.
 pub struct Document {
@@ -65,10 +57,7 @@ pub enum DocumentError {
 impl Documents {
     /// Connects like everything else of this site; `patience` is for one request as a whole.
     pub fn new(options: &HttpsOptions, patience: Duration) -> Result<Self, LocationError> {
-        Ok(Documents {
-            client: client(options)?,
-            patience,
-        })
+        Exchange::new(options, patience).map(Documents)
     }
 
     /// Gets a document.
@@ -97,36 +86,25 @@ impl Documents {
 
     async fn ask(&self, url: &Url, request: Builder, body: Bytes) -> Result<Document, DocumentError> {
         let host = url.host_str().unwrap_or_default().to_owned();
-        let broken = |why: String| DocumentError::Network {
-            host: host.clone(),
-            why,
-        };
         let request = request
             .header(USER_AGENT, "tidegate")
             .header(ACCEPT, "application/json")
-            .body(Full::new(body))
-            .map_err(|failure| broken(failure.to_string()))?;
-        let exchange = async {
-            let answer: Response<Incoming> = self
-                .client
-                .request(request)
-                .await
-                .map_err(|failure| broken(why(&failure)))?;
-            let (head, body) = answer.into_parts();
-            let body = Limited::new(body, DOCUMENT_BYTES_MAX).collect().await;
-            let body = body.map_err(|failure| broken(failure.to_string()))?.to_bytes();
-            Ok(Document {
-                success: head.status.is_success(),
-                status: head.status.as_u16(),
-                body,
-            })
+            .body(Full::new(body));
+        let answered = match self.0.send(request, DOCUMENT_BYTES_MAX).await {
+            Ok(answered) => answered,
+            Err(NoAnswer::Network(why)) => return Err(DocumentError::Network { host, why }),
+            Err(NoAnswer::Timeout) => {
+                let limit = self.0.patience;
+                return Err(DocumentError::Timeout { host, limit });
+            }
         };
-        match tokio::time::timeout(self.patience, exchange).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(DocumentError::Timeout {
-                host: host.clone(),
-                limit: self.patience,
+        match answered.body {
+            Ok(body) => Ok(Document {
+                success: answered.status.is_success(),
+                status: answered.status.as_u16(),
+                body,
             }),
+            Err(why) => Err(DocumentError::Network { host, why }),
         }
     }
 }

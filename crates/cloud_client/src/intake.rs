@@ -7,16 +7,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::Full;
 use url::Url;
 
 use crate::HttpsOptions;
-use crate::connector::{ConnectError, Connector};
-use crate::https::client;
+use crate::exchange::{Exchange, NoAnswer, number, quoted, retry_after};
 use crate::location::LocationError;
 
 /// Byte of the report that the body begins with, and in answers how many the service has.
@@ -25,8 +22,6 @@ const UPLOAD_OFFSET: &str = "upload-offset";
 const UPLOAD_LENGTH: &str = "upload-length";
 /// Longest answer.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// Longest refusal that is quoted, in characters.
-const QUOTED_MAX: usize = 300;
 /// A service may ask for patience; not for more than this.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Times the offset is asked for again in one attempt.
@@ -34,11 +29,7 @@ const RESUMES: usize = 2;
 
 /// A way to an intake.
 #[derive(Debug, Clone)]
-pub struct Intake {
-    client: Client<Connector, Full<Bytes>>,
-    /// How long one request may take.
-    patience: Duration,
-}
+pub struct Intake(Exchange);
 
 /// What the service says of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,10 +101,7 @@ impl IntakeError {
 impl Intake {
     /// Connects like everything else of this site.
     pub fn new(options: &HttpsOptions) -> Result<Self, LocationError> {
-        Ok(Intake {
-            client: client(options)?,
-            patience: options.metadata_timeout,
-        })
+        Exchange::new(options, options.metadata_timeout).map(Intake)
     }
 
     /// Sends what the service does not have yet of a sealed report.
@@ -133,8 +121,8 @@ impl Intake {
             let (status, headers, answer) = self.answer(&url, request).await?;
             match status {
                 StatusCode::OK | StatusCode::CREATED => return Ok(Uploaded::Receipt(answer)),
-                StatusCode::CONFLICT if told(&headers, UPLOAD_OFFSET).is_some() => {
-                    offset = told(&headers, UPLOAD_OFFSET).unwrap_or(0).min(sealed.len());
+                StatusCode::CONFLICT if number(&headers, UPLOAD_OFFSET).is_some() => {
+                    offset = number(&headers, UPLOAD_OFFSET).unwrap_or(0).min(sealed.len());
                 }
                 status => return judge(&url, status, &headers, &answer),
             }
@@ -156,7 +144,7 @@ impl Intake {
         let (status, headers, _) = self.answer(url, request).await?;
         match status {
             // A service that knows nothing of resuming gets the whole report.
-            _ if status.is_success() => Ok(told(&headers, UPLOAD_OFFSET).unwrap_or(0)),
+            _ if status.is_success() => Ok(number(&headers, UPLOAD_OFFSET).unwrap_or(0)),
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(0),
             status => match judge(url, status, &headers, &[])? {
                 Uploaded::Receipt(_) | Uploaded::Refused { .. } => Ok(0),
@@ -173,24 +161,16 @@ impl Intake {
             url: url.to_owned(),
             why,
         };
-        let request = request.map_err(|failure| broken(failure.to_string()))?;
-        let exchange = async {
-            let answer: Response<Incoming> = self
-                .client
-                .request(request)
-                .await
-                .map_err(|failure| broken(why(&failure)))?;
-            let (head, body) = answer.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-            let body = body.map_err(|failure| broken(failure.to_string()))?.to_bytes();
-            Ok((head.status, head.headers, body.to_vec()))
-        };
-        tokio::time::timeout(self.patience, exchange)
-            .await
-            .map_err(|_| IntakeError::Timeout {
+        let answered = self.0.send(request, ANSWER_BYTES_MAX).await;
+        let answered = answered.map_err(|failure| match failure {
+            NoAnswer::Network(why) => broken(why),
+            NoAnswer::Timeout => IntakeError::Timeout {
                 url: url.to_owned(),
-                limit: self.patience,
-            })?
+                limit: self.0.patience,
+            },
+        })?;
+        let body = answered.body.map_err(broken)?;
+        Ok((answered.status, answered.headers, body.to_vec()))
     }
 }
 
@@ -207,8 +187,7 @@ fn judge(url: &str, status: StatusCode, headers: &HeaderMap, answer: &[u8]) -> R
             url: url.to_owned(),
             status: status.as_u16(),
             why: words,
-            retry_after: told(headers, RETRY_AFTER.as_str())
-                .map(|seconds| Duration::from_secs(seconds as u64).min(RETRY_AFTER_MAX)),
+            retry_after: retry_after(headers, RETRY_AFTER_MAX),
         }),
         _ => Err(IntakeError::Odd {
             url: url.to_owned(),
@@ -216,36 +195,4 @@ fn judge(url: &str, status: StatusCode, headers: &HeaderMap, answer: &[u8]) -> R
             why: words,
         }),
     }
-}
-
-pub(crate) fn told(headers: &HeaderMap, name: &str) -> Option<usize> {
-    headers.get(name)?.to_str().ok()?.trim().parse().ok()
-}
-
-/// The error of an intake's answer, or its first words; nothing that moves a cursor.
-pub(crate) fn quoted(answer: &[u8]) -> String {
-    let text = String::from_utf8_lossy(answer);
-    let text: String = text
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(QUOTED_MAX)
-        .collect();
-    match text.trim() {
-        "" => "it says nothing".to_owned(),
-        text => text.to_owned(),
-    }
-}
-
-/// A failure by the fault that caused it, where it was a connection that failed.
-pub(crate) fn why(failure: &hyper_util::client::legacy::Error) -> String {
-    let mut deepest: &dyn std::error::Error = failure;
-    let mut cause = Some(deepest);
-    while let Some(deeper) = cause {
-        if let Some(fault) = deeper.downcast_ref::<ConnectError>() {
-            return fault.to_string();
-        }
-        deepest = deeper;
-        cause = deeper.source();
-    }
-    deepest.to_string()
 }

@@ -10,6 +10,7 @@ mod certificate;
 mod connector;
 mod dial;
 mod document;
+mod exchange;
 pub mod fuzz;
 mod head;
 mod https;

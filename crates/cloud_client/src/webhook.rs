@@ -5,17 +5,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
-use http::{Method, Request, Response};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::{Method, Request};
+use http_body_util::Full;
 use url::Url;
 
 use crate::HttpsOptions;
-use crate::connector::Connector;
-use crate::https::client;
-use crate::intake::{quoted, told, why};
+use crate::exchange::{Exchange, NoAnswer, quoted, retry_after};
 use crate::location::LocationError;
 
 /// Longest answer that is read.
@@ -25,11 +21,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// A way to web addresses that are told something.
 #[derive(Debug, Clone)]
-pub struct Webhook {
-    client: Client<Connector, Full<Bytes>>,
-    /// How long one attempt may take.
-    patience: Duration,
-}
+pub struct Webhook(Exchange);
 
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
@@ -88,10 +80,7 @@ impl WebhookError {
 impl Webhook {
     /// Connects like everything else of this site; `patience` is for one attempt as a whole.
     pub fn new(options: &HttpsOptions, patience: Duration) -> Result<Self, LocationError> {
-        Ok(Webhook {
-            client: client(options)?,
-            patience,
-        })
+        Exchange::new(options, patience).map(Webhook)
     }
 
     /// Posts JSON. `key` tells the receiver that it has this already; `signature` proves who sends it.
@@ -103,10 +92,6 @@ impl Webhook {
         body: Bytes,
     ) -> Result<(), WebhookError> {
         let host = url.host_str().unwrap_or_default().to_owned();
-        let broken = |why: String| WebhookError::Network {
-            host: host.clone(),
-            why,
-        };
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(url.as_str())
@@ -116,36 +101,24 @@ impl Webhook {
         if let Some(signature) = signature {
             request = request.header("tidegate-signature", signature);
         }
-        let request = request
-            .body(Full::new(body))
-            .map_err(|failure| broken(failure.to_string()))?;
-        let exchange = async {
-            let answer: Response<Incoming> = self
-                .client
-                .request(request)
-                .await
-                .map_err(|failure| broken(why(&failure)))?;
-            let (head, body) = answer.into_parts();
-            if head.status.is_success() {
-                return Ok(());
+        let answered = self.0.send(request.body(Full::new(body)), ANSWER_BYTES_MAX).await;
+        let answered = match answered {
+            Ok(answered) => answered,
+            Err(NoAnswer::Network(why)) => return Err(WebhookError::Network { host, why }),
+            Err(NoAnswer::Timeout) => {
+                let limit = self.0.patience;
+                return Err(WebhookError::Timeout { host, limit });
             }
-            // The words are for people; without them the status says enough.
-            let words = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-            let words = words.map(|body| body.to_bytes()).unwrap_or_default();
-            Err(WebhookError::Answer {
-                host: host.clone(),
-                status: head.status.as_u16(),
-                why: quoted(&words),
-                retry_after: told(&head.headers, RETRY_AFTER.as_str())
-                    .map(|seconds| Duration::from_secs(seconds as u64).min(RETRY_AFTER_MAX)),
-            })
         };
-        match tokio::time::timeout(self.patience, exchange).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(WebhookError::Timeout {
-                host: host.clone(),
-                limit: self.patience,
-            }),
+        if answered.status.is_success() {
+            return Ok(());
         }
+        Err(WebhookError::Answer {
+            host,
+            status: answered.status.as_u16(),
+            // The words are for people; without them the status says enough.
+            why: quoted(&answered.body.unwrap_or_default()),
+            retry_after: retry_after(&answered.headers, RETRY_AFTER_MAX),
+        })
     }
 }

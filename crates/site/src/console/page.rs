@@ -191,7 +191,7 @@ impl Page {
             header class="top" {
                 a class="brand" href="/overview" { "Tidegate · " (self.service.site_code()) }
                 form action="/search" role="search" {
-                    input id="search" type="search" name="q" placeholder=(t("Search")) aria-label=(t("Search packages, components and pages"));
+                    input id="search" type="search" name="q" aria-label=(t("Search packages, components and pages"));
                     button class="plain" { (t("Search")) }
                 }
                 span id="live-state" class="faint" role="status" data-live=(t("live")) data-lost=(t("connection lost; trying again")) {

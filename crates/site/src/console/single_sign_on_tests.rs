@@ -204,7 +204,7 @@ async fn somebody_comes_in_with_the_strongest_role_of_the_claims() {
     assert!(told.contains(&"single sign-on added the user eva with the role Operations Administrator and the scope Default.".to_owned()), "{told:?}");
     assert_eq!(
         told.iter()
-            .filter(|text| text.starts_with("eva signed in from 192.0.2."))
+            .filter(|text| text.starts_with("user eva signed in from 192.0.2."))
             .count(),
         3
     );

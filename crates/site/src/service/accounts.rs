@@ -1,113 +1,20 @@
-//! Users of the console: who they are, how they sign in, what ends a session.
-
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+//! Users of the console: who they are and what they may do.
 
 use argon2::Argon2;
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use domain::access::{Access, Role, Scope, lock_after};
+use argon2::password_hash::PasswordHasher;
+use domain::access::{Access, Role, Scope};
 use domain::status_message::StatusMessageId;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use protocol::api::{AccountInfo, AccountRequest, RoleRequest};
-use sha2::{Digest, Sha256};
-use store::{AccountRow, SessionRow, StoreError, Tx};
-use tokio::sync::Semaphore;
+use store::{AccountRow, StoreError, Tx};
 
+use super::sign_in::{Session, compare};
 use super::{Actor, ServiceError, SiteService};
 
 /// Shortest password in characters; length is what makes it hard to guess (NIST SP 800-63B).
 const PASSWORD_CHARACTERS_MIN: usize = 12;
-const PASSWORD_CHARACTERS_MAX: usize = 256;
+pub(super) const PASSWORD_CHARACTERS_MAX: usize = 256;
 const NAME_CHARACTERS_MAX: usize = 64;
-/// A session that nobody uses ends.
-const SESSION_IDLE: SignedDuration = SignedDuration::from_mins(60);
-/// A session ends however busy it is.
-const SESSION_LIFE: SignedDuration = SignedDuration::from_hours(12);
-/// How often the use of a session is written down.
-const SEEN_EVERY: SignedDuration = SignedDuration::from_mins(1);
-/// Passwords that are compared at a time: each takes 19 MiB and some 20 ms.
-const COMPARED_AT_ONCE: usize = 2;
-/// Live views of all users together.
-const VIEWS_MAX: usize = 100;
-/// Attempts of one address in a window.
-const ATTEMPTS_MAX: u32 = 20;
-const ATTEMPTS_WINDOW: SignedDuration = SignedDuration::from_mins(1);
-/// Wrong passwords before the last lock are forgotten this long after it.
-const FAILURES_REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
-/// Addresses that are remembered.
-const ADDRESSES_MAX: usize = 10_000;
-
-/// What a sign-in needs beyond the database.
-pub(super) struct Door {
-    comparing: Semaphore,
-    /// Places for live views.
-    pub(super) views: Arc<Semaphore>,
-    /// Held while the file of tokens is changed.
-    pub(super) tokens: tokio::sync::Mutex<()>,
-    attempts: Mutex<HashMap<IpAddr, (Timestamp, u32)>>,
-}
-
-impl Default for Door {
-    fn default() -> Self {
-        Door {
-            comparing: Semaphore::new(COMPARED_AT_ONCE),
-            views: Arc::new(Semaphore::new(VIEWS_MAX)),
-            tokens: tokio::sync::Mutex::default(),
-            attempts: Mutex::default(),
-        }
-    }
-}
-
-impl Door {
-    /// Counts an attempt; false where there were too many.
-    pub(super) fn admits(&self, address: IpAddr, now: Timestamp) -> bool {
-        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        if attempts.len() >= ADDRESSES_MAX {
-            attempts.retain(|_, (begun, _)| now.duration_since(*begun) < ATTEMPTS_WINDOW);
-        }
-        if attempts.len() >= ADDRESSES_MAX
-            && let Some(oldest) = attempts
-                .iter()
-                .min_by_key(|(_, (begun, _))| *begun)
-                .map(|(of, _)| *of)
-        {
-            attempts.remove(&oldest);
-        }
-        let (begun, count) = attempts.entry(network_of(address)).or_insert((now, 0));
-        if now.duration_since(*begun) >= ATTEMPTS_WINDOW {
-            (*begun, *count) = (now, 0);
-        }
-        *count += 1;
-        *count <= ATTEMPTS_MAX
-    }
-}
-
-/// What one party has: an address, of IPv6 a whole /64.
-fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
-    }
-}
-
-/// A session that has just begun.
-pub struct SignedIn {
-    /// What the cookie holds; stored as a hash only.
-    pub cookie: String,
-}
-
-/// The session a request belongs to.
-#[derive(Debug, Clone)]
-pub struct Session {
-    /// Who.
-    pub actor: Actor,
-    /// Name of the account.
-    pub account: String,
-    /// What forms carry.
-    pub csrf: String,
-}
 
 impl SiteService {
     /// `user list`
@@ -304,178 +211,6 @@ impl SiteService {
             source: format!("the password cannot be hashed: {failure}").into(),
         })
     }
-
-    /// Begins a session. What is told of a refusal does not say whether there is such a user.
-    pub async fn sign_in(
-        &self,
-        name: &str,
-        password: &str,
-        address: IpAddr,
-    ) -> Result<SignedIn, ServiceError> {
-        let now = self.clock.now();
-        let refused = |message: &str, hint: Option<&str>| ServiceError::Refused {
-            message: message.to_owned(),
-            hint: hint.map(str::to_owned),
-        };
-        if !self.door.admits(address, now) {
-            return Err(refused(
-                "too many attempts from this address; wait a minute",
-                None,
-            ));
-        }
-        // Who waits here sees the account as it is afterwards: what was counted or changed meanwhile counts.
-        let one_of_few = self.door.comparing.acquire().await;
-        let wanted = name.to_owned();
-        let account = self
-            .context
-            .store
-            .read::<_, StoreError, _>(move |tx| tx.account(&wanted))
-            .await?;
-        let locked = account
-            .as_ref()
-            .and_then(|account| account.locked_until)
-            .is_some_and(|until| until > now);
-        // Nobody from the provider has a password here; finding that out takes as long as a wrong one.
-        let stored = account
-            .as_ref()
-            .filter(|account| account.subject.is_none())
-            .map(|account| account.password.clone());
-        let right = password.chars().count() <= PASSWORD_CHARACTERS_MAX && compare(password, stored).await?;
-        let begun = match account {
-            Some(account) if right && !locked => self.begin_session(account, address, now).await?,
-            account => {
-                let why = match (&account, locked) {
-                    (Some(external), _) if external.subject.is_some() => {
-                        "the user comes by single sign-on and has no password"
-                    }
-                    (None, _) => "there is no such user",
-                    (Some(_), true) => "the user is locked",
-                    (Some(_), false) => "the password is wrong",
-                };
-                // What somebody typed who is no user is not written down: people type passwords there.
-                let shown = account.as_ref().map(|account| account.name.clone());
-                let shown = shown.as_deref().unwrap_or("somebody unknown");
-                let counted = account.filter(|account| !locked && account.subject.is_none());
-                let counted = counted.map(|account| account.name);
-                self.record_refusal(shown, counted, why, address, now).await?;
-                None
-            }
-        };
-        drop(one_of_few);
-        begun.ok_or_else(|| {
-            refused(
-                "the name or the password is wrong, or the user is locked for some minutes",
-                Some("an administrator sets a new password with `tidegate user password`"),
-            )
-        })
-    }
-
-    /// Nothing if the account changed while its password was compared.
-    async fn begin_session(
-        &self,
-        account: AccountRow,
-        address: IpAddr,
-        now: Timestamp,
-    ) -> Result<Option<SignedIn>, ServiceError> {
-        let (cookie, session) = new_session(&account.name, now)?;
-        let actor = Actor::user(&account.name, account.access);
-        let strings = [actor.as_str(), &address.to_string()];
-        let message = self
-            .context
-            .status_message(StatusMessageId::SignedIn, &strings, now);
-        let begun = self
-            .context
-            .store
-            .write::<_, StoreError, _>(move |tx| {
-                if !tx.account_signed_in(&account.name, &account.password, now)? {
-                    return Ok(false);
-                }
-                tx.begin_session(&session)?;
-                tx.record_status_message(&message)?;
-                Ok(true)
-            })
-            .await?;
-        Ok(begun.then_some(SignedIn { cookie }))
-    }
-
-    /// Records a refused sign-in, and counts it against an account.
-    pub(super) async fn record_refusal(
-        &self,
-        shown: &str,
-        counted: Option<String>,
-        why: &str,
-        address: IpAddr,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let strings = [shown, &address.to_string(), why];
-        let message = self
-            .context
-            .status_message(StatusMessageId::SignInRefused, &strings, now);
-        self.context
-            .store
-            .write::<_, StoreError, _>(move |tx| {
-                if let Some(name) = counted {
-                    let forgotten = now.checked_sub(FAILURES_REMEMBERED).unwrap_or(Timestamp::MIN);
-                    let failures = tx.count_wrong_password(&name, forgotten)?;
-                    let until = lock_after(failures)
-                        .and_then(|lock| SignedDuration::try_from(lock).ok())
-                        .and_then(|lock| now.checked_add(lock).ok());
-                    if let Some(until) = until {
-                        tx.lock_account(&name, until)?;
-                    }
-                }
-                tx.record_status_message(&message)
-            })
-            .await
-    }
-
-    /// The session of a cookie, unless it ended. A request of a person keeps it alive (`touch`), a live view does not.
-    pub async fn session(&self, cookie: &str, touch: bool) -> Result<Option<Session>, ServiceError> {
-        let (hash, now) = (hash_of(cookie), self.clock.now());
-        let wanted = hash.clone();
-        let found = self
-            .context
-            .store
-            .read::<_, StoreError, _>(move |tx| {
-                let Some(session) = tx.session(&wanted)? else {
-                    return Ok(None);
-                };
-                Ok(tx.account(&session.account)?.map(|account| (session, account)))
-            })
-            .await?;
-        let Some((session, account)) = found else {
-            return Ok(None);
-        };
-        let idle = now.duration_since(session.seen_at);
-        if idle > SESSION_IDLE || now.duration_since(session.created_at) > SESSION_LIFE {
-            self.end(hash).await?;
-            return Ok(None);
-        }
-        if touch && idle > SEEN_EVERY {
-            self.context
-                .store
-                .write::<_, StoreError, _>(move |tx| tx.see_session(&hash, now))
-                .await?;
-        }
-        Ok(Some(Session {
-            actor: Actor::user(&account.name, account.access),
-            account: account.name,
-            csrf: session.csrf,
-        }))
-    }
-
-    /// Ends the session of a cookie.
-    pub async fn sign_out(&self, cookie: &str) -> Result<(), ServiceError> {
-        self.end(hash_of(cookie)).await
-    }
-
-    async fn end(&self, hash: String) -> Result<(), ServiceError> {
-        Ok(self
-            .context
-            .store
-            .write::<_, StoreError, _>(move |tx| tx.end_session(&hash))
-            .await?)
-    }
 }
 
 /// Refuses what would leave nobody who may manage accounts.
@@ -523,19 +258,6 @@ pub(super) fn is_account_name(name: &str) -> bool {
     (1..=NAME_CHARACTERS_MAX).contains(&name.len()) && name.chars().all(plain)
 }
 
-/// A session that begins now: what its cookie holds, and what is stored of it.
-pub(super) fn new_session(account: &str, now: Timestamp) -> Result<(String, SessionRow), ServiceError> {
-    let cookie = random_word()?;
-    let session = SessionRow {
-        hash: hash_of(&cookie),
-        account: account.to_owned(),
-        csrf: random_word()?,
-        created_at: now,
-        seen_at: now,
-    };
-    Ok((cookie, session))
-}
-
 pub(super) fn access_of(role: &str, scope: Option<&str>, otherwise: Scope) -> Result<Access, ServiceError> {
     let invalid = |message| ServiceError::Invalid { message, hint: None };
     let role: Role = role.parse().map_err(invalid)?;
@@ -558,60 +280,5 @@ fn account_info(row: AccountRow) -> AccountInfo {
         locked_until: row.locked_until,
         created_at: row.created_at,
         signed_in_at: row.signed_in_at,
-    }
-}
-
-/// 32 random bytes as text.
-pub(super) fn random_word() -> Result<String, ServiceError> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|failure| ServiceError::Internal {
-        source: format!("the machine gives no random numbers: {failure}").into(),
-    })?;
-    Ok(hex::encode(bytes))
-}
-
-/// What is stored of a word with too much entropy to be guessed from its hash.
-pub(super) fn hash_of(word: &str) -> String {
-    hex::encode(Sha256::digest(word.as_bytes()))
-}
-
-/// Compares with the stored hash; where there is none, as long as that would take.
-async fn compare(password: &str, stored: Option<String>) -> Result<bool, ServiceError> {
-    let password = zeroize::Zeroizing::new(password.to_owned());
-    Ok(
-        tokio::task::spawn_blocking(move || match stored.filter(|stored| !stored.is_empty()) {
-            Some(stored) => PasswordHash::new(&stored).is_ok_and(|hash| {
-                Argon2::default()
-                    .verify_password(password.as_bytes(), &hash)
-                    .is_ok()
-            }),
-            None => {
-                // The result is of no use, the time it takes is.
-                let _ = Argon2::default().hash_password(password.as_bytes());
-                false
-            }
-        })
-        .await?,
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_address_is_slowed_down_and_others_are_not() {
-        let door = Door::default();
-        let now = Timestamp::from_second(1_800_000_000).unwrap();
-        let (one, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        let admitted = (0..100).filter(|_| door.admits(one, now)).count();
-        assert_eq!(admitted, ATTEMPTS_MAX as usize);
-        assert!(door.admits(other, now));
-        assert!(door.admits(one, now + ATTEMPTS_WINDOW));
-        let of_one_network = |host: u16| format!("2001:db8::{host:x}").parse().unwrap();
-        let admitted = (0..100)
-            .filter(|host| door.admits(of_one_network(*host), now))
-            .count();
-        assert_eq!(admitted, ATTEMPTS_MAX as usize);
     }
 }

@@ -15,6 +15,7 @@ mod logs;
 mod metrics;
 mod notifications;
 mod setup;
+mod sign_in;
 mod single_sign_on;
 mod status;
 mod status_delete;
@@ -48,10 +49,10 @@ use crate::host::free_bytes;
 use crate::internet::configured_mode;
 use crate::way_out::RoleVersion;
 
-use accounts::Door;
+use sign_in::Door;
 
-pub use accounts::{Session, SignedIn};
 pub use error::ServiceError;
+pub use sign_in::{Session, SignedIn};
 pub use single_sign_on::{SIGN_ON_LIFE, SignOnAnswer, SignOnBegun, SignOnEnded};
 
 /// Who does something, for audit messages, and what they may do.

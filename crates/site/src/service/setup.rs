@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use protocol::api::SetupLink;
 use store::StoreError;
 
-use super::accounts::{hash_of, random_word};
+use super::sign_in::{hash_of, random_word};
 use super::{Actor, ServiceError, SiteService};
 
 /// How long the link works.

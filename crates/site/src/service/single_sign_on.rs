@@ -14,8 +14,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::{AccountRow, Tx};
 
-use super::accounts::{hash_of, is_account_name, new_session, random_word};
-use super::{ServiceError, SignedIn, SiteService};
+use super::accounts::is_account_name;
+use super::sign_in::{hash_of, new_session, random_word};
+use super::{Actor, ServiceError, SignedIn, SiteService};
 use crate::context::whole_story;
 use crate::single_sign_on::provider::{Question, is_code};
 use crate::single_sign_on::{
@@ -370,7 +371,8 @@ impl SiteService {
                     let strings = [ACTOR, account.name.as_str(), role, scope];
                     tx.record_status_message(&context.status_message(id, &strings, now))?;
                 }
-                let strings = [account.name.as_str(), &address.to_string()];
+                let actor = Actor::user(&account.name, account.access);
+                let strings = [actor.as_str(), &address.to_string()];
                 tx.record_status_message(&context.status_message(StatusMessageId::SignedIn, &strings, now))?;
                 Ok(cookie)
             })

@@ -115,7 +115,7 @@ async fn a_web_address_gets_each_alert_until_it_takes_it() {
     ))
     .await;
     act(&site, &["webhook"], "errors");
-    // Refused for now: the failure is seen, and the next try is later.
+    // Refused, and taken at a later try: meanwhile the failure is seen.
     let waiting = until("a failed attempt", || {
         let alert = alerts(&site)["alerts"][0].clone();
         (alert["failed_attempts"] == 1).then_some(alert)
