@@ -165,7 +165,7 @@ fn licence_allowed(expression: &str) -> bool {
 
 /// The arrows between our crates point one way, and only the store knows SQL.
 fn arrows(metadata: &Value, problems: &mut Vec<String>) {
-    const OURS: [(&str, &[&str]); 7] = [
+    const OURS: [(&str, &[&str]); 8] = [
         ("tidegate-domain", &[]),
         ("tidegate-feed", &[]),
         ("tidegate-delta", &[]),
@@ -173,6 +173,7 @@ fn arrows(metadata: &Value, problems: &mut Vec<String>) {
         ("tidegate-protocol", &["tidegate-domain"]),
         ("tidegate-store", &["tidegate-domain"]),
         ("tidegate-executive", &["tidegate-domain"]),
+        ("tidegate-pages", &[]),
     ];
     for package in list(&metadata["packages"]) {
         let name = text(&package["name"]);

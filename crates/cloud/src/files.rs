@@ -61,6 +61,14 @@ impl ServiceDir {
     pub fn hotfix_key(&self) -> PathBuf {
         self.root.join("hotfix.key")
     }
+    /// Who changed what and when.
+    pub fn history(&self) -> PathBuf {
+        self.root.join("history.jsonl")
+    }
+    /// Links to the console that were not used yet; 0700.
+    pub fn console_links(&self) -> PathBuf {
+        self.root.join("console-links")
+    }
     /// Certificates of our own server.
     pub fn tls(&self) -> PathBuf {
         self.root.join("tls")
@@ -167,6 +175,12 @@ pub(crate) fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, CloudError>
         return Err(failed("read", path)(error));
     }
     Ok(bytes)
+}
+
+/// Makes a new name in the folder that holds `path` durable.
+pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let (folder, _) = beside(path)?;
+    File::open(folder)?.sync_all()
 }
 
 fn beside(path: &Path) -> io::Result<(PathBuf, PathBuf)> {

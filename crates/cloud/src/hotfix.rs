@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 
 use content::publish::{Progress, PublishOptions};
 use domain::servicing::package::UpdateType;
-use feed::publisher::TargetRecord;
-use jiff::Timestamp;
 use protocol::transfer::{
     HOTFIX_ENDING, HOTFIX_LINE_BYTES_MAX, HOTFIX_TARGET, HotfixKeys, HotfixMember, HotfixPart,
     HotfixStatement,
@@ -21,19 +19,21 @@ use zeroize::Zeroizing;
 
 use crate::error::{CloudError, io};
 use crate::files::{self, ServiceDir};
+use crate::history::{self, Change, Did, Stamp};
 use crate::package_toml;
 use crate::publish::{PublishRequest, Scratch, measure_redistributables, record_of};
 use crate::service::{lock, open};
 use crate::settings::Settings;
+use crate::small_targets;
 
 /// Makes the file. The first time, its key is made and named in the feed; says whether that happened.
 pub fn hotfix(
     request: &PublishRequest,
     output: &Path,
-    now: Timestamp,
+    stamp: impl Into<Stamp>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<bool, CloudError> {
-    let dir = ServiceDir::new(&request.dir);
+    let (dir, stamp) = (ServiceDir::new(&request.dir), stamp.into());
     Settings::load(&dir)?;
     let invalid = |what: &'static str, detail: String| CloudError::Invalid { what, detail };
     let name = output.file_name().unwrap_or_default().to_string_lossy();
@@ -54,7 +54,7 @@ pub fn hotfix(
     }
     let redistributables = measure_redistributables(request, &description)?;
     let _lock = lock(&dir)?;
-    let (key, made) = named_key(&dir, now)?;
+    let (key, made) = named_key(&dir, &stamp)?;
     let work = Scratch::new(&dir, description.record.guid)?;
     let targets = work.path().join("targets");
     files::create_folders(&targets)?;
@@ -112,7 +112,10 @@ pub fn hotfix(
             "it is too large for a file outside the catalogue; publish it".into(),
         ));
     }
-    write(output, &signed, &members).map_err(io("write", output))?;
+    let change = Change::of(Did::MadeHotfix, &record, name);
+    history::entered(&dir, &stamp, change, || {
+        write(output, &signed, &members).map_err(io("write", output))
+    })?;
     Ok(made)
 }
 
@@ -144,7 +147,7 @@ fn write(output: &Path, line: &str, members: &[(HotfixMember, PathBuf)]) -> std:
 }
 
 /// The key, and whether it had to be made and named in the feed.
-fn named_key(dir: &ServiceDir, now: Timestamp) -> Result<(SigningKey, bool), CloudError> {
+fn named_key(dir: &ServiceDir, stamp: &Stamp) -> Result<(SigningKey, bool), CloudError> {
     let path = dir.hotfix_key();
     let unusable = |_| CloudError::Invalid {
         what: "key of hotfixes",
@@ -165,20 +168,7 @@ fn named_key(dir: &ServiceDir, now: Timestamp) -> Result<(SigningKey, bool), Clo
     let seed = Zeroizing::new(hex::decode(text.trim_ascii()).unwrap_or_default());
     let key = SigningKey::from_seed(&seed).map_err(unusable)?;
     let bytes = serde_json::to_vec(&HotfixKeys::new(vec![key.public()])).unwrap_or_default();
-    let record = TargetRecord {
-        length: bytes.len() as u64,
-        sha256: hex::encode(Sha256::digest(&bytes)),
-        custom: None,
-    };
-    let mut feed = open(dir)?;
-    if feed
-        .target(HOTFIX_TARGET)?
-        .is_some_and(|known| known.sha256 == record.sha256)
-    {
-        return Ok((key, false));
-    }
-    files::place(&feed.target_file(HOTFIX_TARGET, &record.sha256), &bytes)?;
-    feed.set_target(HOTFIX_TARGET, &record)?;
-    feed.commit(now)?;
-    Ok((key, true))
+    let change = Change::new(Did::Configured, "names the key of hotfixes");
+    let made = small_targets::set(&mut open(dir)?, dir, (HOTFIX_TARGET, &bytes), stamp, change)?;
+    Ok((key, made))
 }

@@ -7,6 +7,7 @@ mod deltas;
 mod error;
 mod files;
 mod fresh;
+mod history;
 mod hotfix;
 pub mod intake;
 pub mod package_toml;
@@ -16,16 +17,20 @@ pub mod serve;
 mod service;
 mod settings;
 mod shards;
+mod small_targets;
 mod tls;
 
 pub use error::CloudError;
 pub use files::ServiceDir;
 pub use fresh::keep_fresh;
+pub use history::{Did, Entry, Outcome, Stamp, history};
 pub use hotfix::hotfix;
 pub use intake::set_intake;
 pub use publish::{
-    Bases, LEVEL, PublishReport, PublishRequest, Rollout, Step, packages, publish, rollout, set_endpoints,
-    withdraw,
+    Bases, LEVEL, PublishReport, PublishRequest, Rollout, Step, packages, publish, rollout, withdraw,
 };
 pub use service::{InitOptions, InitReport, KeyRole, init, init_with, keys, renew, rotate_key};
 pub use settings::Settings;
+pub use small_targets::{
+    notices, retract_notice, service_config, set_endpoints, set_notice, set_service_config,
+};

@@ -11,13 +11,11 @@ use content::publish::{Progress, PublishOptions};
 use domain::servicing::package::{PackageGuid, PackageRecord, PayloadReference, Redistributable};
 use domain::servicing::rule::Rule;
 use feed::publisher::{Publisher, TargetRecord};
-use jiff::Timestamp;
-use protocol::connectivity::{CATALOGUE_BYTES_MAX, CATALOGUE_TARGET, Catalogue};
-use sha2::{Digest, Sha256};
 
 use crate::deltas;
 use crate::error::{CloudError, io};
 use crate::files::{self, ServiceDir};
+use crate::history::{self, Change, Did, Stamp};
 use crate::package_toml::{self, PackageDescription};
 use crate::service::{lock, open};
 use crate::settings::Settings;
@@ -109,10 +107,10 @@ pub enum Step {
 /// Publishes a package.
 pub fn publish(
     request: &PublishRequest,
-    now: Timestamp,
+    stamp: impl Into<Stamp>,
     progress: &mut dyn FnMut(Step),
 ) -> Result<PublishReport, CloudError> {
-    let dir = ServiceDir::new(&request.dir);
+    let (dir, stamp) = (ServiceDir::new(&request.dir), stamp.into());
     Settings::load(&dir)?;
     if !(1..=22).contains(&request.level) {
         let detail = format!("{} is no zstd level; they go from 1 to 22", request.level);
@@ -226,7 +224,13 @@ pub fn publish(
         set(&mut feed, &redist.target, &redist.sha256, redist.length)?;
     }
     Shard::of(&feed, guid)?.0.put(&mut feed, &record)?;
-    feed.commit(now)?;
+    let offered = format!("offered to {} %", record.rollout_percent);
+    history::commit(
+        &mut feed,
+        &dir,
+        &stamp,
+        Change::of(Did::Published, &record, offered),
+    )?;
     shards::prune(&feed, guid)?;
     tracing::info!(package = %guid, version = %record.full_version, "published");
     let delta_bytes: u64 = deltas.iter().map(|made| made.pack.length).sum();
@@ -266,7 +270,12 @@ pub(crate) fn record_of(
 }
 
 /// Takes a package back: sites no longer offer it, and tell why.
-pub fn withdraw(dir: &Path, guid: PackageGuid, reason: &str, now: Timestamp) -> Result<bool, CloudError> {
+pub fn withdraw(
+    dir: &Path,
+    guid: PackageGuid,
+    reason: &str,
+    stamp: impl Into<Stamp>,
+) -> Result<bool, CloudError> {
     let reason = reason.trim();
     if reason.is_empty() || reason.len() > 1_000 || reason.chars().any(char::is_control) {
         let detail = "administrators are told why: write one line of at most 1000 bytes".to_owned();
@@ -275,9 +284,9 @@ pub fn withdraw(dir: &Path, guid: PackageGuid, reason: &str, now: Timestamp) -> 
             detail,
         });
     }
-    change(dir, guid, now, |record| {
+    change(dir, guid, &stamp.into(), Did::Withdrew, |record| {
         record.withdrawn = Some(reason.to_owned());
-        Ok(())
+        Ok(reason.to_owned())
     })
 }
 
@@ -302,7 +311,12 @@ impl Rollout {
 
 /// Changes to whom a package is offered. The rule is signed with the package and evaluated by each site, which shows
 /// it with what it found.
-pub fn rollout(dir: &Path, guid: PackageGuid, rollout: &Rollout, now: Timestamp) -> Result<bool, CloudError> {
+pub fn rollout(
+    dir: &Path,
+    guid: PackageGuid,
+    rollout: &Rollout,
+    stamp: impl Into<Stamp>,
+) -> Result<bool, CloudError> {
     let invalid = |detail: String| CloudError::Invalid {
         what: "rollout",
         detail,
@@ -313,49 +327,23 @@ pub fn rollout(dir: &Path, guid: PackageGuid, rollout: &Rollout, now: Timestamp)
     if let Some(Some(rule)) = &rollout.when {
         Rule::parse(rule).map_err(|problem| invalid(format!("the rule {rule:?}: {problem}")))?;
     }
-    change(dir, guid, now, |record| {
+    change(dir, guid, &stamp.into(), Did::RolledOut, |record| {
         if record.withdrawn.is_some() {
             return Err(CloudError::Withdrawn { guid });
         }
+        let before = record.rollout_percent;
         if let Some(percent) = rollout.percent {
             record.rollout_percent = percent;
         }
         if let Some(when) = &rollout.when {
             record.rollout_when.clone_from(when);
         }
-        Ok(())
+        let to = match &record.rollout_when {
+            Some(rule) => format!(", where {rule}"),
+            None => String::new(),
+        };
+        Ok(format!("{before} % to {} %{to}", record.rollout_percent))
     })
-}
-
-/// Puts a catalogue of internet endpoints into the feed; sites take it over at their next check. Says
-/// whether that made a difference.
-pub fn set_endpoints(dir: &Path, file: &Path, now: Timestamp) -> Result<bool, CloudError> {
-    let dir = ServiceDir::new(dir);
-    Settings::load(&dir)?;
-    let bytes = files::read_bounded(file, CATALOGUE_BYTES_MAX as u64)?;
-    let invalid = |detail: String| CloudError::Invalid {
-        what: "catalogue of endpoints",
-        detail: format!("{}: {detail}", file.display()),
-    };
-    let text = std::str::from_utf8(&bytes).map_err(|_| invalid("it is no text".into()))?;
-    Catalogue::parse(text).map_err(|failure| invalid(failure.to_string()))?;
-    let _lock = lock(&dir)?;
-    let mut feed = open(&dir)?;
-    let record = TargetRecord {
-        length: bytes.len() as u64,
-        sha256: hex::encode(Sha256::digest(&bytes)),
-        custom: None,
-    };
-    if feed
-        .target(CATALOGUE_TARGET)?
-        .is_some_and(|known| known.sha256 == record.sha256)
-    {
-        return Ok(false);
-    }
-    files::place(&feed.target_file(CATALOGUE_TARGET, &record.sha256), &bytes)?;
-    feed.set_target(CATALOGUE_TARGET, &record)?;
-    feed.commit(now)?;
-    Ok(true)
 }
 
 /// Every package of the feed, by release date and GUID.
@@ -368,12 +356,13 @@ pub fn packages(dir: &Path) -> Result<Vec<PackageRecord>, CloudError> {
     Ok(all)
 }
 
-/// Changes one record; says whether that made a difference.
+/// Changes one record; `edit` says in words what it did. Says whether that made a difference.
 fn change(
     dir: &Path,
     guid: PackageGuid,
-    now: Timestamp,
-    edit: impl FnOnce(&mut PackageRecord) -> Result<(), CloudError>,
+    stamp: &Stamp,
+    did: Did,
+    edit: impl FnOnce(&mut PackageRecord) -> Result<String, CloudError>,
 ) -> Result<bool, CloudError> {
     let dir = ServiceDir::new(dir);
     Settings::load(&dir)?;
@@ -382,12 +371,12 @@ fn change(
     let (shard, record) = Shard::of(&feed, guid)?;
     let mut record = record.ok_or(CloudError::NoSuchPackage { guid })?;
     let before = record.clone();
-    edit(&mut record)?;
+    let detail = edit(&mut record)?;
     if record == before {
         return Ok(false);
     }
     shard.put(&mut feed, &record)?;
-    feed.commit(now)?;
+    history::commit(&mut feed, &dir, stamp, Change::of(did, &record, detail))?;
     shards::prune(&feed, guid)?;
     Ok(true)
 }

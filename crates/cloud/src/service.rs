@@ -16,6 +16,7 @@ use rand_core::{CryptoRng, SeedableRng};
 
 use crate::error::{CloudError, io};
 use crate::files::{self, ServiceDir};
+use crate::history::{self, Change, Did, Stamp};
 use crate::settings::Settings;
 use crate::tls;
 
@@ -171,15 +172,21 @@ pub fn rotate_key(
     dir: &Path,
     role: KeyRole,
     root_keys: Option<&Path>,
-    now: Timestamp,
+    stamp: impl Into<Stamp>,
 ) -> Result<Vec<String>, CloudError> {
-    let dir = ServiceDir::new(dir);
+    let (dir, stamp) = (ServiceDir::new(dir), stamp.into());
+    let now = stamp.at;
     let remembered = Settings::load(&dir)?.root_keys_dir(&dir);
     let root_keys = root_keys.unwrap_or(&remembered);
     let mut rng = system_rng()?;
     let mut feed = open(&dir)?;
     match role {
-        KeyRole::Online(role) => Ok(feed.rotate_key(role, Some(root_keys), &mut rng, now)?),
+        KeyRole::Online(role) => {
+            let change = Change::new(Did::RotatedKeys, role.folder());
+            history::entered(&dir, &stamp, change, || {
+                feed.rotate_key(role, Some(root_keys), &mut rng, now)
+            })
+        }
         KeyRole::Root => {
             let status = feed.key_status(Some(root_keys), now)?;
             let root = status.iter().find(|row| row.role == "root");
@@ -190,7 +197,10 @@ pub fn rotate_key(
                 remove,
                 threshold: None,
             };
-            Ok(feed.rotate_root(root_keys, &rotation, &mut rng, now)?)
+            let change = Change::new(Did::RotatedKeys, "root");
+            history::entered(&dir, &stamp, change, || {
+                feed.rotate_root(root_keys, &rotation, &mut rng, now)
+            })
         }
     }
 }

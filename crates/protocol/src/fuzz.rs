@@ -1,5 +1,6 @@
 //! Entry points for fuzzing: each takes any bytes and must not panic.
 
+use crate::notice::{Notices, ServiceConfig};
 use crate::usage::ledger::{LedgerCheck, LedgerEntry};
 use crate::usage::{IntakeConfig, Receipt, csv, open, values};
 
@@ -19,6 +20,12 @@ pub fn fuzz_usage_service(bytes: &[u8]) {
     if let Ok(config) = IntakeConfig::parse(bytes) {
         let _ = config.url("https://feed.example");
     }
+}
+
+/// Bytes as what a vendor tells administrators.
+pub fn fuzz_notices(bytes: &[u8]) {
+    let _ = Notices::parse(bytes);
+    let _ = ServiceConfig::parse(bytes);
 }
 
 /// Bytes as lines of an exported ledger.
@@ -46,6 +53,8 @@ mod tests {
             Just(br#"{"collected":"2026-11-21T10:00:00Z","format":1,"level":"full","values":{"#.to_vec()),
             Just(br#""inventory.os":{"windows":5},"#.to_vec()),
             Just(br#"{"format":1,"address":"usage/v1","receipt-keys":["00"]}"#.to_vec()),
+            Just(br#"{"format":1,"notices":[{"id":"a","category":"stay-informed","title":"T","body":"B","published":"#.to_vec()),
+            Just(br#"{"format":1,"version":2,"what":"W","published":"2026-11-21T10:00:00Z","mirrors":["https://m.example"]"#.to_vec()),
             Just(b"}}\n".to_vec()),
             Just(b"\x28\xb5\x2f\xfd".to_vec()),
         ];
@@ -58,6 +67,7 @@ mod tests {
             fuzz_usage_report(&bytes);
             fuzz_usage_service(&bytes);
             fuzz_usage_ledger(&bytes);
+            fuzz_notices(&bytes);
         }
     }
 }

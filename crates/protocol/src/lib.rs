@@ -8,5 +8,6 @@ pub mod api;
 pub mod catalogue;
 pub mod connectivity;
 pub mod fuzz;
+pub mod notice;
 pub mod transfer;
 pub mod usage;

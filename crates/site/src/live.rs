@@ -17,6 +17,7 @@ use http::Extensions;
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 /// How often it is looked at.
@@ -29,11 +30,17 @@ const TICKS_MAX: u32 = 4 * 60 * 60;
 /// Says who looks, as what a request carries; nothing once they may not any more.
 pub type Admit = Box<dyn Fn() -> BoxFuture<'static, Option<Extensions>> + Send + Sync>;
 
+/// A place for one view, and what ends it: the site stops.
+pub struct Place {
+    pub(crate) _permit: OwnedSemaphorePermit,
+    pub(crate) closing: CancellationToken,
+}
+
 struct Watching {
     router: Router,
     path: String,
     admit: Admit,
-    _place: OwnedSemaphorePermit,
+    place: Place,
     seen: Option<[u8; 32]>,
     ticks: u32,
     ended: bool,
@@ -41,7 +48,7 @@ struct Watching {
 
 /// The events `changed`, with the answer to a GET of `path`, and `ended`, when whoever looks may not any more.
 /// Without a place for one more, 429.
-pub fn watch(router: Router, path: String, admit: Admit, place: Option<OwnedSemaphorePermit>) -> Response {
+pub fn watch(router: Router, path: String, admit: Admit, place: Option<Place>) -> Response {
     let Some(place) = place else {
         let retry = [(http::header::RETRY_AFTER, "10")];
         return (
@@ -55,7 +62,7 @@ pub fn watch(router: Router, path: String, admit: Admit, place: Option<OwnedSema
         router,
         path,
         admit,
-        _place: place,
+        place,
         seen: None,
         ticks: 0,
         ended: false,
@@ -75,11 +82,14 @@ impl Watching {
     async fn next(&mut self) -> Event {
         loop {
             if self.ticks > 0 {
-                tokio::time::sleep(TICK).await;
+                // Nobody waits for a view when the site stops.
+                let closing = self.place.closing.cancelled();
+                let _ = tokio::time::timeout(TICK, closing).await;
             }
             self.ticks += 1;
+            let over = self.ticks >= TICKS_MAX || self.place.closing.is_cancelled();
             let answer = match (self.admit)().await {
-                Some(extensions) if self.ticks < TICKS_MAX => self.ask(extensions).await,
+                Some(extensions) if !over => self.ask(extensions).await,
                 _ => None,
             };
             let Some(answer) = answer else {

@@ -111,7 +111,7 @@ pub async fn run(options: RunOptions, shutdown: CancellationToken) -> Result<(),
     let socket = context.directory.api_socket();
     let router = api::router(service.clone());
     let local = api::listen::serve_unix(router.clone(), &socket, shutdown.clone());
-    let remote = serve_remote(&context, router, service, options.clock.now(), &shutdown);
+    let remote = serve_remote(&context, router, service.clone(), options.clock.now(), &shutdown);
     let serving = async {
         // Whichever fails ends the other: a site that cannot be steered as configured says so and stops.
         let until_end = |result: Result<(), RunError>| {
@@ -126,8 +126,10 @@ pub async fn run(options: RunOptions, shutdown: CancellationToken) -> Result<(),
         local.and(remote)
     };
     let ended = CancellationToken::new();
+    let views = service.clone();
     let ending = async {
         shutdown.cancelled().await;
+        views.end_views();
         executive.shut_down().await;
         ended.cancel();
     };

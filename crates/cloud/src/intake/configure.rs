@@ -2,17 +2,16 @@
 
 use std::path::Path;
 
-use feed::publisher::TargetRecord;
-use jiff::Timestamp;
 use protocol::usage::{CONFIG_TARGET, DecryptionKey, IntakeConfig, SigningKey};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::ADDRESS;
 use crate::error::{CloudError, io};
 use crate::files::{self, ServiceDir};
+use crate::history::{Change, Did, Stamp};
 use crate::service::{lock, open};
 use crate::settings::Settings;
+use crate::small_targets;
 
 const SEED_BYTES: usize = 32;
 
@@ -53,19 +52,15 @@ pub fn set_intake(
     dir: &Path,
     address: Option<&str>,
     taken: bool,
-    now: Timestamp,
+    stamp: impl Into<Stamp>,
 ) -> Result<bool, CloudError> {
-    let dir = ServiceDir::new(dir);
+    let (dir, stamp) = (ServiceDir::new(dir), stamp.into());
     Settings::load(&dir)?;
     let _lock = lock(&dir)?;
     let mut feed = open(&dir)?;
     if !taken {
-        if feed.target(CONFIG_TARGET)?.is_none() {
-            return Ok(false);
-        }
-        feed.remove_target(CONFIG_TARGET)?;
-        feed.commit(now)?;
-        return Ok(true);
+        let change = Change::new(Did::Configured, "takes no usage data");
+        return small_targets::remove(&mut feed, &dir, CONFIG_TARGET, &stamp, change);
     }
     let key = match receipt_key(&dir)? {
         Some(key) => key,
@@ -84,21 +79,8 @@ pub fn set_intake(
         what: "intake",
         detail: failure.to_string(),
     })?;
-    let record = TargetRecord {
-        length: bytes.len() as u64,
-        sha256: hex::encode(Sha256::digest(&bytes)),
-        custom: None,
-    };
-    if feed
-        .target(CONFIG_TARGET)?
-        .is_some_and(|known| known.sha256 == record.sha256)
-    {
-        return Ok(false);
-    }
-    files::place(&feed.target_file(CONFIG_TARGET, &record.sha256), &bytes)?;
-    feed.set_target(CONFIG_TARGET, &record)?;
-    feed.commit(now)?;
-    Ok(true)
+    let change = Change::new(Did::Configured, format!("usage data goes to {}", config.address));
+    small_targets::set(&mut feed, &dir, (CONFIG_TARGET, &bytes), &stamp, change)
 }
 
 fn make_key(dir: &ServiceDir) -> Result<SigningKey, CloudError> {

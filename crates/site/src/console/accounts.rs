@@ -4,11 +4,12 @@ use axum::Form;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::access::{ObjectClass, Role, Scope};
 use maud::{Markup, html};
+use pages::parts::{badge, field, password_field, table};
 use protocol::api::{AccountInfo, AccountRequest, RoleRequest, TokenInfo, TokenRequest};
 use serde::Deserialize;
 
 use super::catalogue::t;
-use super::page::{Page, back, badge, field, password_field, table};
+use super::page::{Page, back};
 use crate::service::ServiceError;
 
 pub(super) async fn show(page: Page) -> Response {

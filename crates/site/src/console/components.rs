@@ -7,11 +7,12 @@ use axum::response::Response;
 use domain::access::ObjectClass;
 use domain::component::LogLevel;
 use maud::{Markup, html};
+use pages::parts::{badge, table};
 use protocol::api::{ComponentAction, ComponentInfo, ComponentStatusInfo};
 use serde::Deserialize;
 
 use super::catalogue::t;
-use super::page::{Page, back, badge, colour, table};
+use super::page::{Page, back, colour};
 use crate::service::ServiceError;
 
 #[derive(Deserialize)]

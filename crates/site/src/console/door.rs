@@ -9,21 +9,21 @@ use axum::body::Body;
 use axum::extract::{Extension, Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use http::header::{CONTENT_TYPE, COOKIE, HOST, ORIGIN, SET_COOKIE};
+use http::header::{CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::BodyExt;
 use maud::{DOCTYPE, Markup, html};
+use pages::parts::{field, password_field, problem_note};
+use pages::requests::{cookie_named, is_same_origin, own_path};
 use protocol::api::ApiProblem;
 use serde::Deserialize;
 
 use super::FORM_BYTES_MAX;
 use super::catalogue::t;
-use super::page::{field, password_field, problem_note};
+
 use super::single_sign_on;
 use crate::service::{ServiceError, Session, SignedIn, SiteService};
 
-/// `__Host-` binds the cookie to this host, over TLS, for all of it (RFC 6265bis, 4.1.3.2).
-const NAME: &str = "__Host-tidegate";
 /// The field of a form that only this session's pages know.
 pub(super) const CSRF_FIELD: &str = "_csrf";
 
@@ -39,7 +39,7 @@ pub(super) async fn check_session(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Response> {
-    let session = match cookie(request.headers()) {
+    let session = match cookie(&service, request.headers()) {
         Some(cookie) => service
             .session(&cookie, true)
             .await
@@ -121,37 +121,15 @@ async fn from_own_form(request: Request, session: &Session) -> Result<Request, R
     }
 }
 
-/// Browsers say from which page a form comes; one that says nothing is left to the word in the form.
-fn is_same_origin(headers: &HeaderMap, uri: &Uri) -> bool {
-    let text = |name: &http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let site = headers
-        .get("sec-fetch-site")
-        .is_none_or(|site| site == "same-origin" || site == "none");
-    // HTTP/2 has the host in the address of the request instead of a header.
-    let host = text(&HOST).or_else(|| uri.authority().map(http::uri::Authority::as_str));
-    let origin = match (text(&ORIGIN), host) {
-        (Some(origin), host) => host.is_some_and(|host| origin.strip_prefix("https://") == Some(host)),
-        (None, _) => true,
-    };
-    site && origin
+/// `__Host-` binds the cookie to this host, over TLS, for all of it (RFC 6265bis, 4.1.3.2). Cookies know no ports, so that
+/// the sites of one host have one each.
+fn cookie_name(service: &SiteService) -> String {
+    format!("__Host-tidegate-{}", service.site_code())
 }
 
 /// What the cookie of this console holds.
-pub(super) fn cookie(headers: &HeaderMap) -> Option<String> {
-    cookie_named(headers, NAME)
-}
-
-/// What a cookie holds.
-pub(super) fn cookie_named(headers: &HeaderMap, wanted: &str) -> Option<String> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|text| text.split(';'))
-        .find_map(|pair| {
-            let (name, value) = pair.trim().split_once('=')?;
-            (name == wanted && !value.is_empty()).then(|| value.to_owned())
-        })
+pub(super) fn cookie(service: &SiteService, headers: &HeaderMap) -> Option<String> {
+    cookie_named(headers, &cookie_name(service))
 }
 
 #[derive(Deserialize)]
@@ -214,13 +192,13 @@ pub(super) async fn sign_in(
     match service.sign_in(&given.name, &given.password, address).await {
         Ok(signed_in) => {
             // Who signs in anew in a browser leaves no session of it behind.
-            if let Some(before) = cookie(&headers)
+            if let Some(before) = cookie(&service, &headers)
                 && let Err(failure) = service.sign_out(&before).await
             {
                 tracing::warn!("a session could not be ended: {failure}");
             }
             let answer = Redirect::to(own_path(&given.to)).into_response();
-            with_cookie(answer, &session_cookie(&signed_in))
+            with_cookie(answer, &session_cookie(&service, &signed_in))
         }
         Err(failure) => {
             let status = match &failure {
@@ -236,28 +214,24 @@ pub(super) async fn sign_in(
 }
 
 /// The cookie of a session; no other site can have it sent.
-pub(super) fn session_cookie(signed_in: &SignedIn) -> String {
+pub(super) fn session_cookie(service: &SiteService, signed_in: &SignedIn) -> String {
     format!(
-        "{NAME}={}; Path=/; Secure; HttpOnly; SameSite=Strict",
+        "{}={}; Path=/; Secure; HttpOnly; SameSite=Strict",
+        cookie_name(service),
         signed_in.cookie
     )
 }
 
-/// A path of this console and nothing else: `//host` and `/\host` would lead away, and so would `/`, a tab and `/host`:
-/// browsers leave out tabs and ends of lines.
-pub(super) fn own_path(to: &str) -> &str {
-    let odd = |c: char| c == '\\' || c.is_control();
-    let inside = to.starts_with('/') && !to.starts_with("//") && !to.contains(odd);
-    if inside { to } else { "/" }
-}
-
 pub(super) async fn sign_out(State(service): Service, headers: HeaderMap) -> Response {
-    if let Some(cookie) = cookie(&headers)
+    if let Some(cookie) = cookie(&service, &headers)
         && let Err(failure) = service.sign_out(&cookie).await
     {
         return door(StatusCode::INTERNAL_SERVER_ERROR, failed(&failure));
     }
-    let gone = format!("{NAME}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0");
+    let gone = format!(
+        "{}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0",
+        cookie_name(&service)
+    );
     with_cookie(Redirect::to("/sign-in").into_response(), &gone)
 }
 
@@ -347,54 +321,4 @@ pub(super) fn door_with(status: StatusCode, head: Markup, content: Markup) -> Re
         }
     };
     (status, Html(page.into_string())).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_redirect_stays_here() {
-        for (to, expected) in [
-            ("/updates?all=1", "/updates?all=1"),
-            ("", "/"),
-            ("//evil.example", "/"),
-            ("/\\evil.example", "/"),
-            ("https://evil.example", "/"),
-            ("/\t/evil.example", "/"),
-            ("/a\r\nSet-Cookie: x", "/"),
-            ("/\t/evil.example", "/"),
-        ] {
-            assert_eq!(own_path(to), expected, "{to:?}");
-        }
-    }
-
-    #[test]
-    fn cookies_are_found_among_others() {
-        let mut headers = HeaderMap::new();
-        headers.insert(COOKIE, HeaderValue::from_static("a=b; __Host-tidegate=abc; c=d"));
-        assert_eq!(cookie(&headers).as_deref(), Some("abc"));
-        headers.insert(COOKIE, HeaderValue::from_static("x__Host-tidegate=abc"));
-        assert_eq!(cookie(&headers), None);
-    }
-
-    #[test]
-    fn forms_of_other_sites_are_told_by_what_browsers_say() {
-        let check = |pairs: &[(&'static str, &'static str)], expected| {
-            let mut headers = HeaderMap::new();
-            for (name, value) in pairs {
-                headers.insert(*name, HeaderValue::from_static(value));
-            }
-            let uri = Uri::from_static("https://two.example:1/sign-in");
-            assert_eq!(is_same_origin(&headers, &uri), expected, "{pairs:?}");
-        };
-        check(&[], true);
-        check(&[("host", "s:1"), ("origin", "https://s:1")], true);
-        check(&[("host", "s:1"), ("origin", "https://evil.example")], false);
-        check(&[("host", "s:1"), ("origin", "null")], false);
-        check(&[("origin", "https://two.example:1")], true);
-        check(&[("origin", "https://evil.example")], false);
-        check(&[("sec-fetch-site", "cross-site")], false);
-        check(&[("sec-fetch-site", "same-site")], false);
-    }
 }

@@ -4,12 +4,13 @@ use axum::response::{IntoResponse, Response};
 use domain::access::ObjectClass;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use maud::{Markup, html};
+use pages::parts::{badge, table};
+use pages::plot::{Bar, bars};
 use protocol::api::EndpointRunInfo;
 use protocol::connectivity::{CheckReport, TargetReport};
 
 use super::catalogue::t;
-use super::page::{Page, back, badge, colour, table};
-use super::plot::{Bar, bars};
+use super::page::{Page, back, colour};
 use crate::service::ServiceError;
 
 /// Runs in the history.

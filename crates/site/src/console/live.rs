@@ -33,7 +33,7 @@ pub(super) async fn stream(
     Query(view): Query<View>,
     headers: HeaderMap,
 ) -> Response {
-    let Some(cookie) = cookie(&headers) else {
+    let Some(cookie) = cookie(&service, &headers) else {
         return StatusCode::UNAUTHORIZED.into_response();
     };
     if !view.page.starts_with('/') || view.page.parse::<http::Uri>().is_err() {

@@ -5,11 +5,12 @@ use axum::response::Response;
 use domain::component::ComponentName;
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
+use pages::parts::{badge, table};
 use protocol::api::{StatusMessageInfo, StatusMessageQuery};
 use serde::Deserialize;
 
 use super::catalogue::t;
-use super::page::{Page, badge, colour, table};
+use super::page::{Page, colour};
 
 /// Messages on one page.
 const PAGE_ROWS: u32 = 100;

@@ -16,7 +16,6 @@ mod messages;
 mod notifications;
 mod overview;
 mod page;
-mod plot;
 mod roles;
 mod servicing;
 mod single_sign_on;
@@ -65,12 +64,12 @@ const LIVE: [&str; 8] = [
 
 /// The console, for the listener that other machines reach.
 pub fn router(service: Arc<SiteService>) -> Router {
-    let pages = pages(|_| true, &service).layer(TimeoutLayer::with_status_code(
+    let pages = some_pages(|_| true, &service).layer(TimeoutLayer::with_status_code(
         StatusCode::SERVICE_UNAVAILABLE,
         ANSWER_TIME_MAX,
     ));
     // A live view asks for the same page again, behind the door, with the same user.
-    let pages_live = self::pages(|path| LIVE.contains(&path), &service);
+    let pages_live = some_pages(|path| LIVE.contains(&path), &service);
     let live = Router::new()
         .route("/live", get(live::stream))
         .layer(axum::Extension(live::Pages(pages_live)))
@@ -79,13 +78,13 @@ pub fn router(service: Arc<SiteService>) -> Router {
         .merge(live)
         .layer(from_fn_with_state(service.clone(), door::check_session))
         .merge(open_routes(service))
-        .layer(from_fn(assets::add_headers))
+        .layer(from_fn(pages::add_headers))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .layer(CatchPanicLayer::custom(page::after_panic))
 }
 
 /// Some of the pages, behind their guards.
-fn pages(which: impl Fn(&str) -> bool, service: &Arc<SiteService>) -> Router {
+fn some_pages(which: impl Fn(&str) -> bool, service: &Arc<SiteService>) -> Router {
     routes()
         .into_iter()
         .filter(|route| which(route.path))

@@ -4,12 +4,13 @@ use axum::extract::Query;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::access::ObjectClass;
 use maud::{Markup, html};
+use pages::parts::{badge, table};
 use protocol::api::{ComponentInfo, ComponentStatusInfo, NotificationInfo, SiteShow, UpdateSummary};
 use serde::Deserialize;
 
 use super::catalogue::t;
 use super::notifications;
-use super::page::{Page, back, badge, colour, table};
+use super::page::{Page, back, colour};
 use super::updates::state_badge;
 use crate::service::ServiceError;
 use crate::words;

@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use maud::{DOCTYPE, Markup, html};
 
+use pages::parts::problem_note;
+
 use super::catalogue::t;
 use super::door::CSRF_FIELD;
 use super::live::Fragment;
@@ -275,11 +277,6 @@ impl Page {
     }
 }
 
-/// How something is, in a colour and in words.
-pub(super) fn badge(class: &str, text: &str) -> Markup {
-    html! { span class={ "badge " (class) } { (text) } }
-}
-
 /// The class of a severity, outcome or health, whatever table its word comes from.
 pub(super) fn colour(word: &str) -> &'static str {
     match word.to_lowercase().as_str() {
@@ -291,53 +288,6 @@ pub(super) fn colour(word: &str) -> &'static str {
         | "could-not-evaluate" => "warn",
         "critical" | "error" | "failed" | "not-met" | "damaged" => "bad",
         _ => "info",
-    }
-}
-
-/// A table with a caption that says what it is.
-pub(super) fn table(caption: &str, heads: &[&str], rows: Vec<Markup>, empty: &str) -> Markup {
-    if rows.is_empty() {
-        return html! { p class="faint" { (empty) } };
-    }
-    html! {
-        div class="scroll" tabindex="0" role="region" aria-label=(caption) {
-            table {
-                caption { (caption) }
-                thead { tr { @for head in heads { th scope="col" { (head) } } } }
-                tbody { @for row in rows { tr { (row) } } }
-            }
-        }
-    }
-}
-
-/// A field for one line of text.
-pub(super) fn field(name: &str, label: &str, value: &str, autocomplete: &str) -> Markup {
-    html! {
-        div class="field" {
-            label for=(name) { (label) }
-            input id=(name) name=(name) value=(value) autocomplete=(autocomplete) required;
-        }
-    }
-}
-
-/// A field for a password; it never carries one out.
-pub(super) fn password_field(name: &str, label: &str, autocomplete: &str, hint: Option<&str>) -> Markup {
-    html! {
-        div class="field" {
-            label for=(name) { (label) }
-            input id=(name) name=(name) type="password" autocomplete=(autocomplete) required aria-describedby=[hint.map(|_| format!("{name}-hint"))];
-            @if let Some(hint) = hint { span class="faint" id={ (name) "-hint" } { (hint) } }
-        }
-    }
-}
-
-/// What failed and what to do.
-pub(super) fn problem_note(error: &str, hint: Option<&str>) -> Markup {
-    html! {
-        div class="note bad" role="alert" {
-            p { (error) }
-            @if let Some(hint) = hint { p { (hint) } }
-        }
     }
 }
 

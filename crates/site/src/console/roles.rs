@@ -4,11 +4,12 @@ use axum::Form;
 use axum::response::Response;
 use domain::access::ObjectClass;
 use maud::{Markup, html};
+use pages::parts::{badge, password_field, table};
 use protocol::api::{ModeRequest, ProxyRequest, ThrottleRequest};
 use serde::Deserialize;
 
 use super::catalogue::t;
-use super::page::{Page, back, badge, password_field, table};
+use super::page::{Page, back};
 use crate::service::ServiceError;
 use crate::words;
 

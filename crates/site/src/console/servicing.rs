@@ -3,11 +3,12 @@
 use axum::extract::Query;
 use axum::response::Response;
 use maud::{Markup, html};
+use pages::parts::{badge, table};
 use protocol::api::{PrereqResult, SiteUpdateStatus, SubStageInfo};
 use serde::Deserialize;
 
 use super::catalogue::t;
-use super::page::{Page, badge, colour, table};
+use super::page::{Page, colour};
 use super::updates::state_badge;
 
 #[derive(Deserialize)]

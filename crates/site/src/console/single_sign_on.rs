@@ -13,6 +13,7 @@ use maud::{Markup, html};
 use super::catalogue::t;
 use super::door::{self, Peer, Wanted};
 use crate::service::{SIGN_ON_LIFE, ServiceError, SignOnAnswer, SiteService};
+use pages::requests::{cookie_named, own_path};
 
 /// Holds one attempt. The provider's redirect comes from another site, so that this one cookie is `Lax`; it opens nothing.
 const NAME: &str = "__Host-tidegate-sign-on";
@@ -44,7 +45,7 @@ pub(super) async fn begin(
             .and_then(|host| host.to_str().ok())
             .unwrap_or_default(),
     };
-    let to = door::own_path(&wanted.to);
+    let to = own_path(&wanted.to);
     match service.begin_sign_on(authority, to, address(peer)).await {
         Ok(begun) => {
             let cookie = format!(
@@ -66,13 +67,13 @@ pub(super) async fn end(
 ) -> Response {
     // One that cannot be read is as good as none, and refused like that.
     let answer = answer.map_or_else(|_| SignOnAnswer::default(), |Query(answer)| answer);
-    let cookie = door::cookie_named(&headers, NAME);
+    let cookie = cookie_named(&headers, NAME);
     let response = match service
         .end_sign_on(cookie.as_deref(), answer, address(peer))
         .await
     {
         Ok(ended) => {
-            let to = door::own_path(&ended.to);
+            let to = own_path(&ended.to);
             // The browser sends no `Strict` cookie with what follows a redirect from another site. A page of ours that
             // leads on begins anew.
             let page = door::door_with(
@@ -80,7 +81,7 @@ pub(super) async fn end(
                 html! { meta http-equiv="refresh" content={ "0; url=" (to) }; },
                 html! { p { (t("You are signed in.")) " " a href=(to) { (t("Go on")) } } },
             );
-            door::with_cookie(page, &door::session_cookie(&ended.signed_in))
+            door::with_cookie(page, &door::session_cookie(&service, &ended.signed_in))
         }
         Err(failure) => refused(&service, &failure, "/"),
     };

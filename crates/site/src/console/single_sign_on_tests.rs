@@ -50,7 +50,7 @@ impl Ended {
         let cookie = self
             .cookies
             .iter()
-            .find(|cookie| cookie.starts_with("__Host-tidegate="))?;
+            .find(|cookie| cookie.starts_with("__Host-tidegate-P01="))?;
         assert!(
             cookie.ends_with("; Path=/; Secure; HttpOnly; SameSite=Strict"),
             "{cookie}"
@@ -421,7 +421,7 @@ async fn names_change_and_are_taken_but_nobody_becomes_somebody_else() {
     assert_eq!(of("eva").unwrap().role, "read-only-analyst");
     assert!(of("eva.maria").is_none());
     assert_eq!(of("anna").unwrap().role, "full-administrator");
-    let cookie = first.strip_prefix("__Host-tidegate=").unwrap();
+    let cookie = first.strip_prefix("__Host-tidegate-P01=").unwrap();
     let now = world.service.session(cookie, false).await.unwrap().unwrap();
     assert_eq!(now.actor.access().role.word(), "read-only-analyst");
     // Another person with the name of the first.

@@ -6,6 +6,7 @@ use axum::response::Response;
 use domain::access::ObjectClass;
 use domain::component::ComponentName;
 use maud::{Markup, html};
+use pages::parts::{badge, field, table};
 use protocol::api::{
     AlertsInfo, StatusRule, StatusRuleActions, StatusRuleAddRequest, StatusRuleChangeRequest,
     StatusRuleCriteria, SystemInfo, ThresholdInfo, ThresholdRequest,
@@ -13,7 +14,7 @@ use protocol::api::{
 use serde::Deserialize;
 
 use super::catalogue::t;
-use super::page::{Page, back, badge, colour, field, table};
+use super::page::{Page, back, colour};
 use crate::service::ServiceError;
 use crate::words;
 

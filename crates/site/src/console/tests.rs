@@ -185,7 +185,7 @@ async fn sessions_begin_anew_end_and_cannot_be_chosen_by_others() {
         console.clone().oneshot(asked).await.unwrap().status()
     };
     // A cookie that somebody else planted is not the one of the session.
-    let planted = "__Host-tidegate=planted";
+    let planted = "__Host-tidegate-P01=planted";
     let (first, second) = (sign_in(planted).await, sign_in(planted).await);
     assert!(first != planted && second != first);
     assert_eq!(see(planted.to_owned()).await, StatusCode::SEE_OTHER);

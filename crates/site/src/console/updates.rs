@@ -7,13 +7,14 @@ use domain::access::ObjectClass;
 use domain::servicing::state::PackageState;
 use domain::servicing::transition::PackageEvent;
 use maud::{Markup, html};
+use pages::parts::{badge, table};
 use protocol::api::{
     DeliveryPart, FeatureInfo, HistoryEntry, LIMIT_MAX, UpdateDetail, UpdateSummary, WhyReport,
 };
 use serde::Deserialize;
 
 use super::catalogue::t;
-use super::page::{Page, back, badge, colour, table};
+use super::page::{Page, back, colour};
 use crate::service::ServiceError;
 use crate::words;
 

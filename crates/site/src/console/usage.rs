@@ -6,11 +6,12 @@ use axum::response::Response;
 use domain::access::ObjectClass;
 use domain::usage_data::Level;
 use maud::{Markup, html};
+use pages::parts::{badge, table};
 use protocol::api::{LIMIT_MAX, LedgerQuery, UsageReportInfo};
 use serde::Deserialize;
 
 use super::catalogue::t;
-use super::page::{Page, back, badge, colour, table};
+use super::page::{Page, back, colour};
 use crate::service::ServiceError;
 use crate::words;
 

@@ -5,10 +5,11 @@ use axum::Form;
 use axum::extract::Path;
 use axum::response::Response;
 use maud::{Markup, html};
+use pages::parts::{badge, problem_note};
 use protocol::api::{InstallRequest, UpdateDetail};
 
 use super::catalogue::t;
-use super::page::{Page, back, badge, problem_note};
+use super::page::{Page, back};
 use crate::words;
 
 /// The pages, in order.

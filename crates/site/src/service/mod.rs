@@ -43,6 +43,7 @@ use protocol::api::{
     SyncStatus, TokenInfo, TokenRequest, TrustedRoleInfo, WaitingInfo,
 };
 use store::{KeptAnswer, KeyState, StoreError};
+use tokio_util::sync::CancellationToken;
 
 use crate::context::SiteContext;
 use crate::host::free_bytes;
@@ -108,6 +109,8 @@ pub struct SiteService {
     zone: TimeZone,
     logs: CmTraceLayer,
     door: Door,
+    /// Cancelled when the site stops.
+    closing: CancellationToken,
     provider: single_sign_on::Learned,
 }
 
@@ -120,6 +123,7 @@ impl SiteService {
             zone,
             logs,
             door: Door::default(),
+            closing: CancellationToken::new(),
             provider: single_sign_on::Learned::default(),
         }
     }
@@ -151,8 +155,17 @@ impl SiteService {
     }
 
     /// A place for one more live view, if there is one.
-    pub fn view_place(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        self.door.views.clone().try_acquire_owned().ok()
+    pub fn view_place(&self) -> Option<crate::live::Place> {
+        let permit = self.door.views.clone().try_acquire_owned().ok()?;
+        Some(crate::live::Place {
+            _permit: permit,
+            closing: self.closing.clone(),
+        })
+    }
+
+    /// Ends every live view: the site stops.
+    pub fn end_views(&self) {
+        self.closing.cancel();
     }
 
     /// Begins a change that a caller gave a key.

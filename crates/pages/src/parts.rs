@@ -1,0 +1,55 @@
+//! Badges, tables, fields and notes.
+
+use maud::{Markup, html};
+
+/// How something is, in a colour and in words.
+pub fn badge(class: &str, text: &str) -> Markup {
+    html! { span class={ "badge " (class) } { (text) } }
+}
+
+/// A table with a caption that says what it is.
+pub fn table(caption: &str, heads: &[&str], rows: Vec<Markup>, empty: &str) -> Markup {
+    if rows.is_empty() {
+        return html! { p class="faint" { (empty) } };
+    }
+    html! {
+        div class="scroll" tabindex="0" role="region" aria-label=(caption) {
+            table {
+                caption { (caption) }
+                thead { tr { @for head in heads { th scope="col" { (head) } } } }
+                tbody { @for row in rows { tr { (row) } } }
+            }
+        }
+    }
+}
+
+/// A field for one line of text.
+pub fn field(name: &str, label: &str, value: &str, autocomplete: &str) -> Markup {
+    html! {
+        div class="field" {
+            label for=(name) { (label) }
+            input id=(name) name=(name) value=(value) autocomplete=(autocomplete) required;
+        }
+    }
+}
+
+/// A field for a password; it never carries one out.
+pub fn password_field(name: &str, label: &str, autocomplete: &str, hint: Option<&str>) -> Markup {
+    html! {
+        div class="field" {
+            label for=(name) { (label) }
+            input id=(name) name=(name) type="password" autocomplete=(autocomplete) required aria-describedby=[hint.map(|_| format!("{name}-hint"))];
+            @if let Some(hint) = hint { span class="faint" id={ (name) "-hint" } { (hint) } }
+        }
+    }
+}
+
+/// What failed and what to do.
+pub fn problem_note(error: &str, hint: Option<&str>) -> Markup {
+    html! {
+        div class="note bad" role="alert" {
+            p { (error) }
+            @if let Some(hint) = hint { p { (hint) } }
+        }
+    }
+}
