@@ -53,6 +53,8 @@ pub struct SiteContext {
     pub importing: tokio::sync::Mutex<()>,
     /// Set once the executive runs; wakes components by name.
     pub executive: OnceLock<executive::ExecutiveHandle>,
+    /// The site's own time zone.
+    pub zone: TimeZone,
     /// When this process began.
     pub started_at: Timestamp,
 }
@@ -152,6 +154,7 @@ pub fn open(directory: SiteDirectory, settings: Settings, now: Timestamp) -> Res
         progress: ProgressBoard::default(),
         importing: tokio::sync::Mutex::default(),
         executive: OnceLock::new(),
+        zone: TimeZone::system(),
         started_at: now,
     })
 }
