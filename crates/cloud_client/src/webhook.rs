@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, USER_AGENT};
-use http::{Method, Request};
+use http::{HeaderName, HeaderValue, Method, Request};
 use http_body_util::Full;
 use url::Url;
 
@@ -91,15 +91,30 @@ impl Webhook {
         signature: Option<&str>,
         body: Bytes,
     ) -> Result<(), WebhookError> {
+        let mut headers = Vec::new();
+        for (name, value) in [("idempotency-key", Some(key)), ("tidegate-signature", signature)] {
+            if let Some(Ok(value)) = value.map(HeaderValue::from_str) {
+                headers.push((HeaderName::from_static(name), value));
+            }
+        }
+        self.post_with(url, headers, body).await.map(drop)
+    }
+
+    /// Posts JSON with these headers; returns the answer's body, or nothing where it could not be read.
+    pub async fn post_with(
+        &self,
+        url: &Url,
+        headers: Vec<(HeaderName, HeaderValue)>,
+        body: Bytes,
+    ) -> Result<Bytes, WebhookError> {
         let host = url.host_str().unwrap_or_default().to_owned();
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(url.as_str())
             .header(USER_AGENT, "tidegate")
-            .header(CONTENT_TYPE, "application/json")
-            .header("idempotency-key", key);
-        if let Some(signature) = signature {
-            request = request.header("tidegate-signature", signature);
+            .header(CONTENT_TYPE, "application/json");
+        for (name, value) in headers {
+            request = request.header(name, value);
         }
         let answered = self.0.send(request.body(Full::new(body)), ANSWER_BYTES_MAX).await;
         let answered = match answered {
@@ -111,7 +126,7 @@ impl Webhook {
             }
         };
         if answered.status.is_success() {
-            return Ok(());
+            return Ok(answered.body.unwrap_or_default());
         }
         Err(WebhookError::Answer {
             host,

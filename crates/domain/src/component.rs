@@ -32,6 +32,8 @@ pub enum ComponentName {
     AlertNotification,
     /// Backs the site up.
     SiteBackup,
+    /// Tells an OpenTelemetry receiver metrics and messages.
+    TelemetryExport,
 }
 
 /// How the lines of a log look (components-status-logs, section 7).
@@ -45,7 +47,7 @@ pub enum LogForm {
 
 impl ComponentName {
     /// Every component, supervisor first.
-    pub const ALL: [ComponentName; 13] = [
+    pub const ALL: [ComponentName; 14] = [
         ComponentName::Executive,
         ComponentName::SiteComponentManager,
         ComponentName::DmpDownloader,
@@ -59,6 +61,7 @@ impl ComponentName {
         ComponentName::SiteSystemStatusSummarizer,
         ComponentName::AlertNotification,
         ComponentName::SiteBackup,
+        ComponentName::TelemetryExport,
     ];
 
     /// The product's name.
@@ -77,6 +80,7 @@ impl ComponentName {
             ComponentName::SiteSystemStatusSummarizer => "SMS_SITE_SYSTEM_STATUS_SUMMARIZER",
             ComponentName::AlertNotification => "SMS_ALERT_NOTIFICATION",
             ComponentName::SiteBackup => "SMS_SITE_BACKUP",
+            ComponentName::TelemetryExport => "TIDEGATE_TELEMETRY_EXPORT",
         }
     }
 
@@ -96,6 +100,7 @@ impl ComponentName {
             ComponentName::SiteSystemStatusSummarizer => "sitestat.log",
             ComponentName::AlertNotification => "alertnot.log",
             ComponentName::SiteBackup => "smsbkup.log",
+            ComponentName::TelemetryExport => "telemetry.log",
         }
     }
 
@@ -113,7 +118,8 @@ impl ComponentName {
             | ComponentName::DmpUploader
             | ComponentName::SiteSystemStatusSummarizer
             | ComponentName::AlertNotification
-            | ComponentName::SiteBackup => LogForm::Simple,
+            | ComponentName::SiteBackup
+            | ComponentName::TelemetryExport => LogForm::Simple,
             // Its workers are managed code, which writes the other form.
             ComponentName::ServiceConnector => LogForm::Ccm,
         }
@@ -135,6 +141,7 @@ impl ComponentName {
             ComponentName::SiteSystemStatusSummarizer => "watches the free space of what the site stands on",
             ComponentName::AlertNotification => "tells others of messages that rules select",
             ComponentName::SiteBackup => "backs the site up",
+            ComponentName::TelemetryExport => "tells an OpenTelemetry receiver metrics and messages",
         }
     }
 }

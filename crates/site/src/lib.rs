@@ -23,6 +23,7 @@ pub mod service;
 pub mod settings;
 pub mod single_sign_on;
 mod site_facts;
+pub mod telemetry;
 #[cfg(test)]
 mod testing;
 pub mod throttle;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::alert_settings::{AlertSettings, AlertsTable};
 use crate::single_sign_on::settings::{OidcSettings, OidcTable};
+use crate::telemetry::{TelemetrySettings, TelemetryTable};
 
 /// Least room that a site leaves free: its database and its logs have to grow to tell of a full disk.
 const FREE_BYTES_LEAST: u64 = 4 * 1024 * 1024;
@@ -54,6 +55,8 @@ pub struct Settings {
     pub api_listen: Option<std::net::SocketAddr>,
     /// Who is told of messages that status filter rules select.
     pub alerts: AlertSettings,
+    /// Where telemetry goes.
+    pub telemetry: Option<TelemetrySettings>,
     /// The provider of single sign-on for the console.
     pub oidc: Option<OidcSettings>,
 }
@@ -117,6 +120,7 @@ struct File {
     #[serde(default)]
     alerts: AlertsTable,
     oidc: Option<OidcTable>,
+    telemetry: Option<TelemetryTable>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -296,7 +300,13 @@ impl Settings {
             .map(|table| table.validated(folder))
             .transpose()
             .map_err(|(key, given, problem)| value(key, &given, &problem))?;
+        let telemetry = file
+            .telemetry
+            .map(|table| table.validated(folder))
+            .transpose()
+            .map_err(|(key, given, problem)| value(key, &given, &problem))?;
         Ok(Settings {
+            telemetry,
             alerts,
             oidc,
             feed_url: file.feed.url.trim_end_matches('/').to_owned(),
@@ -408,6 +418,12 @@ pub fn new_configuration(
          # password = \"mail.password\"\n\
          # from = \"site@example.org\"\n\
          # to = [\"admins@example.org\"]\n\n\
+         # An OpenTelemetry receiver (OTLP over HTTP) that is told the metrics and every status message.\n\
+         # [telemetry]\n\
+         # otlp_endpoint = \"https://otel.example:4318\"\n\
+         # otlp_header = \"otlp.header\"      # a file of secrets/ with one header, such as Authorization: Bearer …\n\
+         # ca = \"otel-ca.pem\"\n\
+         # interval_s = 60\n\n\
          # Single sign-on to the console by OpenID Connect. At the provider, register this client with the address\n\
          # https://HOST:PORT/sign-in/oidc/callback for each HOST:PORT under which the console is opened.\n\
          # [oidc]\n\

@@ -71,6 +71,27 @@ pub fn webhook(
         .map_err(|source| ComponentError::with_source("cannot prepare the way for alerts", source))
 }
 
+/// The configured way to a receiver of telemetry.
+pub fn telemetry(
+    context: &SiteContext,
+    ca: Option<&std::path::Path>,
+    patience: std::time::Duration,
+) -> Result<cloud_client::Webhook, ComponentError> {
+    let mut options = options(context)?;
+    if let Some(path) = ca {
+        let pem = std::fs::read(path).map_err(|source| {
+            let what = format!(
+                "cannot read {}; correct telemetry.ca in tidegate.toml",
+                path.display()
+            );
+            ComponentError::with_source(what, source)
+        })?;
+        options.extra_roots_pem.push(pem);
+    }
+    cloud_client::Webhook::new(&options, patience)
+        .map_err(|source| ComponentError::with_source("cannot prepare the way for telemetry", source))
+}
+
 fn options(context: &SiteContext) -> Result<cloud_client::HttpsOptions, ComponentError> {
     Ok(cloud_client::HttpsOptions {
         extra_roots_pem: crate::internet::extra_roots(context)?,

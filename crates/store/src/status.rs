@@ -160,13 +160,33 @@ impl StatusFilter {
         let (condition, mut values) = self.condition();
         values.push(Box::new(limit));
         let sql = format!(
-            "SELECT id, message_id, severity, message_type, component, machine, site_code, process_id, recorded_at,
-                    message_text, insertion_strings
-             FROM status_message{condition} ORDER BY id DESC LIMIT ${}",
+            "SELECT {MESSAGE_COLUMNS} FROM status_message{condition} ORDER BY id DESC LIMIT ${}",
             values.len()
         );
         (sql, values)
     }
+}
+
+const MESSAGE_COLUMNS: &str = "id, message_id, severity, message_type, component, machine, site_code, process_id, recorded_at, message_text, \
+     insertion_strings";
+
+fn status_message_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<StatusMessageRow> {
+    let strings: String = row.get(10)?;
+    Ok(StatusMessageRow {
+        record_id: row.get(0)?,
+        message: NewStatusMessage {
+            message_id: row.get(1)?,
+            severity: row.get(2)?,
+            message_type: row.get(3)?,
+            component: row.get(4)?,
+            machine: row.get(5)?,
+            site_code: row.get(6)?,
+            process_id: row.get(7)?,
+            recorded_at: timestamp(row.get(8)?),
+            text: row.get(9)?,
+            insertion_strings: serde_json::from_str(&strings).unwrap_or_default(),
+        },
+    })
 }
 
 impl Tx<'_> {
@@ -237,24 +257,20 @@ impl Tx<'_> {
         limit: u32,
     ) -> Result<Vec<StatusMessageRow>, StoreError> {
         let (sql, values) = filter.select(limit);
-        self.many(&sql, rusqlite::params_from_iter(values), |r| {
-            let strings: String = r.get(10)?;
-            Ok(StatusMessageRow {
-                record_id: r.get(0)?,
-                message: NewStatusMessage {
-                    message_id: r.get(1)?,
-                    severity: r.get(2)?,
-                    message_type: r.get(3)?,
-                    component: r.get(4)?,
-                    machine: r.get(5)?,
-                    site_code: r.get(6)?,
-                    process_id: r.get(7)?,
-                    recorded_at: timestamp(r.get(8)?),
-                    text: r.get(9)?,
-                    insertion_strings: serde_json::from_str(&strings).unwrap_or_default(),
-                },
-            })
-        })
+        self.many(&sql, rusqlite::params_from_iter(values), status_message_row)
+    }
+
+    /// Status messages after this record, the oldest first.
+    pub fn status_messages_after(
+        &self,
+        record_id: i64,
+        limit: u32,
+    ) -> Result<Vec<StatusMessageRow>, StoreError> {
+        self.many(
+            &format!("SELECT {MESSAGE_COLUMNS} FROM status_message WHERE id > $1 ORDER BY id LIMIT $2"),
+            params![record_id, limit],
+            status_message_row,
+        )
     }
 
     /// Removes state messages older than an instant, a bounded number at a time; returns how many.

@@ -12,6 +12,7 @@ mod site_component_manager;
 mod site_system_status_summarizer;
 mod state_system;
 mod status_manager;
+mod telemetry_export;
 mod update_installer;
 mod uploader;
 
@@ -41,6 +42,7 @@ pub fn all(context: &Arc<SiteContext>) -> Vec<Arc<dyn Component>> {
         Arc::new(distribution_manager::DistributionManager::new(context.clone())),
         Arc::new(alert_notification::AlertNotification::new(context.clone())),
         Arc::new(site_backup::SiteBackup::new(context.clone())),
+        Arc::new(telemetry_export::TelemetryExport::new(context.clone())),
         Arc::new(update_installer::UpdateInstaller::new(context.clone())),
     ]
 }

@@ -8,6 +8,8 @@ use domain::notification::Severity as Notified;
 use domain::status_message::Severity;
 use domain::status_message::TallyInterval;
 use executive::{ComponentSnapshot, ExecutiveHandle};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -18,6 +20,7 @@ use protocol::connectivity::CheckReport;
 use store::{SeverityCounts, StoreError};
 
 use super::{ServiceError, SiteService};
+use crate::context::SiteContext;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Component {
@@ -68,39 +71,46 @@ struct Measured {
 impl SiteService {
     /// The metrics of this site as text.
     pub async fn metrics(&self) -> Result<String, ServiceError> {
-        let now = self.clock.now().to_zoned(self.zone.clone());
-        let midnight = TallyInterval::DEFAULT.begin(&now, self.context.identity.created_at);
-        let mut measured = self
-            .context
-            .store
-            .read::<_, StoreError, _>(move |tx| {
-                let notified = tx.notifications()?;
-                let last = tx.endpoint_runs(1)?.pop();
-                let mut messages = Vec::new();
-                for name in ComponentName::ALL {
-                    messages.push((name, tx.severity_counts(name.as_str(), midnight)?));
-                }
-                Ok(Measured {
-                    components: Vec::new(),
-                    notifications: notified
-                        .into_iter()
-                        .map(|row| row.notification.severity)
-                        .collect(),
-                    messages,
-                    check: last.and_then(|row| serde_json::from_str(&row.report).ok()),
-                })
-            })
-            .await?;
-        measured.components = self
-            .context
-            .executive
-            .get()
-            .map(ExecutiveHandle::query_all)
-            .unwrap_or_default();
-        exposition(&measured).map_err(|source| ServiceError::Internal {
-            source: source.into(),
-        })
+        metrics_of(&self.context, &self.zone, self.clock.now()).await
     }
+}
+
+/// The metrics of a site as text, for whoever asks and whoever is told.
+pub async fn metrics_of(
+    context: &SiteContext,
+    zone: &TimeZone,
+    now: Timestamp,
+) -> Result<String, ServiceError> {
+    let now = now.to_zoned(zone.clone());
+    let midnight = TallyInterval::DEFAULT.begin(&now, context.identity.created_at);
+    let mut measured = context
+        .store
+        .read::<_, StoreError, _>(move |tx| {
+            let notified = tx.notifications()?;
+            let last = tx.endpoint_runs(1)?.pop();
+            let mut messages = Vec::new();
+            for name in ComponentName::ALL {
+                messages.push((name, tx.severity_counts(name.as_str(), midnight)?));
+            }
+            Ok(Measured {
+                components: Vec::new(),
+                notifications: notified
+                    .into_iter()
+                    .map(|row| row.notification.severity)
+                    .collect(),
+                messages,
+                check: last.and_then(|row| serde_json::from_str(&row.report).ok()),
+            })
+        })
+        .await?;
+    measured.components = context
+        .executive
+        .get()
+        .map(ExecutiveHandle::query_all)
+        .unwrap_or_default();
+    exposition(&measured).map_err(|source| ServiceError::Internal {
+        source: source.into(),
+    })
 }
 
 fn exposition(measured: &Measured) -> Result<String, std::fmt::Error> {

@@ -54,6 +54,7 @@ use crate::way_out::RoleVersion;
 use sign_in::Door;
 
 pub use error::ServiceError;
+pub use metrics::metrics_of;
 pub use sign_in::{Session, SignedIn};
 pub use single_sign_on::{SIGN_ON_LIFE, SignOnAnswer, SignOnBegun, SignOnEnded};
 

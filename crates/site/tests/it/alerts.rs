@@ -14,17 +14,17 @@ use crate::usage_weeks::{Site, day};
 const SECRET: &str = "of the hook";
 
 /// Head, in lower case, and body.
-type Request = (String, Vec<u8>);
+pub type Request = (String, Vec<u8>);
 
 /// A web server that answers with these status codes in turn, the last one for ever.
-struct Hook {
-    port: u16,
+pub struct Hook {
+    pub port: u16,
     requests: Arc<Mutex<Vec<Request>>>,
     _tasks: JoinSet<()>,
 }
 
 impl Hook {
-    async fn start(statuses: &'static [u16]) -> Self {
+    pub async fn start(statuses: &'static [u16]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -46,7 +46,7 @@ impl Hook {
         }
     }
 
-    fn requests(&self) -> Vec<Request> {
+    pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
 }
@@ -69,8 +69,8 @@ async fn answer(stream: TcpStream, status: u16) -> Request {
     (head, body)
 }
 
-/// A site with these `[alerts]`.
-async fn site_with(alerts: &str) -> Site {
+/// A site with these tables in its configuration.
+pub async fn site_with(alerts: &str) -> Site {
     let site = Site::new();
     let path = site.dir().join("tidegate.toml");
     let text = std::fs::read_to_string(&path).unwrap();

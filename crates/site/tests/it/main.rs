@@ -5,6 +5,7 @@ mod health;
 mod media_time;
 mod notifications;
 mod status_system;
+mod telemetry;
 mod usage_weeks;
 
 use std::time::Duration;
