@@ -42,7 +42,7 @@ pub(crate) fn make(
         let folder = scratch.join(&name);
         std::fs::create_dir_all(&folder).map_err(io("create", &folder))?;
         let options = DeltaOptions {
-            memory: request.delta_memory,
+            memory: request.memory,
             ..DeltaOptions::default()
         };
         let made = content::deltas::make(

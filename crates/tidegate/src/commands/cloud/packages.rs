@@ -25,6 +25,9 @@ struct Published {
     download_bytes: u64,
     new_bytes: u64,
     new_packs: usize,
+    /// Files whose bytes were read; the others were as at an earlier publishing.
+    read_files: u64,
+    read_bytes: u64,
     deltas: Vec<Deltas>,
 }
 
@@ -76,6 +79,8 @@ pub fn publish(request: &PublishRequest, output: &Output, now: Timestamp) -> Res
         download_bytes: record.payload.download_bytes,
         new_bytes: report.new_bytes,
         new_packs: report.new_packs,
+        read_files: report.read_files,
+        read_bytes: report.read_bytes,
         deltas: record
             .payload
             .deltas
@@ -86,6 +91,9 @@ pub fn publish(request: &PublishRequest, output: &Output, now: Timestamp) -> Res
             })
             .collect(),
     };
+    if let Some(note) = &report.note {
+        output.note(note);
+    }
     if output.json {
         return output.json(&published);
     }
@@ -106,6 +114,15 @@ pub fn publish(request: &PublishRequest, output: &Output, now: Timestamp) -> Res
             "{} in {}",
             words::bytes(published.bytes),
             words::counted(published.files, "file", "files")
+        ),
+    );
+    table.value(
+        "Read",
+        format!(
+            "{} of {}, {}",
+            published.read_files,
+            words::counted(published.files, "file", "files"),
+            words::bytes(published.read_bytes)
         ),
     );
     table.value("Cold download", words::bytes(published.download_bytes));
