@@ -185,7 +185,7 @@ pub fn publish(
         work.path(),
         progress,
     )?;
-    record.payload.deltas = deltas.iter().map(|made| made.reference.clone()).collect();
+    record.payload.deltas = deltas.references();
     // What a site would not read must not be signed.
     protocol::catalogue::parse_line(&protocol::catalogue::to_line(&record))
         .map_err(|error| description.record_error(error.to_string()))?;
@@ -199,7 +199,7 @@ pub fn publish(
     for (redist, file) in &redistributables {
         put_redistributable(&feed, redist, file)?;
     }
-    for made in &deltas {
+    for made in &deltas.made {
         let reference = &made.reference;
         files::adopt(
             &made.index_path,
@@ -234,10 +234,10 @@ pub fn publish(
     feed.commit(now)?;
     shards::prune(&feed, guid)?;
     tracing::info!(package = %guid, version = %record.full_version, "published");
-    let delta_bytes: u64 = deltas.iter().map(|made| made.pack.length).sum();
+    let delta_bytes: u64 = deltas.made.iter().map(|made| made.pack.length).sum();
     let (new_bytes, new_packs) = (
         published.new_bytes + delta_bytes,
-        published.packs.len() + deltas.len(),
+        published.packs.len() + deltas.made.len(),
     );
     Ok(PublishReport {
         record,

@@ -103,6 +103,33 @@ fn a_later_version_from_the_same_folder_reads_what_was_touched() {
     assert_eq!(kept.count(), 1);
 }
 
+#[test]
+fn deltas_from_nothing_are_taken_over_while_most_content_stays() {
+    let vendor = Vendor::new();
+    let publish = |number: u32, first: u32, text: &str| {
+        let payload = vendor.payload(&format!("v{number}"), text);
+        let numbers: Vec<u8> = (first..first + 100_000).flat_map(u32::to_le_bytes).collect();
+        std::fs::write(payload.join("numbers"), numbers).unwrap();
+        let guid = GUID.replacen('8', &number.to_string(), 1);
+        let toml = vendor.description(&guid, "", "");
+        let description = std::fs::read_to_string(&toml).unwrap();
+        std::fs::write(&toml, description.replace("9106", &format!("910{number}"))).unwrap();
+        let report = vendor.publish(&toml, &payload).unwrap();
+        let deltas = report.record.payload.deltas.into_iter();
+        let from_nothing: Vec<_> = deltas.filter(|delta| delta.base.is_none()).collect();
+        (from_nothing, report.new_bytes)
+    };
+    let (first, whole) = publish(1, 0, "one");
+    assert_eq!(first.len(), 1);
+    let (second, added) = publish(2, 0, "two");
+    assert_eq!(second[..1], first[..]);
+    assert!(added * 20 < whole, "{added} of {whole}");
+    // What is mostly new has its own.
+    let (third, _) = publish(3, 7_000_000, "two");
+    assert_eq!(third.len(), 1);
+    assert!(!second.contains(&third[0]));
+}
+
 #[tokio::test]
 async fn what_is_wrong_is_refused_and_nothing_changes() {
     let vendor = Vendor::new();
