@@ -193,7 +193,7 @@ pub fn hash_file(path: &Path) -> io::Result<(ObjectId, u64)> {
 }
 
 /// The same of what is left of a file.
-fn hash_of(file: &mut std::fs::File) -> io::Result<(ObjectId, u64)> {
+pub(crate) fn hash_of(file: &mut std::fs::File) -> io::Result<(ObjectId, u64)> {
     use sha2::{Digest, Sha256};
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];
