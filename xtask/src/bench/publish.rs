@@ -52,7 +52,15 @@ pub fn run(program: &Path) -> Result<Vec<Row>> {
     ours(
         program,
         &service,
-        &["cloud", "publish", "--level", "3", &description, &payload],
+        &[
+            "cloud",
+            "publish",
+            "--level",
+            "3",
+            "--no-deltas",
+            &description,
+            &payload,
+        ],
     )?;
     let publishing = start.elapsed();
     let mut rows = vec![

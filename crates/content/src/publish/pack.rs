@@ -14,9 +14,9 @@ use super::{Progress, PublishOptions, hash_file};
 use crate::index::{Block, Extent, Pack};
 use crate::object::ObjectId;
 
-/// What zstd's encoder takes for each byte of a block, up to level 12 and above (measured with blocks of 8 MiB).
-const ENCODER_FAST: u64 = 8;
-const ENCODER_STRONG: u64 = 20;
+/// What zstd's encoder takes for each byte of a block, up to level 19 and above (measured with blocks of 8 MiB).
+const ENCODER: u64 = 10;
+const ENCODER_STRONGEST: u64 = 16;
 
 /// An object to be stored, and where its bytes are now.
 pub(super) struct Fresh<'a> {
@@ -113,8 +113,8 @@ pub(super) fn write(
 fn threads(options: &PublishOptions) -> usize {
     // Beside a block before and after, the encoder has its tables and window.
     let per_block_byte = 2 + match options.level {
-        ..=12 => ENCODER_FAST,
-        13.. => ENCODER_STRONG,
+        ..=19 => ENCODER,
+        20.. => ENCODER_STRONGEST,
     };
     let each = options.block_bytes as u64 * per_block_byte;
     let fit = options.memory / each.max(1);

@@ -69,7 +69,7 @@ pub(super) fn choose_for(needs: &[Need<'_>]) -> Choice {
 
 fn mixed(needs: &[Need<'_>]) -> Choice {
     let mut order: Vec<usize> = (0..needs.len()).collect();
-    order.sort_by_key(|number| {
+    order.sort_by_cached_key(|number| {
         let need = &needs[*number];
         Reverse(plan_for(&need.package.index, &|object| need.has(object)).bytes)
     });
