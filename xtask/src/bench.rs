@@ -8,6 +8,7 @@ mod console;
 mod download;
 mod media;
 mod publish;
+mod rebuild;
 mod site;
 mod study;
 mod usage;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 /// Every benchmark.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     "download",
     "catalogue",
     "publish",
@@ -27,6 +28,7 @@ pub const NAMES: [&str; 9] = [
     "check",
     "usage",
     "media",
+    "rebuild",
     "console",
     "study",
 ];
@@ -87,6 +89,7 @@ pub fn run(names: &[&str]) -> Result<()> {
             "check" => check::run(&program)?,
             "usage" => usage::run(&program)?,
             "media" => media::run(&program)?,
+            "rebuild" => rebuild::run(&program)?,
             "console" => console::run(&program)?,
             "study" => study::run(&program, &pairs)?,
             _ => site::run(&program)?,

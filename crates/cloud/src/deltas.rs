@@ -1,16 +1,57 @@
 //! Deltas from earlier packages of the feed to one that is being published.
+//!
+//! Deltas from nothing are made over a whole payload, which takes long. Where the package before has some and most of its
+//! content is here again, they are named once more, and only what is new gets one of its own: the cost follows the
+//! change. What of the old ones is of no use any more is fetched in vain by whoever has nothing, so that has bounds.
 
+use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use content::ObjectId;
 use content::deltas::{DeltaOptions, MadeDeltas};
-use content::index::{Pack, PayloadIndex};
+use content::index::{EntryKind, Pack, PayloadIndex};
 use domain::servicing::package::{DeltaReference, PackageGuid, PackageRecord};
+use domain::servicing::version::FullVersion;
 
 use crate::error::{CloudError, io};
 use crate::files::ServiceDir;
 use crate::publish::{Bases, PublishRequest, Step};
 use crate::service::open;
 use crate::shards;
+
+/// Most sets of deltas from nothing that a package takes over.
+const TAKEN_OVER_MAX: usize = 3;
+/// They are taken over if at most one byte in so many is new.
+const NEW_SHARE: u64 = 10;
+
+/// What a package has of deltas.
+#[derive(Default)]
+pub(crate) struct Deltas {
+    /// Those from nothing that the package before has.
+    pub taken_over: Vec<DeltaReference>,
+    /// Those that were made for it.
+    pub made: Vec<Made>,
+}
+
+impl Deltas {
+    /// As the record names them.
+    pub fn references(&self) -> Vec<DeltaReference> {
+        let made = self.made.iter().map(|made| &made.reference);
+        self.taken_over.iter().chain(made).cloned().collect()
+    }
+}
+
+/// A package that deltas are made from.
+#[derive(Clone)]
+struct Base {
+    guid: PackageGuid,
+    version: FullVersion,
+    withdrawn: bool,
+    /// Its own deltas from nothing.
+    from_nothing: Vec<DeltaReference>,
+    index: PathBuf,
+}
 
 /// Deltas that were made for one base.
 pub(crate) struct Made {
@@ -30,24 +71,24 @@ pub(crate) fn make(
     index: &Path,
     scratch: &Path,
     progress: &mut dyn FnMut(Step),
-) -> Result<Vec<Made>, CloudError> {
+) -> Result<Deltas, CloudError> {
+    let mut all = Deltas::default();
     if request.deltas == Bases::Newest(0) {
-        return Ok(Vec::new());
+        return Ok(all);
     }
     let payload = read(index)?;
-    let mut all = Vec::new();
-    let mut from = |base: Option<(PackageGuid, &Path)>| -> Result<(), CloudError> {
-        let base_index = base.map(|(_, path)| read(path)).transpose()?;
-        let name = base.map_or("none".to_owned(), |(guid, _)| guid.to_string());
+    let mut make = |base: Option<&Base>, payload: &PayloadIndex| -> Result<Option<Made>, CloudError> {
+        let base_index = base.map(|base| read(&base.index)).transpose()?;
+        let name = base.map_or("none".to_owned(), |base| base.guid.to_string());
         let folder = scratch.join(&name);
         std::fs::create_dir_all(&folder).map_err(io("create", &folder))?;
         let options = DeltaOptions {
-            memory: request.delta_memory,
+            memory: request.memory,
             ..DeltaOptions::default()
         };
         let made = content::deltas::make(
             base_index.as_ref(),
-            &payload,
+            payload,
             &dir.targets(),
             &folder,
             &options,
@@ -57,17 +98,53 @@ pub(crate) fn make(
             payload: request.payload.clone(),
             source,
         })?;
-        all.extend(made.map(|made| of(record.guid, base.map(|(guid, _)| guid), &name, made)));
-        Ok(())
+        Ok(made.map(|made| of(record.guid, base.map(|base| base.guid), &name, made)))
     };
+    let bases = bases(dir, request, record)?;
     // Whoever names bases wants those and no others.
     if matches!(request.deltas, Bases::Newest(_)) {
-        from(None)?;
+        let taken_over = match bases.first() {
+            Some(before) => take_over(before, &payload)?,
+            None => None,
+        };
+        let whole = match taken_over {
+            Some((references, rest)) => {
+                all.taken_over = references;
+                make(None, &rest)?
+            }
+            None => make(None, &payload)?,
+        };
+        all.made.extend(whole);
     }
-    for (guid, path) in bases(dir, request, record)? {
-        from(Some((guid, &path)))?;
+    for base in &bases {
+        all.made.extend(make(Some(base), &payload)?);
     }
     Ok(all)
+}
+
+/// The deltas from nothing of the package before, and what of the payload it does not have; unless too much is new, or
+/// too many packages have handed them on already.
+fn take_over(
+    before: &Base,
+    payload: &PayloadIndex,
+) -> Result<Option<(Vec<DeltaReference>, PayloadIndex)>, CloudError> {
+    let references = before.from_nothing.clone();
+    if references.is_empty() || references.len() > TAKEN_OVER_MAX {
+        return Ok(None);
+    }
+    let index = read(&before.index)?;
+    let known: HashSet<ObjectId> = index.objects().map(|(object, ..)| object).collect();
+    let new = payload.objects().filter(|(object, ..)| !known.contains(object));
+    let new_bytes: u64 = new.map(|(_, size, _)| size).sum();
+    if new_bytes.saturating_mul(NEW_SHARE) > payload.bytes {
+        return Ok(None);
+    }
+    let mut rest = payload.clone();
+    rest.entries.retain(|entry| match &entry.kind {
+        EntryKind::File { object, .. } => !known.contains(object),
+        EntryKind::Directory | EntryKind::Symlink { .. } => false,
+    });
+    Ok(Some((references, rest)))
 }
 
 fn of(guid: PackageGuid, base: Option<PackageGuid>, name: &str, made: MadeDeltas) -> Made {
@@ -94,32 +171,37 @@ fn read(path: &Path) -> Result<PayloadIndex, CloudError> {
     })
 }
 
-/// The packages that deltas are made from, with their indexes.
+/// The packages that deltas are made from; the newest first, unless they are named.
 fn bases(
     dir: &ServiceDir,
     request: &PublishRequest,
     record: &PackageRecord,
-) -> Result<Vec<(PackageGuid, PathBuf)>, CloudError> {
+) -> Result<Vec<Base>, CloudError> {
     let feed = open(dir)?;
     let mut earlier = Vec::new();
     shards::for_each(&feed, |other| {
-        let path = feed.target_file(&other.payload.index_target, &other.payload.index_sha256);
-        earlier.push((other.full_version, other.guid, other.withdrawn.is_some(), path));
+        let index = feed.target_file(&other.payload.index_target, &other.payload.index_sha256);
+        let deltas = other.payload.deltas.into_iter();
+        earlier.push(Base {
+            guid: other.guid,
+            version: other.full_version,
+            withdrawn: other.withdrawn.is_some(),
+            from_nothing: deltas.filter(|delta| delta.base.is_none()).collect(),
+            index,
+        });
     })?;
     match &request.deltas {
         Bases::Newest(count) => {
-            earlier.retain(|(version, _, withdrawn, _)| *version < record.full_version && !withdrawn);
-            earlier.sort();
-            let newest = earlier.into_iter().rev().take(*count);
-            Ok(newest.map(|(_, guid, _, path)| (guid, path)).collect())
+            earlier.retain(|base| base.version < record.full_version && !base.withdrawn);
+            earlier.sort_by_key(|base| Reverse((base.version, base.guid)));
+            earlier.truncate(*count);
+            Ok(earlier)
         }
         Bases::Packages(guids) => guids
             .iter()
             .map(|wanted| {
-                let found = earlier.iter().find(|(_, guid, ..)| guid == wanted);
-                found
-                    .map(|(_, guid, _, path)| (*guid, path.clone()))
-                    .ok_or(CloudError::NoSuchPackage { guid: *wanted })
+                let found = earlier.iter().find(|base| base.guid == *wanted);
+                found.cloned().ok_or(CloudError::NoSuchPackage { guid: *wanted })
             })
             .collect(),
     }

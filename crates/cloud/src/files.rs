@@ -49,6 +49,10 @@ impl ServiceDir {
     pub fn scratch(&self) -> PathBuf {
         self.root.join("scratch")
     }
+    /// Which files of published folders need not be read again; may be emptied at any time; 0700.
+    pub fn known_files(&self) -> PathBuf {
+        self.root.join("known-files")
+    }
     /// What the intake of usage data keeps; 0700.
     pub fn intake(&self) -> PathBuf {
         self.root.join("intake")

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use content::publish::{Progress, PublishOptions};
+use content::publish::Progress;
 use domain::servicing::package::UpdateType;
 use protocol::transfer::{
     HOTFIX_ENDING, HOTFIX_LINE_BYTES_MAX, HOTFIX_TARGET, HotfixKeys, HotfixMember, HotfixPart,
@@ -21,7 +21,7 @@ use crate::error::{CloudError, io};
 use crate::files::{self, ServiceDir};
 use crate::history::{self, Change, Did, Stamp};
 use crate::package_toml;
-use crate::publish::{PublishRequest, Scratch, measure_redistributables, record_of};
+use crate::publish::{PublishRequest, Scratch, measure_redistributables, options, record_of};
 use crate::service::{lock, open};
 use crate::settings::Settings;
 use crate::small_targets;
@@ -58,10 +58,7 @@ pub fn hotfix(
     let work = Scratch::new(&dir, description.record.guid)?;
     let targets = work.path().join("targets");
     files::create_folders(&targets)?;
-    let options = PublishOptions {
-        level: request.level,
-        ..PublishOptions::default()
-    };
+    let options = options(&dir, request, now)?;
     let published =
         content::publish::publish(&request.payload, work.path(), &targets, &[], &options, progress).map_err(
             |source| CloudError::Payload {

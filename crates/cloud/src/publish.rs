@@ -6,8 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use content::deltas::DeltaOptions;
-use content::publish::{Progress, PublishOptions};
+use content::publish::{KnownFiles, Progress, PublishOptions, Published};
 use domain::servicing::package::{PackageGuid, PackageRecord, PayloadReference, Redistributable};
 use domain::servicing::rule::Rule;
 use feed::publisher::{Publisher, TargetRecord};
@@ -40,8 +39,10 @@ pub struct PublishRequest {
     pub level: i32,
     /// From which packages deltas are made.
     pub deltas: Bases,
-    /// About how much memory deltas are made with, in bytes.
-    pub delta_memory: u64,
+    /// About how much memory is used, in bytes: deltas get smaller with more, and more cores compress.
+    pub memory: u64,
+    /// Read every file of the payload, whatever is known of it from an earlier publishing.
+    pub reread: bool,
 }
 
 impl PublishRequest {
@@ -57,7 +58,8 @@ impl PublishRequest {
             payload: payload.into(),
             level: LEVEL,
             deltas: Bases::default(),
-            delta_memory: DeltaOptions::default().memory,
+            memory: content::publish::MEMORY,
+            reread: false,
         }
     }
 }
@@ -88,6 +90,12 @@ pub struct PublishReport {
     pub new_bytes: u64,
     /// Packs added for it.
     pub new_packs: usize,
+    /// Files of the payload whose bytes were read; the others were as at an earlier publishing.
+    pub read_files: u64,
+    /// How many bytes that were.
+    pub read_bytes: u64,
+    /// Why files were read that need not have been, or will be, in one sentence.
+    pub note: Option<String>,
 }
 
 /// What publishing is at.
@@ -146,10 +154,7 @@ pub fn publish(
         dir.targets()
     };
     files::create_folders(&targets)?;
-    let options = PublishOptions {
-        level: request.level,
-        ..PublishOptions::default()
-    };
+    let options = options(&dir, request, now)?;
     let unusable = |source| CloudError::Payload {
         payload: request.payload.clone(),
         source,
@@ -168,7 +173,7 @@ pub fn publish(
     description.check_programs(&published.executables)?;
     let mut record = record_of(&description, &published, &redistributables);
     if let Some(known) = known {
-        return compare(record, known);
+        return compare(record, known, &published);
     }
     let deltas = deltas::make(
         &dir,
@@ -178,7 +183,7 @@ pub fn publish(
         work.path(),
         progress,
     )?;
-    record.payload.deltas = deltas.iter().map(|made| made.reference.clone()).collect();
+    record.payload.deltas = deltas.references();
     // What a site would not read must not be signed.
     protocol::catalogue::parse_line(&protocol::catalogue::to_line(&record))
         .map_err(|error| description.record_error(error.to_string()))?;
@@ -192,7 +197,7 @@ pub fn publish(
     for (redist, file) in &redistributables {
         put_redistributable(&feed, redist, file)?;
     }
-    for made in &deltas {
+    for made in &deltas.made {
         let reference = &made.reference;
         files::adopt(
             &made.index_path,
@@ -233,23 +238,46 @@ pub fn publish(
     )?;
     shards::prune(&feed, guid)?;
     tracing::info!(package = %guid, version = %record.full_version, "published");
-    let delta_bytes: u64 = deltas.iter().map(|made| made.pack.length).sum();
+    let delta_bytes: u64 = deltas.made.iter().map(|made| made.pack.length).sum();
     let (new_bytes, new_packs) = (
         published.new_bytes + delta_bytes,
-        published.packs.len() + deltas.len(),
+        published.packs.len() + deltas.made.len(),
     );
     Ok(PublishReport {
         record,
         already_published: false,
         new_bytes,
         new_packs,
+        read_files: published.read_files,
+        read_bytes: published.read_bytes,
+        note: published.note,
+    })
+}
+
+/// How the payload of a request is read and packed.
+pub(crate) fn options(
+    dir: &ServiceDir,
+    request: &PublishRequest,
+    now: Timestamp,
+) -> Result<PublishOptions, CloudError> {
+    let folder = dir.known_files();
+    files::create_private_folder(&folder)?;
+    Ok(PublishOptions {
+        level: request.level,
+        memory: request.memory,
+        known_files: Some(KnownFiles {
+            folder,
+            now_s: now.as_second(),
+            reread: request.reread,
+        }),
+        ..PublishOptions::default()
     })
 }
 
 /// The record of a package whose payload and redistributables were measured.
 pub(crate) fn record_of(
     description: &PackageDescription,
-    published: &content::publish::Published,
+    published: &Published,
     redistributables: &[(Redistributable, PathBuf)],
 ) -> PackageRecord {
     let mut record = description.record.clone();
@@ -391,7 +419,11 @@ fn change(
 }
 
 /// The same GUID again: the same package, or refused. Rollout and withdrawal are changed by their own commands.
-fn compare(mut record: PackageRecord, known: PackageRecord) -> Result<PublishReport, CloudError> {
+fn compare(
+    mut record: PackageRecord,
+    known: PackageRecord,
+    published: &Published,
+) -> Result<PublishReport, CloudError> {
     let guid = known.guid;
     if known.withdrawn.is_some() {
         return Err(CloudError::Withdrawn { guid });
@@ -410,6 +442,9 @@ fn compare(mut record: PackageRecord, known: PackageRecord) -> Result<PublishRep
         already_published: true,
         new_bytes: 0,
         new_packs: 0,
+        read_files: published.read_files,
+        read_bytes: published.read_bytes,
+        note: published.note.clone(),
     })
 }
 

@@ -6,11 +6,9 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Seek};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-
-use sha2::{Digest, Sha256};
 
 use crate::index::{Entry, EntryKind, PayloadIndex};
 use crate::library::{DiskError, Library, disk};
@@ -197,7 +195,7 @@ fn copy(
     path: &Path,
 ) -> Result<(), ExtractError> {
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
+    options.read(true).write(true).create_new(true).mode(0o600);
     let mut to = options.open(path).map_err(disk("create", path))?;
     if size == 0 {
         return Ok(());
@@ -211,23 +209,13 @@ fn copy(
         Err(failure) if failure.source.kind() == io::ErrorKind::NotFound => return Err(missing()),
         Err(failure) => return Err(failure.into()),
     };
-    // Where the file system shares blocks between files, no byte is written twice.
-    let shared = rustix::fs::ioctl_ficlone(&to, &from).is_ok();
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        let read = from
-            .read(&mut buffer)
-            .map_err(disk("read", &library.object_path(object)))?;
-        if read == 0 {
-            break;
-        }
-        hasher.update(&buffer[..read]);
-        if !shared {
-            to.write_all(&buffer[..read]).map_err(disk("write", path))?;
-        }
+    // Where the file system shares blocks between files, no byte is written twice; elsewhere the kernel copies. Never by a
+    // second name for the object's file: whoever writes to what is installed would write to the library (decision 0014).
+    if rustix::fs::ioctl_ficlone(&to, &from).is_err() {
+        io::copy(&mut from, &mut to).map_err(disk("write", path))?;
     }
-    let found = ObjectId(hasher.finalize().into());
+    to.rewind().map_err(disk("read", path))?;
+    let (found, _) = crate::publish::hash_of(&mut to).map_err(disk("read", path))?;
     if found == *object {
         return Ok(());
     }

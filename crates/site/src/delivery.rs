@@ -1,14 +1,15 @@
 //! How the content of a package gets here: what is here already, deltas from packages that are here, blocks for the
 //! rest. Decided from signed sizes before any of it is fetched.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use content::Library;
 use content::deltas::{Chosen, DeltaIndex, Source, choose};
 use content::download::DownloadPlan;
-use content::index::PayloadIndex;
+use content::index::{Pack, PayloadIndex};
+use content::{Library, ObjectId};
 use domain::servicing::package::{DeltaReference, PackageGuid, PackageRecord};
 use feed::{FeedClient, FeedError};
 use jiff::Timestamp;
@@ -50,29 +51,34 @@ impl Delivery {
             return Ok(Delivery { payload, sources });
         }
         let here: HashSet<PackageGuid> = here.iter().filter_map(|name| name.parse().ok()).collect();
-        let mut references = Vec::new();
-        for delta in &record.payload.deltas {
-            match delta.base {
-                None => references.push(delta.clone()),
-                Some(base) if here.contains(&base) => references.push(delta.clone()),
-                Some(base) => {
-                    let line = context
-                        .store
-                        .read::<_, StoreError, _>(move |tx| Ok(tx.package_record(base).ok()))
-                        .await?;
-                    let between = line.and_then(|line| catalogue::parse_line(&line).ok());
-                    let first_steps = between.map(|between| between.payload.deltas).unwrap_or_default();
-                    let usable = |step: &DeltaReference| step.base.is_some_and(|base| here.contains(&base));
-                    if first_steps.iter().any(usable) {
-                        references.push(delta.clone());
-                        references.extend(first_steps.into_iter().filter(usable));
-                    }
-                }
-            }
-        }
-        let mut seen = BTreeSet::new();
-        references.retain(|reference| seen.insert(reference.index_sha256.clone()));
-        references.truncate(INDEXES_MAX);
+        let bases = bases(context, record).await?;
+        let references = ways_to(record, &|guid| bases.get(&guid), &|base| here.contains(&base));
+        Ok(Self::read(client, references, payload, folder, now).await)
+    }
+
+    /// The same from a medium, which holds deltas that were chosen for what this site says that it has, package by
+    /// package or not.
+    pub async fn look_on_medium(
+        context: &SiteContext,
+        client: &mut FeedClient,
+        record: &PackageRecord,
+        payload: Arc<PayloadIndex>,
+        folder: &Path,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let bases = bases(context, record).await?;
+        let references = ways_to(record, &|guid| bases.get(&guid), &|_| true);
+        Ok(Self::read(client, references, payload, folder, now).await)
+    }
+
+    /// Reads delta indexes; one that cannot be had is left out.
+    async fn read(
+        client: &mut FeedClient,
+        references: Vec<DeltaReference>,
+        payload: Arc<PayloadIndex>,
+        folder: &Path,
+        now: Timestamp,
+    ) -> Self {
         let mut sources = Vec::new();
         for (number, reference) in references.into_iter().enumerate() {
             let path = folder.join(format!("delta-{number}"));
@@ -87,7 +93,45 @@ impl Delivery {
                 Err(_) => tracing::warn!("{}: reading it crashed; it is left out", reference.index_target),
             }
         }
-        Ok(Delivery { payload, sources })
+        Delivery { payload, sources }
+    }
+
+    /// The segments to take where only parts of packs are: none that is not there, and rather any of them than a block
+    /// that is not. Blocks on files.
+    pub fn steps_among(&self, library: &Library, there: &dyn Fn(&Pack, Range<u64>) -> bool) -> Vec<Chosen> {
+        let mut payload = (*self.payload).clone();
+        for block in &mut payload.blocks {
+            let pack = &payload.packs[block.pack as usize];
+            if !there(pack, block.offset..block.offset + u64::from(block.length)) {
+                block.length = u32::MAX;
+            }
+        }
+        let unusable: Vec<HashSet<usize>> = self
+            .sources
+            .iter()
+            .map(|(_, index, refused)| {
+                let numbers = 0..index.segments.len();
+                numbers
+                    .filter(|number| refused.contains(number) || !is_there(index, *number, there))
+                    .collect()
+            })
+            .collect();
+        let sources = self.sources.iter().zip(&unusable);
+        let sources: Vec<Source<'_>> = sources
+            .map(|((_, index, _), refused)| Source { index, refused })
+            .collect();
+        choose(&payload, &sources, &|object| library.has(object))
+    }
+
+    /// Whether a delta that is there should have given something that is missing all the same. Blocks on files.
+    pub fn was_of_no_use(&self, library: &Library, there: &dyn Fn(&Pack, Range<u64>) -> bool) -> bool {
+        let missing: HashSet<ObjectId> = library.missing(&self.payload).into_iter().collect();
+        self.sources.iter().any(|(_, index, _)| {
+            (0..index.segments.len()).any(|number| {
+                let gives = &index.segments[number].new;
+                gives.iter().any(|(object, _)| missing.contains(object)) && is_there(index, number, there)
+            })
+        })
     }
 
     /// The segments to fetch, in order. Blocks on files.
@@ -166,8 +210,68 @@ impl Delivery {
     }
 }
 
+/// Whether the bytes of a segment are there.
+fn is_there(index: &DeltaIndex, number: usize, there: &dyn Fn(&Pack, Range<u64>) -> bool) -> bool {
+    let segment = &index.segments[number];
+    let pack = &index.packs[segment.pack as usize];
+    there(pack, segment.offset..segment.offset + segment.length)
+}
+
+/// The deltas that lead to a package: from nothing, from a package that is here, or in two steps by way of one that is
+/// not, as far as the catalogue knows it.
+pub fn ways_to<'a>(
+    record: &PackageRecord,
+    between: &dyn Fn(PackageGuid) -> Option<&'a PackageRecord>,
+    is_here: &dyn Fn(PackageGuid) -> bool,
+) -> Vec<DeltaReference> {
+    let mut references = Vec::new();
+    let mut two_steps = Vec::new();
+    for delta in &record.payload.deltas {
+        let here = delta.base.is_none_or(is_here);
+        let first_steps = delta.base.and_then(between).into_iter();
+        let first_steps: Vec<&DeltaReference> = first_steps
+            .flat_map(|between| &between.payload.deltas)
+            .filter(|step| step.base.is_some_and(is_here))
+            .collect();
+        if here || !first_steps.is_empty() {
+            references.push(delta.clone());
+        }
+        two_steps.extend(first_steps.into_iter().cloned());
+    }
+    // Those in one step first, should there be too many.
+    references.extend(two_steps);
+    let mut seen = BTreeSet::new();
+    references.retain(|reference| seen.insert(reference.index_sha256.clone()));
+    references.truncate(INDEXES_MAX);
+    references
+}
+
+/// The packages that deltas to this one lead from, as far as the catalogue knows them.
+async fn bases(
+    context: &SiteContext,
+    record: &PackageRecord,
+) -> Result<BTreeMap<PackageGuid, PackageRecord>, StoreError> {
+    let guids: Vec<PackageGuid> = record
+        .payload
+        .deltas
+        .iter()
+        .filter_map(|delta| delta.base)
+        .collect();
+    context
+        .store
+        .read::<_, StoreError, _>(move |tx| {
+            let lines = guids
+                .into_iter()
+                .filter_map(|guid| Some((guid, tx.package_record(guid).ok()?)));
+            Ok(lines
+                .filter_map(|(guid, line)| Some((guid, catalogue::parse_line(&line).ok()?)))
+                .collect())
+        })
+        .await
+}
+
 /// A delta index, if the feed signs the one that the catalogue names; otherwise why not.
-async fn fetch_index(
+pub(crate) async fn fetch_index(
     client: &mut FeedClient,
     reference: &DeltaReference,
     path: &Path,

@@ -1,6 +1,6 @@
 //! A medium for the second version of a product, against copying the whole package to it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -19,32 +19,7 @@ pub fn run(program: &Path) -> Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
     let at = |name: &str| folder.path().join(name);
     let (service, site) = local_pair(program, folder.path())?;
-    let publish = |version: u64| -> Result<()> {
-        let tree = at(&format!("v{version}"));
-        std::fs::create_dir_all(&tree)?;
-        for number in 0..FILES {
-            let changed = version == 2 && number.is_multiple_of(CHANGED_EVERY);
-            let mut random = ChaCha8Rng::seed_from_u64(number + u64::from(changed) * 1_000_000);
-            let mut bytes = vec![0; FILE_BYTES];
-            random.fill_bytes(&mut bytes);
-            std::fs::write(tree.join(format!("file{number}")), bytes)?;
-        }
-        let toml = at("package.toml");
-        std::fs::write(
-            &toml,
-            format!(
-                "guid = \"0000000{version}-1111-4111-8111-111111111111\"\nfull-version = \"5.00.910{version}.1000\"\n\
-                 type = \"update\"\nreleased = 2026-10-01T08:00:00Z\n[text.en]\nname = \"v{version}\"\n[install]\nswitch = true\n"
-            ),
-        )?;
-        let (toml, tree) = (toml.display().to_string(), tree.display().to_string());
-        ours(
-            program,
-            &service,
-            &["cloud", "publish", "--level", "3", &toml, &tree],
-        )
-        .map(drop)
-    };
+    let publish = |version: u64| publish(program, &service, folder.path(), version);
     publish(1)?;
     let dir = site.display().to_string();
     let _running = started(program, &site)?;
@@ -120,7 +95,42 @@ pub fn run(program: &Path) -> Result<Vec<Row>> {
     ])
 }
 
-fn size(folder: &Path) -> Result<u64> {
+/// Publishes the first or the second version of a product and says where its tree is.
+pub fn publish(program: &Path, service: &Path, folder: &Path, version: u64) -> Result<PathBuf> {
+    let tree = folder.join(format!("v{version}"));
+    std::fs::create_dir_all(&tree)?;
+    for number in 0..FILES {
+        let changed = version == 2 && number.is_multiple_of(CHANGED_EVERY);
+        let mut random = ChaCha8Rng::seed_from_u64(number + u64::from(changed) * 1_000_000);
+        let mut bytes = vec![0; FILE_BYTES];
+        random.fill_bytes(&mut bytes);
+        std::fs::write(tree.join(format!("file{number}")), bytes)?;
+    }
+    let toml = folder.join("package.toml");
+    std::fs::write(
+        &toml,
+        format!(
+            "guid = \"{}\"\nfull-version = \"5.00.910{version}.1000\"\n\
+             type = \"update\"\nreleased = 2026-10-01T08:00:00Z\n[text.en]\nname = \"v{version}\"\n[install]\nswitch = true\n",
+            guid(version)
+        ),
+    )?;
+    let (toml, shown) = (toml.display().to_string(), tree.display().to_string());
+    ours(
+        program,
+        service,
+        &["cloud", "publish", "--level", "3", "--no-deltas", &toml, &shown],
+    )?;
+    Ok(tree)
+}
+
+/// The package of a version.
+pub fn guid(version: u64) -> String {
+    format!("0000000{version}-1111-4111-8111-111111111111")
+}
+
+/// Bytes of all files below a folder.
+pub fn size(folder: &Path) -> Result<u64> {
     let mut sum = 0;
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;

@@ -94,6 +94,8 @@ pub fn generate(
                 level: LEVEL,
                 // The sample is made of random bytes: deltas would cost time and save nothing.
                 deltas: Bases::Newest(0),
+                // Every package has new files in the same place.
+                reread: true,
                 ..PublishRequest::new(dir, work.join("package.toml"), work.join("payload"))
             };
             publish(&request, now, &mut |_| {})

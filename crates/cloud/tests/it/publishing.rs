@@ -1,8 +1,9 @@
 //! Publish, publish again, withdraw, roll out, renew, rotate: what sites see after each.
 
-use cloud::{CloudError, KeyRole, Rollout};
+use cloud::{CloudError, KeyRole, PublishRequest, Rollout, ServiceDir};
 use domain::servicing::package::PackageGuid;
 use feed::publisher::{OnlineRole, RoleState};
+use jiff::Timestamp;
 
 use crate::support::{GUID, OTHER, Vendor, days, now};
 
@@ -74,6 +75,59 @@ async fn the_same_again_changes_nothing_and_other_content_is_refused() {
         Err(CloudError::DifferentContent { .. })
     ));
     assert_eq!(vendor.state(), before);
+}
+
+#[test]
+fn a_later_version_from_the_same_folder_reads_what_was_touched() {
+    let vendor = Vendor::new();
+    let payload = vendor.payload("build", "hello");
+    let touched = std::fs::metadata(payload.join("share/text")).unwrap();
+    let changed = std::os::unix::fs::MetadataExt::ctime(&touched);
+    let publish = |guid: &str, reread: bool| {
+        let request = PublishRequest {
+            reread,
+            ..PublishRequest::new(vendor.dir(), vendor.description(guid, "", ""), &payload)
+        };
+        // Long enough after the last change, and before the next one.
+        let later = Timestamp::from_second(changed + 60).unwrap();
+        let report = cloud::publish(&request, later, &mut |_| {}).unwrap();
+        assert_eq!(report.note, None);
+        (report.already_published, report.read_files, report.read_bytes)
+    };
+    assert_eq!(publish(GUID, false), (false, 2, 15));
+    assert_eq!(publish(GUID, false), (true, 0, 0));
+    std::fs::write(payload.join("share/text"), "hello again").unwrap();
+    assert_eq!(publish(OTHER, false), (false, 1, 11));
+    assert_eq!(publish(OTHER, true), (true, 2, 21));
+    let kept = std::fs::read_dir(ServiceDir::new(vendor.dir()).known_files()).unwrap();
+    assert_eq!(kept.count(), 1);
+}
+
+#[test]
+fn deltas_from_nothing_are_taken_over_while_most_content_stays() {
+    let vendor = Vendor::new();
+    let publish = |number: u32, first: u32, text: &str| {
+        let payload = vendor.payload(&format!("v{number}"), text);
+        let numbers: Vec<u8> = (first..first + 100_000).flat_map(u32::to_le_bytes).collect();
+        std::fs::write(payload.join("numbers"), numbers).unwrap();
+        let guid = GUID.replacen('8', &number.to_string(), 1);
+        let toml = vendor.description(&guid, "", "");
+        let description = std::fs::read_to_string(&toml).unwrap();
+        std::fs::write(&toml, description.replace("9106", &format!("910{number}"))).unwrap();
+        let report = vendor.publish(&toml, &payload).unwrap();
+        let deltas = report.record.payload.deltas.into_iter();
+        let from_nothing: Vec<_> = deltas.filter(|delta| delta.base.is_none()).collect();
+        (from_nothing, report.new_bytes)
+    };
+    let (first, whole) = publish(1, 0, "one");
+    assert_eq!(first.len(), 1);
+    let (second, added) = publish(2, 0, "two");
+    assert_eq!(second[..1], first[..]);
+    assert!(added * 20 < whole, "{added} of {whole}");
+    // What is mostly new has its own.
+    let (third, _) = publish(3, 7_000_000, "two");
+    assert_eq!(third.len(), 1);
+    assert!(!second.contains(&third[0]));
 }
 
 #[tokio::test]

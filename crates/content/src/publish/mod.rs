@@ -4,6 +4,8 @@
 //! cores. Content that stands in packs of earlier payloads is referred to, not stored again.
 
 mod error;
+mod folder;
+mod known;
 mod pack;
 mod places;
 mod source;
@@ -18,9 +20,14 @@ use crate::tree;
 
 pub use error::PublishError;
 pub(crate) use error::io_error;
+use known::Known;
+pub use known::KnownFiles;
 pub(crate) use pack::PackFile;
 use places::Places;
 use source::ScannedKind;
+
+/// Memory that publishing takes unless another bound is given, in bytes.
+pub const MEMORY: u64 = 1536 * 1024 * 1024;
 
 /// How to publish.
 #[derive(Debug, Clone)]
@@ -37,6 +44,11 @@ pub struct PublishOptions {
     pub entries_max: usize,
     /// Most bytes of all files together.
     pub bytes_max: u64,
+    /// About how much memory compressing may take, in bytes; fewer threads work where it is little. What a tree's list of
+    /// files takes comes on top: up to about 500 bytes for each.
+    pub memory: u64,
+    /// Where it is kept which files of a folder need not be read again; nowhere unless given.
+    pub known_files: Option<KnownFiles>,
 }
 
 impl Default for PublishOptions {
@@ -48,6 +60,8 @@ impl Default for PublishOptions {
             threads: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(16)),
             entries_max: tree::ENTRIES_MAX,
             bytes_max: 1 << 40,
+            memory: MEMORY,
+            known_files: None,
         }
     }
 }
@@ -57,9 +71,9 @@ impl Default for PublishOptions {
 pub enum Progress {
     /// Reading and hashing.
     Scanning {
-        /// Files so far.
+        /// Files that were read so far.
         files: u64,
-        /// Bytes so far.
+        /// Their bytes.
         bytes: u64,
     },
     /// Compressing what is new.
@@ -94,6 +108,12 @@ pub struct Published {
     pub new_bytes: u64,
     /// Paths of executable files.
     pub executables: BTreeSet<String>,
+    /// Files whose bytes were read to hash them; the others were known.
+    pub read_files: u64,
+    /// How many bytes that were.
+    pub read_bytes: u64,
+    /// Why what was known could not be used or not be kept, in one sentence.
+    pub note: Option<String>,
 }
 
 /// Publishes a payload. New packs are written durably below `targets_dir` under their consistent-snapshot
@@ -106,7 +126,14 @@ pub fn publish(
     options: &PublishOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Published, PublishError> {
-    let scanned = source::scan(source, scratch, options, progress)?;
+    let mut known = match &options.known_files {
+        Some(kept) if source.is_dir() => Known::load(kept, source),
+        Some(_) | None => Known::nothing(),
+    };
+    let scanning = source::scan(source, scratch, options, &known, progress)?;
+    let scanned = scanning.entries;
+    // Kept before anything is compressed: whoever is interrupted there does not hash again.
+    known.keep(&scanned);
     let wanted: HashMap<ObjectId, u64> = scanned
         .iter()
         .filter_map(|entry| match &entry.kind {
@@ -123,7 +150,12 @@ pub fn publish(
         places.take_from(&older, &wanted);
     }
     let fresh = pack::order_of_new(&scanned, |object| places.extents.contains_key(object));
-    let new_packs = pack::write(&fresh, targets_dir, options, &mut places, progress)?;
+    let new_packs =
+        pack::write(&fresh, targets_dir, options, &mut places, progress).inspect_err(|failure| {
+            if matches!(failure, PublishError::Changed { .. }) {
+                known.forget();
+            }
+        })?;
     let index = places.index_of(scanned);
     let executables = index
         .entries
@@ -149,13 +181,20 @@ pub fn publish(
         bytes: index.bytes,
         download_bytes: index.download_bytes(),
         executables,
+        read_files: scanning.read_files,
+        read_bytes: scanning.read_bytes,
+        note: known.note,
     })
 }
 
 /// SHA-256 and length of a file.
 pub fn hash_file(path: &Path) -> io::Result<(ObjectId, u64)> {
+    hash_of(&mut std::fs::File::open(path)?)
+}
+
+/// The same of what is left of a file.
+pub(crate) fn hash_of(file: &mut std::fs::File) -> io::Result<(ObjectId, u64)> {
     use sha2::{Digest, Sha256};
-    let mut file = std::fs::File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];
     let mut length = 0;
@@ -169,5 +208,7 @@ pub fn hash_file(path: &Path) -> io::Result<(ObjectId, u64)> {
     }
 }
 
+#[cfg(test)]
+mod known_tests;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,10 @@ use super::{Progress, PublishOptions, hash_file};
 use crate::index::{Block, Extent, Pack};
 use crate::object::ObjectId;
 
+/// What zstd's encoder takes for each byte of a block, up to level 19 and above (measured with blocks of 8 MiB).
+const ENCODER: u64 = 10;
+const ENCODER_STRONGEST: u64 = 16;
+
 /// An object to be stored, and where its bytes are now.
 pub(super) struct Fresh<'a> {
     pub object: ObjectId,
@@ -68,11 +72,12 @@ pub(super) fn write(
     let mut packs = Vec::new();
     let mut done = 0;
     let mut writer: Option<PackWriter> = None;
+    let threads = threads(options);
     loop {
         // A batch of blocks is read, compressed on all threads and written in order: memory is bounded
-        // by two blocks a thread, and the result does not depend on how many there are.
+        // by the threads, and the result does not depend on how many there are.
         let mut batch = Vec::new();
-        while batch.len() < options.threads.max(1) {
+        while batch.len() < threads {
             match reader.next_block(options.block_bytes)? {
                 Some(block) => batch.push(block),
                 None => break,
@@ -102,6 +107,21 @@ pub(super) fn write(
         packs.push(last.finish(targets_dir, places)?);
     }
     Ok(packs)
+}
+
+/// How many threads compress: as many as there are, and as fit into the memory.
+fn threads(options: &PublishOptions) -> usize {
+    // Beside a block before and after, the encoder has its tables and window.
+    let per_block_byte = 2 + match options.level {
+        ..=19 => ENCODER,
+        20.. => ENCODER_STRONGEST,
+    };
+    let each = options.block_bytes as u64 * per_block_byte;
+    let fit = options.memory / each.max(1);
+    options
+        .threads
+        .min(usize::try_from(fit).unwrap_or(usize::MAX))
+        .max(1)
 }
 
 fn compress(batch: &[RawBlock], level: i32) -> io::Result<Vec<Vec<u8>>> {

@@ -1,17 +1,17 @@
-//! Reading a payload: a folder as it stands, an archive once from front to back into a scratch folder.
+//! Reading a payload: a folder as it stands (`folder.rs`), an archive once from front to back into a scratch folder.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
 use super::error::{PublishError, io_error};
-use super::{Progress, PublishOptions, hash_file};
+use super::known::{Known, Stamp};
+use super::{Progress, PublishOptions};
 use crate::object::ObjectId;
 use crate::tree::{self, Entry, EntryKind, TreeError, TreePath};
 
@@ -33,16 +33,29 @@ pub(super) enum ScannedKind {
         size: u64,
         executable: bool,
         data: PathBuf,
+        /// What tells later that it is still the same; none in an archive.
+        stamp: Option<Stamp>,
     },
 }
 
-/// Reads the whole payload, checks the tree and returns it sorted by path.
+/// What reading a payload gave.
+pub(super) struct Scanning {
+    /// The tree, sorted by path.
+    pub entries: Vec<Scanned>,
+    /// Files whose bytes were read.
+    pub read_files: u64,
+    /// How many bytes that were.
+    pub read_bytes: u64,
+}
+
+/// Reads the payload, but for files that are known, and checks the tree.
 pub(super) fn scan(
     payload: &Path,
     scratch: &Path,
     options: &PublishOptions,
+    known: &Known,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Vec<Scanned>, PublishError> {
+) -> Result<Scanning, PublishError> {
     let kind = kind_of(payload)?;
     let length = std::fs::metadata(payload)
         .map_err(io_error("read", payload))?
@@ -60,14 +73,15 @@ pub(super) fn scan(
         payload,
         spool,
         entries: BTreeMap::new(),
-        files: 0,
         bytes: 0,
+        read_files: 0,
+        read_bytes: 0,
         bytes_max,
         options,
         progress,
     };
     match kind {
-        Kind::Folder => scan.folder()?,
+        Kind::Folder => scan.folder(known)?,
         Kind::Tar => scan.tar(open(payload)?)?,
         Kind::TarGz => scan.tar(flate2::read::MultiGzDecoder::new(open(payload)?))?,
         Kind::TarZst => {
@@ -173,14 +187,15 @@ fn open(path: &Path) -> Result<BufReader<File>, PublishError> {
     ))
 }
 
-struct Scan<'a> {
-    payload: &'a Path,
+pub(super) struct Scan<'a> {
+    pub(super) payload: &'a Path,
     spool: PathBuf,
     entries: BTreeMap<TreePath, ScannedKind>,
-    files: u64,
     bytes: u64,
+    read_files: u64,
+    read_bytes: u64,
     bytes_max: u64,
-    options: &'a PublishOptions,
+    pub(super) options: &'a PublishOptions,
     progress: &'a mut dyn FnMut(Progress),
 }
 
@@ -192,36 +207,25 @@ impl Scan<'_> {
         })
     }
 
-    fn special<T>(&self, path: &str) -> Result<T, PublishError> {
+    pub(super) fn special<T>(&self, path: &str) -> Result<T, PublishError> {
         self.refuse(TreeError::new(
             path,
             "is a device, pipe, socket or other special file, which no payload may have",
         ))
     }
 
-    fn text(&self, bytes: &[u8]) -> Result<String, PublishError> {
+    pub(super) fn text(&self, bytes: &[u8]) -> Result<String, PublishError> {
         String::from_utf8(bytes.to_vec()).or_else(|_| {
             let shown = String::from_utf8_lossy(bytes);
             self.refuse(TreeError::new(&shown, "the name is not UTF-8; rename the file"))
         })
     }
 
-    fn add(&mut self, path: &str, kind: ScannedKind) -> Result<(), PublishError> {
+    pub(super) fn add(&mut self, path: &str, kind: ScannedKind) -> Result<(), PublishError> {
         let tree_path = TreePath::new(path).or_else(|error| self.refuse(error))?;
-        let entries_max = self.options.entries_max;
-        if self.entries.len() >= entries_max {
-            let problem = format!(
-                "a tree has at most {entries_max} entries; split the payload or pack small files into archives"
-            );
-            return self.refuse(TreeError::new(path, problem));
-        }
+        self.entry_allowed(path, 0)?;
         if let ScannedKind::File { size, .. } = &kind {
-            self.files += 1;
             self.bytes += size;
-            (self.progress)(Progress::Scanning {
-                files: self.files,
-                bytes: self.bytes,
-            });
         }
         let folder = matches!(kind, ScannedKind::Directory);
         match self.entries.insert(tree_path, kind) {
@@ -232,7 +236,29 @@ impl Scan<'_> {
         }
     }
 
-    fn room_for(&self, path: &str, size: u64) -> Result<(), PublishError> {
+    /// Refuses one entry too many; `waiting` are found already and not added yet.
+    pub(super) fn entry_allowed(&self, path: &str, waiting: usize) -> Result<(), PublishError> {
+        let entries_max = self.options.entries_max;
+        if self.entries.len() + waiting < entries_max {
+            return Ok(());
+        }
+        let problem = format!(
+            "a tree has at most {entries_max} entries; split the payload or pack small files into archives"
+        );
+        self.refuse(TreeError::new(path, problem))
+    }
+
+    /// Counts a file whose bytes were read.
+    pub(super) fn has_read(&mut self, bytes: u64) {
+        self.read_files += 1;
+        self.read_bytes += bytes;
+        (self.progress)(Progress::Scanning {
+            files: self.read_files,
+            bytes: self.read_bytes,
+        });
+    }
+
+    pub(super) fn room_for(&self, path: &str, size: u64) -> Result<(), PublishError> {
         if self.bytes.saturating_add(size) <= self.bytes_max {
             return Ok(());
         }
@@ -244,47 +270,6 @@ impl Scan<'_> {
             path: self.payload.to_owned(),
             problem,
         })
-    }
-
-    fn folder(&mut self) -> Result<(), PublishError> {
-        let mut pending = vec![(self.payload.to_owned(), String::new())];
-        while let Some((folder, prefix)) = pending.pop() {
-            for entry in std::fs::read_dir(&folder).map_err(io_error("list", &folder))? {
-                let entry = entry.map_err(io_error("list", &folder))?;
-                let data = entry.path();
-                let name = self.text(entry.file_name().as_encoded_bytes())?;
-                let path = if prefix.is_empty() {
-                    name
-                } else {
-                    format!("{prefix}/{name}")
-                };
-                let metadata = std::fs::symlink_metadata(&data).map_err(io_error("read", &data))?;
-                if metadata.is_dir() {
-                    self.add(&path, ScannedKind::Directory)?;
-                    pending.push((data, path));
-                } else if metadata.is_symlink() {
-                    let target = std::fs::read_link(&data).map_err(io_error("read", &data))?;
-                    let target = self.text(target.as_os_str().as_encoded_bytes())?;
-                    self.add(&path, ScannedKind::Symlink(target))?;
-                } else if metadata.is_file() {
-                    self.room_for(&path, metadata.len())?;
-                    let (object, size) = hash_file(&data).map_err(io_error("read", &data))?;
-                    let executable = metadata.permissions().mode() & 0o111 != 0;
-                    self.add(
-                        &path,
-                        ScannedKind::File {
-                            object,
-                            size,
-                            executable,
-                            data,
-                        },
-                    )?;
-                } else {
-                    return self.special(&path);
-                }
-            }
-        }
-        Ok(())
     }
 
     fn tar(&mut self, reader: impl Read) -> Result<(), PublishError> {
@@ -349,6 +334,7 @@ impl Scan<'_> {
             size,
             executable,
             data,
+            ..
         }) = linked
         else {
             let problem = format!("is a hard link to {target:?}, which is no earlier file of the archive");
@@ -359,6 +345,7 @@ impl Scan<'_> {
             size: *size,
             executable: *executable,
             data: data.clone(),
+            stamp: None,
         };
         self.room_for(path, *size)?;
         self.add(path, kind)
@@ -428,6 +415,7 @@ impl Scan<'_> {
         let object = ObjectId(hasher.finalize().into());
         let data = self.spool.join(object.to_string());
         std::fs::rename(&temporary, &data).map_err(io_error("write", &data))?;
+        self.has_read(size);
         self.add(
             path,
             ScannedKind::File {
@@ -435,12 +423,13 @@ impl Scan<'_> {
                 size,
                 executable,
                 data,
+                stamp: None,
             },
         )
     }
 
     /// Adds the folders that an archive leaves out and checks the tree.
-    fn finish(mut self) -> Result<Vec<Scanned>, PublishError> {
+    fn finish(mut self) -> Result<Scanning, PublishError> {
         let mut implied: BTreeSet<String> = BTreeSet::new();
         let entries_max = self.options.entries_max;
         for path in self.entries.keys() {
@@ -470,11 +459,12 @@ impl Scan<'_> {
             })
             .collect();
         tree::check(&shape, self.options.entries_max).or_else(|error| self.refuse(error))?;
-        Ok(self
-            .entries
-            .into_iter()
-            .map(|(path, kind)| Scanned { path, kind })
-            .collect())
+        let entries = self.entries.into_iter();
+        Ok(Scanning {
+            entries: entries.map(|(path, kind)| Scanned { path, kind }).collect(),
+            read_files: self.read_files,
+            read_bytes: self.read_bytes,
+        })
     }
 }
 

@@ -306,6 +306,7 @@ mod tests {
                 installed: vec![],
                 features: vec![],
                 shards: vec![],
+                without_deltas: vec![],
                 report: Some(ID.into()),
                 report_sha256: None,
             },

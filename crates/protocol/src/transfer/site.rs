@@ -37,6 +37,9 @@ pub struct SiteStatement {
     pub features: Vec<String>,
     /// SHA-256 of the catalogue shards that it has.
     pub shards: Vec<String>,
+    /// Packages for which a delta on the last medium did not give what it should: they need blocks.
+    #[serde(default)]
+    pub without_deltas: Vec<String>,
     /// Id of the report of usage data, if one is carried.
     pub report: Option<String>,
     /// SHA-256 of that report, which its receipt has to name.
@@ -128,6 +131,7 @@ mod tests {
             installed: vec![PackageGuid(7).to_string()],
             features: vec![],
             shards: vec![],
+            without_deltas: vec![PackageGuid(7).to_string()],
             report: None,
             report_sha256: None,
         };

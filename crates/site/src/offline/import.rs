@@ -91,6 +91,9 @@ pub struct ImportedPackage {
     pub version: String,
     /// Files that are still missing.
     pub missing_files: u64,
+    /// A delta on the medium did not give what it should: blocks are asked for.
+    #[serde(default)]
+    pub without_deltas: bool,
 }
 
 /// The last import.

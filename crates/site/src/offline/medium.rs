@@ -1,8 +1,8 @@
 //! The folder on a medium: where its parts are, reading runs of bytes of packs from it, copying what is
 //! small to the site.
 //!
-//! Names on it are ours: lower case, short, no links, no file above 64 MiB of content, so that any file
-//! system takes them.
+//! Names on it are ours: lower case, short, no links, no file of content above 64 MiB, or 192 MiB where it is one delta, so
+//! that any file system takes them.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -204,8 +204,12 @@ impl Fragments {
 
     /// Whether every byte of a range is there.
     pub fn covers(&self, index: &PayloadIndex, range: &PackRange) -> bool {
-        let pack = index.packs[range.pack as usize].sha256.to_string();
-        self.pieces(&pack, range.start..range.end).is_some()
+        self.has(&index.packs[range.pack as usize], range.start..range.end)
+    }
+
+    /// The same for any bytes of a pack.
+    pub fn has(&self, pack: &Pack, range: Range<u64>) -> bool {
+        self.pieces(&pack.sha256.to_string(), range).is_some()
     }
 
     /// Where the bytes of a range are: file, first byte in it, how many.

@@ -14,6 +14,7 @@ use store::{StoreError, UsageReportRow};
 
 use crate::components::{sealed_report, store_report};
 use crate::context::SiteContext;
+use crate::offline::import;
 use crate::site_facts;
 use crate::usage::{self, CollectError, collect_report, ledger};
 
@@ -123,6 +124,12 @@ pub async fn prepare(
                 installed: guids(&facts.installed),
                 features: guids(&facts.features),
                 shards: shards.into_values().collect(),
+                without_deltas: import::load(tx)?
+                    .into_iter()
+                    .flat_map(|last| last.packages)
+                    .filter(|package| package.without_deltas)
+                    .map(|package| package.guid)
+                    .collect(),
                 report: report.as_ref().map(|report| report.report_id.clone()),
                 report_sha256: report.as_ref().map(|report| report.sha256.clone()),
             };

@@ -6,27 +6,24 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use content::download::{DownloadPlan, execute, plan_exactly};
-use content::index::PayloadIndex;
 use domain::component::ComponentName;
 use domain::servicing::package::PackageGuid;
 use domain::status_message::StatusMessageId;
 use executive::{Activation, ComponentError};
 use feed::{FeedClient, FeedError, FolderTransport, FolderTrust, Limits, Reason};
 use jiff::{SignedDuration, Timestamp};
-use protocol::catalogue;
 use protocol::transfer::{Bundle, BundleHierarchy};
 use protocol::usage::{IntakeConfig, Receipt};
 use store::StoreError;
 
-use super::{payload, sync};
+use super::{seed, sync};
 use crate::components::record_receipt;
 use crate::context::{SiteContext, whole_story};
 use crate::directory::write_durably;
 use crate::internet::InternetError;
 use crate::offline::feed_time;
 use crate::offline::import::{ImportState, ImportStatus, ImportedPackage, Verdict, load, save};
-use crate::offline::medium::{Fragments, Medium, MediumError};
+use crate::offline::medium::{Medium, MediumError};
 use crate::offline::prepare::{Carried, prepare};
 use crate::{usage, way_out};
 
@@ -36,12 +33,12 @@ const WARN_BEFORE_HOURS: i64 = 14 * 24;
 const RECEIPT_BYTES_MAX: u64 = 64 * 1024;
 
 /// Why a medium was not taken in.
-struct Refused {
+pub(super) struct Refused {
     verdict: Verdict,
     why: String,
 }
 
-enum Ended {
+pub(super) enum Ended {
     Refused(Refused),
     Local(ComponentError),
 }
@@ -76,7 +73,7 @@ impl From<MediumError> for Ended {
     }
 }
 
-fn refused(verdict: Verdict, why: impl Into<String>) -> Refused {
+pub(super) fn refused(verdict: Verdict, why: impl Into<String>) -> Refused {
     Refused {
         verdict,
         why: why.into(),
@@ -220,14 +217,17 @@ async fn take_in(
             .guid
             .parse()
             .map_err(|why: String| refused(Verdict::Damaged, why))?;
-        let missing_files = seed(context, cx, &mut client, medium, &part, guid).await?;
+        let seeded = seed::seed(context, cx, &mut client, medium, &part, guid).await?;
         status.packages.push(ImportedPackage {
             guid: guid.to_string(),
             name: package.name.clone(),
             version: package.version.clone(),
-            missing_files,
+            missing_files: seeded.missing_files,
+            without_deltas: seeded.without_deltas,
         });
     }
+    // What is left on the medium tells for which of them deltas are of no use.
+    keep(context, status).await?;
     warn_of_expiry(context, &client, cx.now()).await?;
     leave_word(context, cx, medium, &part, status).await;
     Ok(())
@@ -386,125 +386,6 @@ async fn take_receipt(
         receipt.verdict.as_str(),
         receipt.received
     )))
-}
-
-/// Takes in the content of a package as far as the medium has it; returns how many files are still missing.
-async fn seed(
-    context: &Arc<SiteContext>,
-    cx: &Activation<'_>,
-    client: &mut FeedClient,
-    medium: &Medium,
-    part: &BundleHierarchy,
-    guid: PackageGuid,
-) -> Result<u64, Ended> {
-    let line = context
-        .store
-        .read::<_, StoreError, _>(move |tx| tx.package_record(guid))
-        .await;
-    let Ok(line) = line else {
-        return Err(refused(
-            Verdict::Damaged,
-            format!("it names package {guid}, which its feed does not list"),
-        )
-        .into());
-    };
-    let record =
-        catalogue::parse_line(&line).map_err(|failure| refused(Verdict::Damaged, whole_story(&failure)))?;
-    let index = payload::fetch_index(context, cx, client, &record)
-        .await
-        .map_err(|ended| of_payload(ended, guid))?;
-    let content = medium.content(&part.feed);
-    let fragments = tokio::task::spawn_blocking(move || Fragments::of(content))
-        .await
-        .map_err(|_| ComponentError::new("listing the medium crashed"))??;
-    let fragments = Arc::new(fragments);
-    let planned = plan_of(context, &index, &fragments).await?;
-    let whole = fetch(context, cx, &index, planned, &fragments).await;
-    if let Err(failure) = whole {
-        tracing::warn!("{guid}: {failure}; what can be read is taken in run by run");
-        for range in plan_of(context, &index, &fragments).await?.ranges {
-            if cx.cancelled().is_cancelled() {
-                break;
-            }
-            let one = DownloadPlan {
-                bytes: range.end - range.start,
-                ranges: vec![range],
-                total_bytes: 0,
-            };
-            if let Err(failure) = fetch(context, cx, &index, one, &fragments).await {
-                tracing::warn!("{guid}: {failure}");
-            }
-        }
-    }
-    let (library, listed) = (context.library.clone(), index.clone());
-    let (name, file) = (guid.to_string(), context.directory.payload_index(guid));
-    let missing = tokio::task::spawn_blocking(move || {
-        let missing = library.missing(&listed).len() as u64;
-        if missing == 0 {
-            library.add_reference(&name, &file)?;
-        }
-        Ok::<_, content::LibraryError>(missing)
-    });
-    let missing = missing
-        .await
-        .map_err(|_| ComponentError::new("looking through the content library crashed"))?
-        .map_err(|failure| refused(Verdict::Storage, whole_story(&failure)))?;
-    let mut missing = missing;
-    for redist in &record.redistributables {
-        let path = context.directory.redist(guid).join(&redist.name);
-        if let Err(ended) = payload::fetch_redistributable(context, cx, client, redist, &path).await {
-            tracing::warn!("redistributable {} of {guid}: {}", redist.name, ended.words());
-            missing += 1;
-        }
-    }
-    Ok(missing)
-}
-
-fn of_payload(ended: payload::Ended, guid: PackageGuid) -> Ended {
-    match ended {
-        payload::Ended::Attempt(failed) => {
-            refused(Verdict::Damaged, format!("package {guid}: {}", failed.text)).into()
-        }
-        payload::Ended::Waits(why, _) => Ended::Local(ComponentError::new(why)),
-        payload::Ended::Local(failure) => Ended::Local(failure),
-        payload::Ended::Stopped => Ended::Local(ComponentError::new("stopped")),
-    }
-}
-
-/// What the library lacks and the medium has.
-async fn plan_of(
-    context: &Arc<SiteContext>,
-    index: &Arc<PayloadIndex>,
-    fragments: &Arc<Fragments>,
-) -> Result<DownloadPlan, ComponentError> {
-    let (library, index, fragments) = (context.library.clone(), index.clone(), fragments.clone());
-    tokio::task::spawn_blocking(move || {
-        let mut plan = plan_exactly(&index, &library);
-        plan.ranges.retain(|range| fragments.covers(&index, range));
-        plan.bytes = plan.ranges.iter().map(|range| range.end - range.start).sum();
-        plan
-    })
-    .await
-    .map_err(|_| ComponentError::new("planning the import crashed"))
-}
-
-async fn fetch(
-    context: &Arc<SiteContext>,
-    cx: &Activation<'_>,
-    index: &Arc<PayloadIndex>,
-    plan: DownloadPlan,
-    fragments: &Arc<Fragments>,
-) -> Result<(), String> {
-    execute(
-        index.clone(),
-        plan,
-        context.library.clone(),
-        fragments.clone(),
-        Arc::new(|_| {}),
-        cx.cancelled(),
-    )
-    .await
-    .map_err(|failure| whole_story(&failure))
 }
 
 /// Tells of metadata that soon is too old, while there is time to bring a newer medium.

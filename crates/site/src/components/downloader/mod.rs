@@ -8,6 +8,7 @@
 mod content;
 mod import;
 mod payload;
+mod seed;
 mod sync;
 
 pub use sync::CATALOGUE_ROLE;

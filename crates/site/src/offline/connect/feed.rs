@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ::feed::{FeedClient, FeedError, FolderTrust, Kind, Limits, Reason, Response, Transport, TransportError};
 use bytes::Bytes;
 use cloud_client::HttpsOptions;
+use content::deltas::DeltaIndex;
 use content::index::PayloadIndex;
-use domain::servicing::package::{PackageGuid, PackageRecord};
+use domain::servicing::package::{DeltaReference, PackageGuid, PackageRecord};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -24,6 +25,7 @@ use super::select::{Scope, choose};
 use super::{ConnectError, SharedTransport};
 use crate::components::CATALOGUE_ROLE;
 use crate::context::whole_story;
+use crate::delivery::{fetch_index, ways_to};
 use crate::directory::write_durably;
 use crate::offline::medium::io;
 
@@ -34,6 +36,16 @@ const METADATA_BYTES_MAX: usize = 512 << 20;
 pub(super) struct Selected {
     record: PackageRecord,
     pub index: Arc<PayloadIndex>,
+    /// Deltas that may help whoever it was chosen for.
+    pub deltas: Vec<Arc<Delta>>,
+}
+
+/// A delta index, not on the medium yet.
+pub(super) struct Delta {
+    pub reference: DeltaReference,
+    pub index: DeltaIndex,
+    /// The index as it is signed, in the scratch folder.
+    file: PathBuf,
 }
 
 impl Selected {
@@ -56,6 +68,8 @@ pub(super) struct Feed {
     scratch: tempfile::TempDir,
     records: BTreeMap<String, Vec<PackageRecord>>,
     indexes: BTreeMap<String, Arc<PayloadIndex>>,
+    /// By hash of their index; none for one that cannot be used.
+    deltas: BTreeMap<String, Option<Arc<Delta>>>,
     client: Option<FeedClient>,
     plan_only: bool,
 }
@@ -82,6 +96,7 @@ impl Feed {
             scratch: tempfile::tempdir().map_err(|failure| wrong(failure.to_string()))?,
             records: BTreeMap::new(),
             indexes: BTreeMap::new(),
+            deltas: BTreeMap::new(),
             client: None,
             folder,
             plan_only,
@@ -154,9 +169,13 @@ impl Feed {
             for redist in &record.redistributables {
                 self.keep(&mut client, &redist.target, redist.length, now).await?;
             }
+            let deltas = self
+                .deltas(&mut client, record, &index, &catalogue, cabinet, now)
+                .await;
             selected.push(Selected {
                 record: record.clone(),
                 index,
+                deltas,
             });
         }
         self.client = Some(client);
@@ -220,6 +239,47 @@ impl Feed {
         let index = Arc::new(index);
         self.indexes.insert(sha256.clone(), index.clone());
         Ok(index)
+    }
+
+    /// Deltas to a package of which somebody lacks something. One that cannot be had is left out: blocks do without.
+    async fn deltas(
+        &mut self,
+        client: &mut FeedClient,
+        record: &PackageRecord,
+        index: &PayloadIndex,
+        catalogue: &BTreeMap<PackageGuid, PackageRecord>,
+        cabinet: &Cabinet,
+        now: Timestamp,
+    ) -> Vec<Arc<Delta>> {
+        let lacks = index
+            .objects()
+            .any(|(object, ..)| !cabinet.content.has(&object.0));
+        let asks_for_blocks = cabinet.site.without_deltas.contains(&record.guid.to_string());
+        if !lacks || asks_for_blocks {
+            return Vec::new();
+        }
+        let mut deltas = Vec::new();
+        for reference in ways_to(record, &|guid| catalogue.get(&guid), &|_| true) {
+            let sha256 = reference.index_sha256.clone();
+            if !self.deltas.contains_key(&sha256) {
+                let file = self.scratch.path().join(format!("delta-{}", self.deltas.len()));
+                let read = read_delta(client, reference, &file, now).await;
+                self.deltas.insert(sha256.clone(), read.map(Arc::new));
+            }
+            deltas.extend(self.deltas.get(&sha256).cloned().flatten());
+        }
+        deltas
+    }
+
+    /// Puts a delta index on the medium, so that the site can read it there.
+    pub fn place_delta(&self, delta: &Delta) -> Result<(), ConnectError> {
+        let reference = &delta.reference;
+        let path = self.target_file(&reference.index_target, &reference.index_sha256);
+        let written = std::fs::read(&delta.file).and_then(|bytes| {
+            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            write_durably(&path, &bytes, 0o644)
+        });
+        Ok(written.map_err(io("write", &path))?)
     }
 
     async fn keep(
@@ -310,6 +370,36 @@ impl Feed {
             write_durably(&path, bytes, 0o644).map_err(io("write", &path))?;
         }
         Ok(())
+    }
+}
+
+/// A delta index in memory, if it is what the catalogue names.
+async fn read_delta(
+    client: &mut FeedClient,
+    reference: DeltaReference,
+    file: &Path,
+    now: Timestamp,
+) -> Option<Delta> {
+    let fetched = fetch_index(client, &reference, file, now).await;
+    let path = file.to_owned();
+    let read = match fetched {
+        Ok(()) => tokio::task::spawn_blocking(move || DeltaIndex::read_file(&path)).await,
+        Err(why) => {
+            tracing::info!("{} cannot be had and is left out: {why}", reference.index_target);
+            return None;
+        }
+    };
+    match read {
+        Ok(Ok(index)) => Some(Delta {
+            reference,
+            index,
+            file: file.to_owned(),
+        }),
+        Ok(Err(failure)) => {
+            tracing::warn!("{}: {failure}; it is left out", reference.index_target);
+            None
+        }
+        Err(_) => None,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Content for a medium: the blocks that somebody lacks, once each, as runs of bytes of packs.
+//! Content for a medium: blocks and deltas that somebody needs, once each, as runs of bytes of packs. To fetch and to check,
+//! a delta is a block: bytes of a pack with a signed hash.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -6,8 +7,9 @@ use std::path::Path;
 
 use ::feed::Kind;
 use content::ObjectId;
+use content::deltas::DeltaIndex;
 use content::download::plan_for;
-use content::index::PayloadIndex;
+use content::index::{Pack, PayloadIndex};
 use futures_util::TryStreamExt;
 use protocol::transfer::{fragment_name, parse_fragment};
 use sha2::{Digest, Sha256};
@@ -17,7 +19,7 @@ use crate::context::whole_story;
 use crate::host::free_bytes;
 use crate::offline::medium::io;
 
-/// Longest run, and so the largest file of content on a medium.
+/// Longest run, and so the largest file of content on a medium, unless a single delta is longer.
 const RUN_BYTES_MAX: u64 = 64 << 20;
 /// Room that stays free on a medium, for what is small.
 const SPARE_BYTES: u64 = 8 << 20;
@@ -26,10 +28,12 @@ const ATTEMPTS: u32 = 5;
 /// Ending of a file that is not whole.
 const PART: &str = "part";
 
-/// Blocks that are wanted, by pack.
+/// Blocks and deltas that are wanted, by pack.
 #[derive(Default)]
 pub(super) struct Plan {
     packs: BTreeMap<String, WantedPack>,
+    /// Bytes of all of them.
+    bytes: u64,
 }
 
 #[derive(Default)]
@@ -59,23 +63,45 @@ impl Run {
 }
 
 impl Plan {
-    /// Adds what somebody lacks of a payload.
-    pub fn add(&mut self, index: &PayloadIndex, has: &dyn Fn(&ObjectId) -> bool) {
-        for range in plan_for(index, has).ranges {
-            let pack = &index.packs[range.pack as usize];
-            let wanted = self.packs.entry(pack.sha256.to_string()).or_default();
-            wanted.target.clone_from(&pack.target);
-            for number in range.blocks {
-                let block = &index.blocks[number as usize];
-                wanted.blocks.insert(block.offset, (block.length, block.sha256));
-            }
+    /// Adds the blocks that somebody lacks of a payload; says how many bytes they need, also of those that were wanted
+    /// already.
+    pub fn add_blocks(&mut self, index: &PayloadIndex, has: &dyn Fn(&ObjectId) -> bool) -> u64 {
+        let lacking = plan_for(index, has);
+        for number in lacking.ranges.iter().flat_map(|range| &range.blocks) {
+            let block = &index.blocks[*number as usize];
+            let pack = &index.packs[block.pack as usize];
+            self.add(pack, block.offset, (block.length, block.sha256));
+        }
+        lacking.bytes
+    }
+
+    /// Adds a delta; says how many bytes it has.
+    pub fn add_delta(&mut self, index: &DeltaIndex, number: usize) -> u64 {
+        let segment = &index.segments[number];
+        // A segment is bounded far below this (`content::deltas::DeltaIndex::read`).
+        let length = u32::try_from(segment.length).unwrap_or(u32::MAX);
+        let pack = &index.packs[segment.pack as usize];
+        self.add(pack, segment.offset, (length, segment.sha256));
+        segment.length
+    }
+
+    fn add(&mut self, pack: &Pack, offset: u64, block: (u32, ObjectId)) {
+        let wanted = self.packs.entry(pack.sha256.to_string()).or_default();
+        wanted.target.clone_from(&pack.target);
+        if wanted.blocks.insert(offset, block).is_none() {
+            self.bytes += u64::from(block.0);
         }
     }
 
-    /// Bytes of all blocks.
+    /// Whether what begins there is wanted already.
+    pub fn has(&self, pack: &Pack, offset: u64) -> bool {
+        let wanted = self.packs.get(&pack.sha256.to_string());
+        wanted.is_some_and(|pack| pack.blocks.contains_key(&offset))
+    }
+
+    /// Bytes of all blocks and deltas.
     pub fn bytes(&self) -> u64 {
-        let blocks = self.packs.values().flat_map(|pack| pack.blocks.values());
-        blocks.map(|(length, _)| u64::from(*length)).sum()
+        self.bytes
     }
 
     fn runs(&self) -> Vec<Run> {

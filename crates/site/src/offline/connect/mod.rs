@@ -6,6 +6,7 @@
 
 mod feed;
 mod fetch;
+mod plan;
 mod select;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -203,12 +204,14 @@ async fn one_feed(
     for found in found {
         selected.push(feed.select(&found.cabinet, options.scope, now).await?);
     }
-    let mut plan = fetch::Plan::default();
-    for (found, packages) in found.iter().zip(&selected) {
-        for package in packages {
-            plan.add(&package.index, &|object| found.cabinet.content.has(&object.0));
-        }
-    }
+    let needs = found.iter().zip(&selected).flat_map(|(found, packages)| {
+        packages.iter().map(|package| plan::Need {
+            package,
+            content: &found.cabinet.content,
+        })
+    });
+    let choice = plan::choose_for(&needs.collect::<Vec<_>>());
+    let plan = &choice.plan;
     let content = medium.content(&name);
     let wanted = plan.bytes();
     let missing = plan.missing(&content)?;
@@ -217,6 +220,9 @@ async fn one_feed(
     if !options.plan_only {
         fetch::check_room(medium.root(), &missing)?;
         fetch::fetch(feed.transport(), &content, &missing, tell).await?;
+        for delta in &choice.deltas {
+            feed.place_delta(delta)?;
+        }
         feed.place_metadata()?;
         let kept = medium.bundle().is_ok_and(|before| {
             let named: BTreeSet<&str> = found
@@ -232,6 +238,7 @@ async fn one_feed(
             plan.remove_rest(&content)?;
         }
     }
+    let mut bytes = choice.bytes.into_iter();
     for (found, packages) in found.iter().zip(selected) {
         let site = &found.cabinet.site;
         let takes = feed.intake(now).await;
@@ -247,16 +254,14 @@ async fn one_feed(
             }
             _ => None,
         };
-        let own = |package: &feed::Selected| {
-            content::download::plan_for(&package.index, &|object| found.cabinet.content.has(&object.0)).bytes
-        };
         whole.hierarchies.push(ConnectedHierarchy {
             bundle: BundleHierarchy {
                 hierarchy: site.hierarchy.clone(),
                 feed: name.clone(),
                 packages: packages
                     .iter()
-                    .map(|package| package.named(own(package)))
+                    .zip(bytes.by_ref())
+                    .map(|(package, bytes)| package.named(bytes))
                     .collect(),
                 report: site.report.clone().filter(|_| matches!(uploaded, Some(Ok(())))),
                 report_problem: uploaded.as_ref().and_then(|uploaded| uploaded.clone().err()),

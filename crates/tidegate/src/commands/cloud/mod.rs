@@ -66,9 +66,12 @@ enum Verb {
         /// Make no deltas: sites fetch whole blocks.
         #[arg(long, conflicts_with = "delta_from")]
         no_deltas: bool,
-        /// About how much memory deltas are made with, in MiB; with more they get smaller.
+        /// About how much memory to use, in MiB: with more, deltas get smaller and more cores compress.
         #[arg(long, value_name = "MIB", default_value_t = 1536, value_parser = clap::value_parser!(u64).range(64..=65_536))]
-        delta_memory: u64,
+        memory: u64,
+        /// Read every file of a folder, also those that nobody touched since they were published from it.
+        #[arg(long)]
+        reread: bool,
     },
     /// Make an update outside the catalogue: one signed file to hand to those who need it.
     ///
@@ -243,7 +246,8 @@ fn carry_out(verb: Verb, cx: &Context) -> Result<(), Failure> {
             level,
             delta_from,
             no_deltas,
-            delta_memory,
+            memory,
+            reread,
         } => {
             let deltas = match (no_deltas, delta_from.is_empty()) {
                 (true, _) => Bases::Newest(0),
@@ -253,7 +257,8 @@ fn carry_out(verb: Verb, cx: &Context) -> Result<(), Failure> {
             let request = PublishRequest {
                 level,
                 deltas,
-                delta_memory: delta_memory * 1024 * 1024,
+                memory: memory * 1024 * 1024,
+                reread,
                 ..PublishRequest::new(directory, package, payload)
             };
             packages::publish(&request, output, stamp)

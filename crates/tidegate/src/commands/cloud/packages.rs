@@ -24,6 +24,9 @@ struct Published {
     download_bytes: u64,
     new_bytes: u64,
     new_packs: usize,
+    /// Files whose bytes were read; the others were as at an earlier publishing.
+    read_files: u64,
+    read_bytes: u64,
     deltas: Vec<Deltas>,
 }
 
@@ -75,6 +78,8 @@ pub fn publish(request: &PublishRequest, output: &Output, stamp: Stamp) -> Resul
         download_bytes: record.payload.download_bytes,
         new_bytes: report.new_bytes,
         new_packs: report.new_packs,
+        read_files: report.read_files,
+        read_bytes: report.read_bytes,
         deltas: record
             .payload
             .deltas
@@ -85,6 +90,9 @@ pub fn publish(request: &PublishRequest, output: &Output, stamp: Stamp) -> Resul
             })
             .collect(),
     };
+    if let Some(note) = &report.note {
+        output.note(note);
+    }
     if output.json {
         return output.json(&published);
     }
@@ -105,6 +113,15 @@ pub fn publish(request: &PublishRequest, output: &Output, stamp: Stamp) -> Resul
             "{} in {}",
             words::bytes(published.bytes),
             words::counted(published.files, "file", "files")
+        ),
+    );
+    table.value(
+        "Read",
+        format!(
+            "{} of {}, {}",
+            published.read_files,
+            words::counted(published.files, "file", "files"),
+            words::bytes(published.read_bytes)
         ),
     );
     table.value("Cold download", words::bytes(published.download_bytes));

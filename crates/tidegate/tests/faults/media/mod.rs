@@ -2,6 +2,7 @@
 //! to the stick on the way.
 
 mod damage;
+mod deltas;
 mod hotfix;
 
 use std::collections::BTreeSet;
