@@ -4,6 +4,8 @@
 //! less than 2 % more.
 
 use std::io::{self, BufReader, Read};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::Scope;
 
 use liblzma::stream::{Action, Filters, LzmaOptions, Status, Stream};
 
@@ -161,7 +163,7 @@ fn lzma(raw: &[u8], settings: u8) -> io::Result<Vec<u8>> {
 
 /// A stream, unpacked as it is read. It gives exactly the bytes that it announced, or an error.
 pub(crate) struct Unpacked<'a> {
-    reader: Box<dyn Read + 'a>,
+    reader: Box<dyn Read + Send + 'a>,
     left: u64,
 }
 
@@ -173,7 +175,7 @@ impl<'a> Unpacked<'a> {
         let length = from.number()?;
         let bytes = from.bytes(length)?;
         let unreadable = |_| Malformed("a stream cannot be unpacked");
-        let reader: Box<dyn Read + 'a> = match codec {
+        let reader: Box<dyn Read + Send + 'a> = match codec {
             PLAIN => Box::new(bytes),
             ZSTD => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(unreadable)?;
@@ -194,20 +196,30 @@ impl<'a> Unpacked<'a> {
         Ok(Unpacked { reader, left })
     }
 
-    /// Bytes still to come.
-    pub(crate) fn left(&self) -> u64 {
-        self.left
-    }
-
-    /// Fills the buffer.
-    pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Malformed> {
-        self.left = self
-            .left
-            .checked_sub(buffer.len() as u64)
-            .ok_or(Malformed("a stream ends early"))?;
-        self.reader
-            .read_exact(buffer)
-            .map_err(|_| Malformed("a stream cannot be unpacked"))
+    /// Goes on unpacking on a thread of its own, a little further than it is read.
+    pub(crate) fn ahead<'scope>(mut self, scope: &'scope Scope<'scope, '_>) -> Ahead
+    where
+        'a: 'scope,
+    {
+        let (sender, receiver) = sync_channel(AHEAD_CHUNKS);
+        let ahead = Ahead {
+            left: self.left,
+            chunk: Vec::new(),
+            at: 0,
+            receiver,
+        };
+        scope.spawn(move || {
+            while self.left > 0 {
+                let mut chunk = vec![0; self.left.min(AHEAD_BYTES) as usize];
+                let read = self.reader.read_exact(&mut chunk);
+                self.left -= chunk.len() as u64;
+                // Whoever reads may have given up.
+                if read.is_err() || sender.send(chunk).is_err() {
+                    return;
+                }
+            }
+        });
+        ahead
     }
 
     /// Everything that is left, whose length was bounded when the stream was taken.
@@ -222,5 +234,45 @@ impl<'a> Unpacked<'a> {
             true => Ok(bytes),
             false => Err(Malformed("a stream ends early")),
         }
+    }
+}
+
+/// Bytes that are unpacked before they are handed over.
+const AHEAD_BYTES: u64 = 256 * 1024;
+/// So many times that may wait to be read.
+const AHEAD_CHUNKS: usize = 16;
+
+/// A stream that is unpacked on another thread. It gives exactly the bytes that it announced, or an error.
+pub(crate) struct Ahead {
+    left: u64,
+    chunk: Vec<u8>,
+    at: usize,
+    receiver: Receiver<Vec<u8>>,
+}
+
+impl Ahead {
+    /// Bytes still to come.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Fills the buffer.
+    pub(crate) fn fill(&mut self, mut buffer: &mut [u8]) -> Result<(), Malformed> {
+        self.left = self
+            .left
+            .checked_sub(buffer.len() as u64)
+            .ok_or(Malformed("a stream ends early"))?;
+        while !buffer.is_empty() {
+            if self.at == self.chunk.len() {
+                let next = self.receiver.recv();
+                (self.chunk, self.at) = (next.map_err(|_| Malformed("a stream cannot be unpacked"))?, 0);
+            }
+            let length = buffer.len().min(self.chunk.len() - self.at);
+            let (now, later) = buffer.split_at_mut(length);
+            now.copy_from_slice(&self.chunk[self.at..self.at + length]);
+            self.at += length;
+            buffer = later;
+        }
+        Ok(())
     }
 }

@@ -18,13 +18,16 @@ mod make;
 mod matching;
 mod parallel;
 mod program;
+mod repack;
+mod source;
 #[cfg(test)]
 mod tests;
 mod varint;
 
-pub use apply::{ApplyError, Old, Write, apply};
+pub use apply::{ApplyError, Write, apply};
 pub use archive::is_archive;
 pub use make::make;
+pub use source::Old;
 
 /// Most old or new files of one delta.
 pub const FILES_MAX: usize = 65_536;

@@ -10,6 +10,7 @@ use crate::instructions::to_absolute;
 use crate::layout::{Head, Layout, MAGIC};
 use crate::matching::{Copy, Matcher, Recent};
 use crate::program::Image;
+use crate::source;
 use crate::varint;
 use crate::{BYTES_MAX, FILES_MAX};
 
@@ -25,7 +26,7 @@ pub fn make(old: Vec<Vec<u8>>, new: Vec<Vec<u8>>, threads: usize) -> io::Result<
     }
     let (before, after) = (Joined::of(old, false, threads), Joined::of(new, true, threads));
     let unpacked = before.layouts.iter().filter(|layout| !layout.streams.is_empty());
-    let fits = unpacked.map(Layout::unpacked).sum::<u64>() <= apply::OLD_UNPACKED_MAX
+    let fits = unpacked.map(Layout::unpacked).sum::<u64>() <= source::UNPACKED_MAX
         && before.bytes.len() as u64 <= BYTES_MAX
         && after.bytes.len() as u64 <= BYTES_MAX;
     if !fits {
