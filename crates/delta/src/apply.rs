@@ -11,12 +11,15 @@ use crate::layout::{Head, Layout, MAGIC};
 use crate::make::PIECE_BYTES;
 use crate::matching::{Copy, Recent};
 use crate::repack::{CHUNKS_WAITING, Chunk, Files};
-use crate::source::{Old, Pages, Source};
+use crate::source::{Input, Pages, Source};
 use crate::varint::Reader;
 use crate::{BYTES_MAX, Malformed};
 
 /// Most bytes of the streams that are held in memory whole.
 const NUMBERS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Pages of old files that are held: where copies come from moves slowly through them.
+const PAGES_HELD: usize = 2048;
+
 /// Takes the next bytes of a new file, by its number.
 pub type Write<'a> = dyn FnMut(usize, &[u8]) -> io::Result<()> + 'a;
 
@@ -50,7 +53,7 @@ pub(crate) fn pieces(copy: Copy) -> impl Iterator<Item = Copy> {
 /// its next bytes. The bytes are only as good as the delta: whoever called checks their hash.
 ///
 /// `write` runs on the calling thread, beside others that unpack and predict.
-pub fn apply(delta: &[u8], old: &[Old<'_>], new: &[u64], write: &mut Write<'_>) -> Result<(), ApplyError> {
+pub fn apply(delta: &[u8], old: &[Input<'_>], new: &[u64], write: &mut Write<'_>) -> Result<(), ApplyError> {
     let mut from = Reader(delta);
     if from.bytes(MAGIC.len() as u64)? != MAGIC {
         return Err(Malformed("it begins with something else").into());
@@ -152,7 +155,7 @@ fn make_files(
         wrong: 0,
     };
     corrections.next_run()?;
-    let mut pages = Pages::new(source);
+    let mut pages = Pages::new(source, PAGES_HELD);
     let (mut buffer, mut fields) = (vec![0; PIECE_BYTES], Vec::new());
     let mut at = 0;
     let mut put_literals = |files: &mut Files<'_>, mut at: usize, end: usize, buffer: &mut [u8]| {

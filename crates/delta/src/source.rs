@@ -5,38 +5,47 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use crate::apply::ApplyError;
-use crate::archive;
 use crate::layout::Layout;
+use crate::parallel::in_parallel;
+use crate::tokens;
 use crate::{BYTES_MAX, Malformed};
 
-/// Most bytes of old archives, unpacked: they are held in memory.
+/// Most bytes of archives of either side, unpacked: they are held in memory.
 pub(crate) const UNPACKED_MAX: u64 = 96 * 1024 * 1024;
 /// Copies jump: what is read around one serves others nearby, and more than that is read for nothing.
 const PAGE_BYTES: u64 = 16 * 1024;
-/// Pages that are held: where copies come from moves slowly through the old files.
-const PAGES_HELD: usize = 2048;
 
-/// An old file.
+/// Most threads that unpack old archives.
+const THREADS_MAX: usize = 4;
+
+/// A file that a delta is made from or applied to.
 #[derive(Debug)]
-pub enum Old<'a> {
+pub enum Input<'a> {
     /// On disk.
     File(&'a File),
+    /// On disk, inside a larger file: offset and length.
+    Part(&'a File, u64, u64),
     /// In memory.
     Bytes(&'a [u8]),
 }
 
-impl Old<'_> {
-    fn length(&self) -> io::Result<u64> {
+impl Input<'_> {
+    pub(crate) fn length(&self) -> io::Result<u64> {
         match self {
-            Old::File(file) => Ok(file.metadata()?.len()),
-            Old::Bytes(bytes) => Ok(bytes.len() as u64),
+            Input::File(file) => Ok(file.metadata()?.len()),
+            Input::Part(_, _, length) => Ok(*length),
+            Input::Bytes(bytes) => Ok(bytes.len() as u64),
         }
     }
 
-    fn read(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+    pub(crate) fn read(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
         match self {
-            Old::File(file) => file.read_exact_at(buffer, at),
-            Old::Bytes(bytes) => {
+            Input::File(file) => file.read_exact_at(buffer, at),
+            Input::Part(_, _, length) if at + buffer.len() as u64 > *length => {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
+            Input::Part(file, offset, _) => file.read_exact_at(buffer, offset + at),
+            Input::Bytes(bytes) => {
                 let from = usize::try_from(at).ok().and_then(|at| bytes.get(at..));
                 let from = from.and_then(|bytes| bytes.get(..buffer.len()));
                 buffer.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
@@ -46,12 +55,21 @@ impl Old<'_> {
     }
 }
 
+impl Input<'_> {
+    /// All of it.
+    pub(crate) fn all(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.length()? as usize];
+        self.read(0, &mut bytes).map(|()| bytes)
+    }
+}
+
 enum Part<'a> {
-    Plain(&'a Old<'a>),
+    Plain(&'a Input<'a>),
     Unpacked(Vec<u8>),
 }
 
-/// All old bytes.
+/// All old, or all new, bytes.
+#[derive(Default)]
 pub(crate) struct Source<'a> {
     /// By the offset of their first byte.
     parts: Vec<(u64, Part<'a>)>,
@@ -59,32 +77,48 @@ pub(crate) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub(crate) fn open(layouts: &[Layout], old: &'a [Old<'a>]) -> Result<Self, ApplyError> {
+    pub(crate) fn open(layouts: &[Layout], old: &'a [Input<'a>]) -> Result<Self, ApplyError> {
         if layouts.len() != old.len() {
             return Err(Malformed("it is for other files").into());
         }
-        let mut source = Source {
-            parts: Vec::new(),
-            length: 0,
-        };
-        let mut unpacked_left = UNPACKED_MAX;
-        for (number, (layout, old)) in layouts.iter().zip(old).enumerate() {
+        let unpacked = layouts.iter().filter(|layout| !layout.streams.is_empty());
+        if unpacked.map(Layout::unpacked).sum::<u64>() > UNPACKED_MAX {
+            return Err(Malformed("its archives are larger than they may be").into());
+        }
+        let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(THREADS_MAX));
+        let parts = in_parallel(layouts.len(), threads, |number| {
+            let (layout, old) = (&layouts[number], &old[number]);
             if old.length()? != layout.length {
                 return Err(ApplyError::Other { number });
             }
-            let part = if layout.streams.is_empty() {
-                Part::Plain(old)
-            } else {
-                unpacked_left = unpacked_left
-                    .checked_sub(layout.unpacked())
-                    .ok_or(Malformed("its archives are larger than they may be"))?;
-                Part::Unpacked(unpack(layout, old)?.ok_or(ApplyError::Other { number })?)
-            };
-            source.parts.push((source.length, part));
-            source.length += layout.unpacked();
+            if layout.streams.is_empty() {
+                return Ok(Part::Plain(old));
+            }
+            let unpacked = unpack(layout, old)?.ok_or(ApplyError::Other { number })?;
+            Ok(Part::Unpacked(unpacked))
+        });
+        let mut source = Source::default();
+        for (layout, part) in layouts.iter().zip(parts) {
+            source.put(part?, layout.unpacked());
         }
         debug_assert!(source.length <= BYTES_MAX);
         Ok(source)
+    }
+
+    fn put(&mut self, part: Part<'a>, length: u64) {
+        self.parts.push((self.length, part));
+        self.length += length;
+    }
+
+    /// Appends a file of this length.
+    pub(crate) fn push(&mut self, file: &'a Input<'a>, length: u64) {
+        self.put(Part::Plain(file), length);
+    }
+
+    /// Appends an archive that was unpacked.
+    pub(crate) fn push_unpacked(&mut self, bytes: Vec<u8>) {
+        let length = bytes.len() as u64;
+        self.put(Part::Unpacked(bytes), length);
     }
 
     /// Reads bytes, all of which have to be there.
@@ -113,7 +147,7 @@ impl<'a> Source<'a> {
 }
 
 /// An old archive with its streams unpacked; nothing if they are not where they were.
-fn unpack(layout: &Layout, old: &Old<'_>) -> io::Result<Option<Vec<u8>>> {
+fn unpack(layout: &Layout, old: &Input<'_>) -> io::Result<Option<Vec<u8>>> {
     let mut file = vec![0; layout.length as usize];
     old.read(0, &mut file)?;
     let mut unpacked = Vec::new();
@@ -122,8 +156,8 @@ fn unpack(layout: &Layout, old: &Old<'_>) -> io::Result<Option<Vec<u8>>> {
         let begin = at + stream.gap as usize;
         let end = begin + stream.packed as usize;
         unpacked.extend_from_slice(&file[at..begin]);
-        match archive::inflate(&file[begin..end], stream.plain) {
-            Some(plain) if plain.len() as u64 == stream.plain => unpacked.extend_from_slice(&plain),
+        match tokens::unpack(&file[begin..end], stream.plain) {
+            Some(tokens) if tokens.len() as u64 == stream.plain => unpacked.extend_from_slice(&tokens),
             _ => return Ok(None),
         }
         at = end;
@@ -140,10 +174,11 @@ pub(crate) struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    pub(crate) fn new(source: &'a Source<'a>) -> Self {
+    /// Holds at most so many pages.
+    pub(crate) fn new(source: &'a Source<'a>, held: usize) -> Self {
         Pages {
             source,
-            held: vec![(u64::MAX, Vec::new()); PAGES_HELD],
+            held: vec![(u64::MAX, Vec::new()); held],
         }
     }
 
@@ -163,8 +198,18 @@ impl<'a> Pages<'a> {
         Ok(())
     }
 
+    /// The bytes from here to the end of their page; none at the end of the source.
+    pub(crate) fn from(&mut self, offset: usize) -> io::Result<&[u8]> {
+        let offset = offset as u64;
+        if offset >= self.source.length {
+            return Ok(&[]);
+        }
+        let page = self.page(offset / PAGE_BYTES)?;
+        Ok(&page[(offset % PAGE_BYTES) as usize..])
+    }
+
     fn page(&mut self, number: u64) -> io::Result<&[u8]> {
-        let place = number as usize % PAGES_HELD;
+        let place = number as usize % self.held.len();
         let (held, bytes) = &mut self.held[place];
         if *held != number {
             // Not to be taken for either page if reading fails.
@@ -197,13 +242,13 @@ mod tests {
                 .map(|(number, length)| (0..*length).map(|at| (at * 31 + number * 7 + at / 251) as u8).collect())
                 .collect();
             let all = files.concat();
-            let old: Vec<Old<'_>> = files.iter().map(|bytes| Old::Bytes(bytes)).collect();
+            let old: Vec<Input<'_>> = files.iter().map(|bytes| Input::Bytes(bytes)).collect();
             let layouts: Vec<Layout> = lengths
                 .iter()
                 .map(|length| Layout { length: *length as u64, streams: Vec::new() })
                 .collect();
             let source = Source::open(&layouts, &old).unwrap();
-            let mut pages = Pages::new(&source);
+            let mut pages = Pages::new(&source, 3);
             for (at, length) in reads {
                 let mut buffer = vec![0; length];
                 let read = pages.read(at as u64, &mut buffer);

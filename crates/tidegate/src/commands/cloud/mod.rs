@@ -65,7 +65,7 @@ enum Verb {
         #[arg(long, conflicts_with = "delta_from")]
         no_deltas: bool,
         /// About how much memory deltas are made with, in MiB; with more they get smaller.
-        #[arg(long, value_name = "MIB", default_value_t = 1536, value_parser = clap::value_parser!(u64).range(64..=65_536))]
+        #[arg(long, value_name = "MIB", default_value_t = 192, value_parser = clap::value_parser!(u64).range(64..=65_536))]
         delta_memory: u64,
     },
     /// Make an update outside the catalogue: one signed file to hand to those who need it.
