@@ -84,7 +84,12 @@ impl Index {
     }
 
     /// Places where this piece may stand, at most so many, those nearest to `expected`.
-    pub(crate) fn places(&self, text: &[u8], expected: usize, most: usize) -> impl Iterator<Item = usize> {
+    pub(crate) fn places<'a>(
+        &'a self,
+        text: &[u8],
+        expected: usize,
+        most: usize,
+    ) -> impl Iterator<Item = usize> + use<'a> {
         let found = self.place(text).map(|(bucket, check)| {
             let range = self.buckets[bucket] as usize..self.buckets[bucket + 1] as usize;
             let entries = &self.entries[range];

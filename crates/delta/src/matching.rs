@@ -8,7 +8,7 @@
 use std::io;
 
 use crate::index::{Index, PIECE};
-use crate::parallel::in_parallel;
+use crate::parallel::in_parallel_with;
 use crate::source::{Pages, Source};
 
 /// New bytes that are nearly the old ones at another place.
@@ -37,7 +37,7 @@ const COST_OF_DIFFERENCE: i64 = 2;
 /// So many agreeing bytes are taken without a look at the index.
 const RUN_SKIPPED: usize = 16;
 /// Pages of the old bytes that each thread holds.
-const PAGES_HELD: usize = 1024;
+const PAGES_HELD: usize = 512;
 /// New bytes that one thread looks through at a time.
 const PART_BYTES: usize = 4 * 1024 * 1024;
 /// Longest comparison of one search: longer matches are put together from several.
@@ -52,32 +52,29 @@ pub(crate) fn copies(
     threads: usize,
 ) -> io::Result<Vec<Copy>> {
     let count = (new.length as usize).div_ceil(PART_BYTES);
-    let parts = in_parallel(count, threads, |number| {
+    let with = || Matcher {
+        old: Pages::new(old, PAGES_HELD),
+        index,
+        new: Vec::new(),
+    };
+    let parts = in_parallel_with(count, threads, with, |matcher, number| {
         let begin = number * PART_BYTES;
-        let mut part = vec![0; PART_BYTES.min(new.length as usize - begin)];
-        new.read(begin as u64, &mut part)?;
-        let mut matcher = Matcher {
-            old: Pages::new(old, PAGES_HELD),
-            index,
-            new: &part,
-        };
+        matcher.new.resize(PART_BYTES.min(new.length as usize - begin), 0);
+        new.read(begin as u64, &mut matcher.new)?;
         let mut copies = matcher.copies()?;
         copies.iter_mut().for_each(|copy| copy.new += begin);
+        copies.shrink_to_fit();
         Ok(copies)
     });
-    let mut all = Vec::new();
-    for copies in parts {
-        let copies: io::Result<Vec<Copy>> = copies;
-        all.append(&mut copies?);
-    }
-    Ok(all)
+    let parts: Vec<Vec<Copy>> = parts.into_iter().collect::<io::Result<_>>()?;
+    Ok(parts.concat())
 }
 
-/// Old bytes that are searched for one part of the new ones.
+/// Old bytes that are searched for one part of the new ones after the other.
 struct Matcher<'a> {
     old: Pages<'a>,
     index: &'a Index,
-    new: &'a [u8],
+    new: Vec<u8>,
 }
 
 /// A place of the old bytes that agrees with new bytes around one of theirs.

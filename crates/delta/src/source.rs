@@ -169,8 +169,9 @@ fn unpack(layout: &Layout, old: &Input<'_>) -> io::Result<Option<Vec<u8>>> {
 /// A source and the pages of it that were read lately.
 pub(crate) struct Pages<'a> {
     source: &'a Source<'a>,
-    /// Each page has one place, by its number: its number and its bytes.
-    held: Vec<(u64, Vec<u8>)>,
+    /// Each page has one place, by its number: here its number, and its bytes in the other.
+    held: Vec<u64>,
+    bytes: Vec<u8>,
 }
 
 impl<'a> Pages<'a> {
@@ -178,7 +179,8 @@ impl<'a> Pages<'a> {
     pub(crate) fn new(source: &'a Source<'a>, held: usize) -> Self {
         Pages {
             source,
-            held: vec![(u64::MAX, Vec::new()); held],
+            held: vec![u64::MAX; held],
+            bytes: vec![0; held * PAGE_BYTES as usize],
         }
     }
 
@@ -210,15 +212,14 @@ impl<'a> Pages<'a> {
 
     fn page(&mut self, number: u64) -> io::Result<&[u8]> {
         let place = number as usize % self.held.len();
-        let (held, bytes) = &mut self.held[place];
-        if *held != number {
+        let begin = number * PAGE_BYTES;
+        let length = self.source.length.saturating_sub(begin).min(PAGE_BYTES) as usize;
+        let bytes = &mut self.bytes[place * PAGE_BYTES as usize..][..length];
+        if self.held[place] != number {
             // Not to be taken for either page if reading fails.
-            *held = u64::MAX;
-            let begin = number * PAGE_BYTES;
-            let length = self.source.length.saturating_sub(begin).min(PAGE_BYTES);
-            bytes.resize(length as usize, 0);
+            self.held[place] = u64::MAX;
             self.source.read(begin, bytes)?;
-            *held = number;
+            self.held[place] = number;
         }
         Ok(bytes)
     }

@@ -223,11 +223,11 @@ pub(crate) fn unpack(packed: &[u8], max: u64) -> Option<Vec<u8>> {
             }
             FIXED => {
                 let (literals, distances) = fixed();
-                unpack_block(&mut bits, &literals, &distances, &mut out)?;
+                unpack_block(&mut bits, &literals, &distances, max, &mut out)?;
             }
             DYNAMIC => {
                 let (literals, distances) = unpack_codes(&mut bits, &mut out)?;
-                unpack_block(&mut bits, &literals, &distances, &mut out)?;
+                unpack_block(&mut bits, &literals, &distances, max, &mut out)?;
             }
             _ => return None,
         }
@@ -287,12 +287,21 @@ fn read_lengths(
     Some((lengths, distances))
 }
 
-fn unpack_block(bits: &mut Bits<'_>, literals: &[u8], distances: &[u8], out: &mut Vec<u8>) -> Option<()> {
+fn unpack_block(
+    bits: &mut Bits<'_>,
+    literals: &[u8],
+    distances: &[u8],
+    max: u64,
+    out: &mut Vec<u8>,
+) -> Option<()> {
     let (literals, distances) = (Decoder::of(literals)?, Decoder::of(distances)?);
     let mut block = Vec::new();
     let (mut run, mut matches) = (Vec::new(), 0_u64);
     loop {
         bits.refill();
+        if (block.len() + run.len()) as u64 > max {
+            return None;
+        }
         match literals.symbol(bits)? {
             literal @ 0..END_OF_BLOCK => run.push(literal as u8),
             END_OF_BLOCK => break,
