@@ -58,7 +58,7 @@ pub fn hotfix(
     let work = Scratch::new(&dir, description.record.guid)?;
     let targets = work.path().join("targets");
     files::create_folders(&targets)?;
-    let options = options(&dir, request, now)?;
+    let options = options(&dir, request, stamp.at)?;
     let published =
         content::publish::publish(&request.payload, work.path(), &targets, &[], &options, progress).map_err(
             |source| CloudError::Payload {

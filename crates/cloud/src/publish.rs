@@ -154,7 +154,7 @@ pub fn publish(
         dir.targets()
     };
     files::create_folders(&targets)?;
-    let options = options(&dir, request, now)?;
+    let options = options(&dir, request, stamp.at)?;
     let unusable = |source| CloudError::Payload {
         payload: request.payload.clone(),
         source,
@@ -258,7 +258,7 @@ pub fn publish(
 pub(crate) fn options(
     dir: &ServiceDir,
     request: &PublishRequest,
-    now: Timestamp,
+    now: jiff::Timestamp,
 ) -> Result<PublishOptions, CloudError> {
     let folder = dir.known_files();
     files::create_private_folder(&folder)?;

@@ -116,7 +116,7 @@ const NEAR: usize = 4096;
 impl Moves {
     pub(crate) fn new(copies: &[Copy], old_length: usize) -> Self {
         let mut copies: Vec<Copy> = copies.iter().copied().filter(|copy| copy.length >= 16).collect();
-        copies.sort_by_key(|copy| (copy.old, copy.new));
+        copies.sort_unstable_by_key(|copy| (copy.old, copy.new));
         let mut pages = vec![copies.len() as u32; (old_length >> PAGE_BITS) + 2];
         for (number, copy) in copies.iter().enumerate().rev() {
             pages[copy.old >> PAGE_BITS] = number as u32;

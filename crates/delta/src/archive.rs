@@ -1,16 +1,22 @@
 //! Archives inside files: their deflate streams, unpacked so that they can be packed the same way again.
 //!
-//! Two compressed files differ everywhere though what is in them hardly does. Old streams are only unpacked; new ones
-//! are packed again by a reader, with a recipe that says how their compressor decided (`preflate-rs`). A stream whose
-//! recipe does not give the very same bytes stays as it is.
+//! Two compressed files differ everywhere though what is in them hardly does. Beside old files, streams are unpacked to
+//! their tokens (`tokens`), which costs a reader next to nothing, and only where no stream of the other side is the same.
+//! Where there is nothing old, content packs harder than tokens: streams are unpacked to it, and packed again by a
+//! reader with a recipe that says how their compressor decided (`preflate-rs`), which may take seconds. A stream that
+//! does not come back byte by byte stays as it is.
 
-use std::io::Read;
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read};
 
 use preflate_rs::{PreflateConfig, preflate_whole_deflate_stream, recreate_whole_deflate_stream};
 
 use crate::Malformed;
 use crate::layout::Stream;
 use crate::parallel::in_parallel;
+use crate::source::Input;
+use crate::tokens;
 
 /// Most bytes that one stream unpacks to: it is held in memory.
 pub(crate) const PLAIN_MAX: u64 = 32 * 1024 * 1024;
@@ -22,7 +28,16 @@ const PACKED_MIN: u64 = 64;
 const STREAMS_MAX: usize = 200_000;
 
 /// A deflate stream found in a file: offset and length.
-type Found = (u64, u64);
+pub(crate) type Found = (u64, u64);
+
+/// What streams are unpacked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// What their compressor decided.
+    Tokens,
+    /// What was compressed.
+    Content,
+}
 
 /// A file with its streams unpacked.
 pub(crate) struct Unpacked {
@@ -32,7 +47,7 @@ pub(crate) struct Unpacked {
     pub streams: Vec<Stream>,
     /// Their recipes, one after the other.
     pub recipes: Vec<u8>,
-    /// Where streams begin in `bytes`, and their lengths there.
+    /// Where content begins in `bytes`, and its lengths.
     pub members: Vec<(u64, u64)>,
 }
 
@@ -41,15 +56,70 @@ pub fn is_archive(file: &[u8]) -> bool {
     file.starts_with(b"PK\x03\x04") || file.starts_with(&[0x1f, 0x8b, 8])
 }
 
-/// Unpacks what can be unpacked; nothing if this is no archive. For new files with recipes, for old ones without.
-pub(crate) fn unpack(file: &[u8], with_recipes: bool, bytes_max: u64, threads: usize) -> Option<Unpacked> {
-    let found = if file.starts_with(b"PK\x03\x04") {
-        zip(file)?
-    } else if file.starts_with(&[0x1f, 0x8b, 8]) {
-        gzip(file)?
-    } else {
-        return None;
+/// The deflate streams of each old and each new file, without those that both sides have: a copy gives these as they are.
+pub(crate) fn changed_streams(old: &[Input<'_>], new: &[Input<'_>]) -> io::Result<[Vec<Vec<Found>>; 2]> {
+    let (old, new) = (named_streams(old)?, named_streams(new)?);
+    let names = |side: &[Vec<Named>]| side.iter().flatten().map(|(_, name)| *name).collect();
+    let (of_old, of_new): (HashSet<u64>, HashSet<u64>) = (names(&old), names(&new));
+    let changed = |side: Vec<Vec<Named>>, other: &HashSet<u64>| {
+        side.into_iter()
+            .map(|streams| {
+                let changed = streams.into_iter().filter(|(_, name)| !other.contains(name));
+                changed.map(|(found, _)| found).collect()
+            })
+            .collect()
     };
+    Ok([changed(old, &of_new), changed(new, &of_old)])
+}
+
+/// A stream and a hash of its bytes. Were two streams taken for the same, they would stay packed: larger, never wrong.
+type Named = (Found, u64);
+
+fn named_streams(files: &[Input<'_>]) -> io::Result<Vec<Vec<Named>>> {
+    let mut all = Vec::new();
+    for file in files {
+        let mut begin = vec![0; file.length()?.min(4) as usize];
+        file.read(0, &mut begin)?;
+        if !is_archive(&begin) {
+            all.push(Vec::new());
+            continue;
+        }
+        let file = file.all()?;
+        let named = streams(&file).into_iter().map(|found| {
+            let mut hasher = DefaultHasher::new();
+            packed(&file, found).hash(&mut hasher);
+            (found, hasher.finish())
+        });
+        all.push(named.collect());
+    }
+    Ok(all)
+}
+
+/// The bytes of a stream, which lie in the file.
+fn packed(file: &[u8], (offset, length): Found) -> &[u8] {
+    &file[offset as usize..(offset + length) as usize]
+}
+
+/// The deflate streams of an archive, by offset; none if this is no archive.
+pub(crate) fn streams(file: &[u8]) -> Vec<Found> {
+    let found = if file.starts_with(b"PK\x03\x04") {
+        zip(file)
+    } else if file.starts_with(&[0x1f, 0x8b, 8]) {
+        gzip(file)
+    } else {
+        None
+    };
+    found.unwrap_or_default()
+}
+
+/// Unpacks those of the streams that can be packed again; nothing if there are none.
+pub(crate) fn unpack(
+    file: &[u8],
+    found: &[Found],
+    form: Form,
+    bytes_max: u64,
+    threads: usize,
+) -> Option<Unpacked> {
     let mut unpacked = Unpacked {
         bytes: Vec::new(),
         streams: Vec::new(),
@@ -60,12 +130,14 @@ pub(crate) fn unpack(file: &[u8], with_recipes: bool, bytes_max: u64, threads: u
     // In batches: what all streams together unpack to may be far more than is allowed.
     'all: for batch in found.chunks(BATCH_PER_THREAD * threads.max(1)) {
         let plains = in_parallel(batch.len(), threads, |number| {
-            let (offset, length) = batch[number];
-            let packed = file.get(offset as usize..(offset + length) as usize)?;
-            match with_recipes {
-                _ if length < PACKED_MIN => None,
-                true => with_recipe(packed),
-                false => inflate(packed, PLAIN_MAX).map(|plain| (plain, Vec::new())),
+            let packed = packed(file, batch[number]);
+            match form {
+                _ if (packed.len() as u64) < PACKED_MIN => None,
+                Form::Content => with_recipe(packed),
+                Form::Tokens => {
+                    let tokens = tokens::unpack(packed, PLAIN_MAX)?;
+                    (tokens::pack(&tokens).as_deref() == Ok(packed)).then(|| (tokens, Vec::new()))
+                }
             }
         });
         for ((offset, length), plain) in batch.iter().copied().zip(plains) {
@@ -79,9 +151,10 @@ pub(crate) fn unpack(file: &[u8], with_recipes: bool, bytes_max: u64, threads: u
             unpacked
                 .bytes
                 .extend_from_slice(&file[end as usize..offset as usize]);
-            unpacked
-                .members
-                .push((unpacked.bytes.len() as u64, plain.len() as u64));
+            if form == Form::Content {
+                let member = (unpacked.bytes.len() as u64, plain.len() as u64);
+                unpacked.members.push(member);
+            }
             unpacked.bytes.extend_from_slice(&plain);
             unpacked.recipes.extend_from_slice(&recipe);
             unpacked.streams.push(Stream {
@@ -112,12 +185,15 @@ fn with_recipe(packed: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     });
     let (plain, recipe) = attempt.ok().flatten()?;
     // A recipe as long as the stream itself gains nothing.
-    let useful = recipe.len() * 4 < packed.len();
+    let useful = !recipe.is_empty() && recipe.len() * 4 < packed.len();
     (useful && pack(&plain, &recipe).as_deref() == Ok(packed)).then_some((plain, recipe))
 }
 
-/// Packs plain bytes the way a recipe says.
+/// Packs plain bytes the way a recipe says; tokens have none.
 pub(crate) fn pack(plain: &[u8], recipe: &[u8]) -> Result<Vec<u8>, Malformed> {
+    if recipe.is_empty() {
+        return tokens::pack(plain);
+    }
     // The library asserts what it expects of a recipe.
     std::panic::catch_unwind(|| recreate_whole_deflate_stream(plain, recipe).ok())
         .ok()
@@ -126,7 +202,7 @@ pub(crate) fn pack(plain: &[u8], recipe: &[u8]) -> Result<Vec<u8>, Malformed> {
 }
 
 /// Unpacks exactly one deflate stream.
-pub(crate) fn inflate(packed: &[u8], max: u64) -> Option<Vec<u8>> {
+fn inflate(packed: &[u8], max: u64) -> Option<Vec<u8>> {
     let mut plain = Vec::new();
     let mut decoder = flate2::bufread::DeflateDecoder::new(packed);
     (&mut decoder).take(max + 1).read_to_end(&mut plain).ok()?;

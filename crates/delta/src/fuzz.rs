@@ -1,12 +1,12 @@
 //! Entry points for fuzzing: each takes any bytes and must not panic.
 
-use crate::{Old, apply};
+use crate::{Input, apply};
 
 /// Bytes as a delta over one old file, to one new file of this length. Nothing longer than that is written.
 pub fn fuzz_delta(delta: &[u8], old: &[u8], length: u64) {
     let mut written = 0;
     // Whether it is one is not asked here.
-    let _ = apply(delta, &[Old::Bytes(old)], &[length], &mut |number, bytes| {
+    let _ = apply(delta, &[Input::Bytes(old)], &[length], &mut |number, bytes| {
         assert_eq!(number, 0);
         written += bytes.len() as u64;
         assert!(written <= length, "more bytes than were asked for");

@@ -5,7 +5,7 @@ use crate::varint::{self, Reader};
 use crate::{BYTES_MAX, FILES_MAX, Malformed};
 
 /// First bytes of a delta.
-pub(crate) const MAGIC: &[u8; 4] = b"TGD1";
+pub(crate) const MAGIC: &[u8; 4] = b"TGD2";
 /// Most compressed streams of all archives.
 const STREAMS_MAX: u64 = 1_000_000;
 const PROGRAMS_MAX: u64 = 65_536;
@@ -19,9 +19,9 @@ pub(crate) struct Stream {
     pub gap: u64,
     /// Compressed length.
     pub packed: u64,
-    /// Uncompressed length.
+    /// Unpacked length.
     pub plain: u64,
-    /// Bytes of what it takes to compress it the same way again; 0 for old files, which are only unpacked.
+    /// Bytes of what it takes to compress its content the same way again; 0 if it is unpacked to its tokens.
     pub recipe: u64,
 }
 

@@ -1,30 +1,36 @@
 //! Deltas: what turns some files into others, in as few bytes as we know how.
 //!
 //! A delta is made over several old and several new files at once, so that renamed, split and similar files help each
-//! other. Archives are looked into where their compression can be reproduced byte by byte (`archive`), copies out of the
-//! old bytes are found with a suffix array (`matching`), addresses in programs are predicted from the copies
-//! (`addresses`, `program`), and what is left goes through the stronger of two compressors (`entropy`).
+//! other. Archives are looked into where their compression can be reproduced byte by byte (`archive`, `tokens`), copies
+//! out of the old bytes are found with an index of a sample of them (`index`, `matching`), addresses in programs are
+//! predicted from the copies (`addresses`, `program`), and what is left goes through the stronger of two compressors
+//! (`entropy`).
 //!
-//! Pure: bytes in, bytes out. Whoever applies a delta checks the hash of what comes out.
+//! Pure: files in, bytes out. Whoever applies a delta checks the hash of what comes out.
 
 mod addresses;
 mod apply;
 mod archive;
 mod entropy;
 pub mod fuzz;
+mod index;
 mod instructions;
 mod layout;
 mod make;
 mod matching;
 mod parallel;
 mod program;
+mod repack;
+mod source;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod varint;
 
-pub use apply::{ApplyError, Old, Write, apply};
+pub use apply::{ApplyError, Write, apply};
 pub use archive::is_archive;
 pub use make::make;
+pub use source::Input;
 
 /// Most old or new files of one delta.
 pub const FILES_MAX: usize = 65_536;

@@ -1,142 +1,228 @@
 //! Making a delta.
 
-use std::io;
+use std::io::{self, Read};
 
 use crate::addresses::{Field, Moves, Predictor, Program, Region};
 use crate::apply;
-use crate::archive;
-use crate::entropy::{self, Content};
+use crate::archive::{self, Form, Found};
+use crate::entropy::{self, Content, Raw};
+use crate::index::Index;
 use crate::instructions::to_absolute;
 use crate::layout::{Head, Layout, MAGIC};
-use crate::matching::{Copy, Matcher, Recent};
+use crate::matching::{self, Copy, Recent};
 use crate::program::Image;
+use crate::source::{Input, Pages, Source, UNPACKED_MAX};
 use crate::varint;
 use crate::{BYTES_MAX, FILES_MAX};
 
 /// Bytes that a copy is predicted and corrected by at a time; the reader does the same.
 pub(crate) const PIECE_BYTES: usize = 64 * 1024;
+/// Old bytes for each of which there is a place in the index, where memory allows it.
+const STEP_MIN: usize = 8;
+const STEP_MAX: usize = 256;
+/// A compressor needs about this many times the bytes that it finds repetitions in.
+const DICTIONARY_SHARE: u64 = 16;
+/// The smaller streams that share this memory.
+const PACKED_AT_ONCE: usize = 2;
+/// Pages of either side that are held while copies are corrected.
+const PAGES_HELD: usize = 1024;
 
 /// Makes the delta that turns the old files into the new ones, on so many threads; what comes out does not depend on
-/// how many. Memory is about six bytes for each old byte and three for each new one, archives unpacked. Nothing comes
-/// back if a limit of the format is passed.
-pub fn make(old: Vec<Vec<u8>>, new: Vec<Vec<u8>>, threads: usize) -> io::Result<Option<Vec<u8>>> {
+/// how many. Files are read where they are; about `memory` bytes are needed beside archives that are unpacked. Nothing
+/// comes back if a limit of the format is passed.
+pub fn make(
+    old: &[Input<'_>],
+    new: &[Input<'_>],
+    threads: usize,
+    memory: u64,
+) -> io::Result<Option<Vec<u8>>> {
     if old.len() > FILES_MAX || new.len() > FILES_MAX {
         return Ok(None);
     }
-    let (before, after) = (Joined::of(old, false, threads), Joined::of(new, true, threads));
-    let unpacked = before.layouts.iter().filter(|layout| !layout.streams.is_empty());
-    let fits = unpacked.map(Layout::unpacked).sum::<u64>() <= apply::OLD_UNPACKED_MAX
-        && before.bytes.len() as u64 <= BYTES_MAX
-        && after.bytes.len() as u64 <= BYTES_MAX;
-    if !fits {
+    let form = match old.is_empty() {
+        true => Form::Content,
+        false => Form::Tokens,
+    };
+    let [old_streams, new_streams] = archive::changed_streams(old, new)?;
+    let before = Side::of(old, &old_streams, form, threads)?;
+    let after = Side::of(new, &new_streams, form, threads)?;
+    if before.source.length > BYTES_MAX || after.source.length > BYTES_MAX {
         return Ok(None);
     }
-    let matcher =
-        Matcher::new(&before.bytes).ok_or_else(|| io::Error::other("no memory for a suffix array"))?;
-    let copies = matcher.copies(&after.bytes, threads);
-    drop(matcher);
+    let copies = {
+        let index = Index::new(&before.source, index_step(before.source.length, memory / 2))?;
+        matching::copies(&before.source, &after.source, &index, threads)?
+    };
     let mut head = Head {
         old: before.layouts,
         new: after.layouts,
         programs: pair(&before.images, &after.images, &copies),
     };
-    keep_useful_regions(&mut head.programs, &copies, &before.bytes, &after.bytes);
-    let predictor = predictor(head.programs.clone(), &copies, &before.bytes);
-
-    let mut streams = Streams::default();
-    let (mut at, mut recent) = (0, Recent::default());
-    for copy in &copies {
-        varint::put(&mut streams.literal_lengths, (copy.new - at) as u64);
-        varint::put(&mut streams.copy_lengths, copy.length as u64);
-        let (distance, last) = (copy.old as i64 - copy.new as i64, recent.0[0]);
-        match recent.push(distance) {
-            Some(place) => streams.places.push(place as u8),
-            None => {
-                streams.places.push(recent.0.len() as u8);
-                varint::put_signed(&mut streams.jumps, distance - last);
-            }
-        }
-        streams.literals(&after.bytes[at..copy.new], at);
-        at = copy.new + copy.length;
-    }
-    streams.literals(&after.bytes[at..], at);
-    let mut corrections = Corrections::default();
-    for_each_piece(&predictor, &copies, &before.bytes, |predicted, fields, copy| {
-        let actual = &after.bytes[copy.new..copy.new + copy.length];
-        corrections.add(predicted, fields, actual);
-    });
-    corrections.finish();
-    let absolute = entropy::is_smaller(&streams.absolute, &streams.literals)?;
-    let head = head.write();
-    let literals = if absolute {
-        &streams.absolute
-    } else {
-        &streams.literals
+    let sides = Sides {
+        old: &before.source,
+        new: &after.source,
+        copies: &copies,
     };
-    // The longest first, so that no thread is left with it at the end.
-    let packed = entropy::pack_all(
-        &[
-            (literals, Content::Text),
+    keep_useful_regions(&mut head.programs, &sides)?;
+    let dictionary = u32::try_from(memory / DICTIONARY_SHARE).unwrap_or(u32::MAX);
+    let mut streams = {
+        let (numbers, corrections) = (Numbers::of(&copies), Corrections::of(&head.programs, &sides)?);
+        // The longest first, so that no thread is left with it at the end.
+        let streams = [
             (&corrections.values, Content::Corrections),
             (&corrections.agreeing, Content::Numbers),
             (&corrections.differing, Content::Numbers),
-            (&streams.jumps, Content::Numbers),
-            (&streams.places, Content::Numbers),
-            (&streams.copy_lengths, Content::Numbers),
-            (&streams.literal_lengths, Content::Numbers),
+            (&numbers.jumps, Content::Numbers),
+            (&numbers.places, Content::Numbers),
+            (&numbers.copy_lengths, Content::Numbers),
+            (&numbers.literal_lengths, Content::Numbers),
             (&after.recipes, Content::Text),
-            (&head, Content::Numbers),
-        ],
-        threads,
-    )?;
+            (&head.write(), Content::Numbers),
+        ];
+        entropy::pack_all(
+            &streams,
+            dictionary / PACKED_AT_ONCE as u32,
+            threads.min(PACKED_AT_ONCE),
+        )?
+    };
+    let open = |absolute| Raw {
+        length: sides.literals_length(),
+        open: Box::new(move || Box::new(Literals::new(&sides, absolute))),
+    };
+    let absolute = entropy::is_smaller(&open(true), &open(false))?;
+    // By itself, since it takes most memory.
+    let literals = entropy::pack(&open(absolute), Content::Text, dictionary)?;
     let mut out = MAGIC.to_vec();
     out.push(u8::from(absolute));
     // A reader wants the small ones first.
-    packed
-        .iter()
-        .rev()
-        .for_each(|stream| out.extend_from_slice(stream));
+    for stream in streams.drain(..).rev() {
+        out.extend_from_slice(&stream);
+    }
+    out.extend_from_slice(&literals);
     Ok(Some(out))
 }
 
+/// The smallest step whose index takes no more than this memory.
+fn index_step(length: u64, memory: u64) -> usize {
+    let mut step = STEP_MIN;
+    while step < STEP_MAX && length * 5 / step as u64 > memory {
+        step *= 2;
+    }
+    step
+}
+
 /// Files one after the other, archives unpacked.
-#[derive(Default)]
-struct Joined {
-    bytes: Vec<u8>,
+struct Side<'a> {
+    source: Source<'a>,
     layouts: Vec<Layout>,
     recipes: Vec<u8>,
     images: Vec<Image>,
 }
 
-impl Joined {
-    fn of(files: Vec<Vec<u8>>, with_recipes: bool, threads: usize) -> Self {
-        let mut joined = Joined::default();
-        for file in files {
-            let begin = joined.bytes.len() as u64;
-            let room = BYTES_MAX.saturating_sub(begin);
+impl<'a> Side<'a> {
+    fn of(files: &'a [Input<'a>], streams: &[Vec<Found>], form: Form, threads: usize) -> io::Result<Self> {
+        let mut side = Side {
+            source: Source::default(),
+            layouts: Vec::new(),
+            recipes: Vec::new(),
+            images: Vec::new(),
+        };
+        let mut room = UNPACKED_MAX;
+        for (file, found) in files.iter().zip(streams) {
+            let begin = side.source.length;
             let mut layout = Layout {
-                length: file.len() as u64,
+                length: file.length()?,
                 streams: Vec::new(),
             };
-            let mut members = vec![(0, file.len() as u64)];
-            match archive::unpack(&file, with_recipes, room, threads) {
+            let unpacked = match found.is_empty() {
+                true => None,
+                false => archive::unpack(&file.all()?, found, form, room, threads),
+            };
+            match unpacked {
                 Some(unpacked) => {
-                    joined.bytes.extend_from_slice(&unpacked.bytes);
-                    joined.recipes.extend_from_slice(&unpacked.recipes);
+                    for (offset, length) in unpacked.members {
+                        let bytes = &unpacked.bytes[offset as usize..(offset + length) as usize];
+                        side.images.extend(Image::read(bytes, begin + offset));
+                    }
+                    side.recipes.extend_from_slice(&unpacked.recipes);
                     layout.streams = unpacked.streams;
-                    members = unpacked.members;
+                    room -= unpacked.bytes.len() as u64;
+                    side.source.push_unpacked(unpacked.bytes);
                 }
-                None => joined.bytes.extend_from_slice(&file),
+                None => {
+                    let mut magic = [0; 4];
+                    if layout.length >= 4 {
+                        file.read(0, &mut magic)?;
+                    }
+                    if Image::may_be(&magic) {
+                        side.images.extend(Image::read(&file.all()?, begin));
+                    }
+                    side.source.push(file, layout.length);
+                }
             }
-            for (offset, length) in members {
-                let begin = begin + offset;
-                let bytes = &joined.bytes[begin as usize..(begin + length) as usize];
-                joined.images.extend(Image::read(bytes, begin));
-            }
-            joined.layouts.push(layout);
+            side.layouts.push(layout);
         }
-        joined
+        Ok(side)
     }
+}
+
+/// Both sides and what one has of the other.
+#[derive(Clone, Copy)]
+struct Sides<'a> {
+    old: &'a Source<'a>,
+    new: &'a Source<'a>,
+    copies: &'a [Copy],
+}
+
+impl Sides<'_> {
+    fn predictor(&self, programs: Vec<Program>) -> io::Result<Predictor> {
+        let moves = Moves::new(self.copies, self.old.length as usize);
+        Predictor::new(programs, moves, |offset, length| {
+            let mut bytes = vec![0; length as usize];
+            self.old.read(offset, &mut bytes).map(|()| bytes)
+        })
+    }
+
+    /// Calls for every piece of every copy.
+    fn for_each_piece(&self, predictor: &Predictor, mut each: impl FnMut(&Predicted<'_>)) -> io::Result<()> {
+        let (mut old, mut new) = (Pages::new(self.old, PAGES_HELD), Pages::new(self.new, PAGES_HELD));
+        let (mut plain, mut bytes, mut actual) =
+            (vec![0; PIECE_BYTES], vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);
+        let mut fields = Vec::new();
+        for piece in self.copies.iter().flat_map(|copy| apply::pieces(*copy)) {
+            let (plain, bytes) = (&mut plain[..piece.length], &mut bytes[..piece.length]);
+            let actual = &mut actual[..piece.length];
+            old.read(piece.old as u64, plain)?;
+            new.read(piece.new as u64, actual)?;
+            bytes.copy_from_slice(plain);
+            predictor.predict(bytes, piece.old as u64, piece.new as u64, &mut fields);
+            each(&Predicted {
+                old: piece.old as u64,
+                plain,
+                bytes,
+                fields: &fields,
+                actual,
+            });
+        }
+        Ok(())
+    }
+
+    fn literals_length(&self) -> u64 {
+        self.new.length - self.copies.iter().map(|copy| copy.length as u64).sum::<u64>()
+    }
+}
+
+/// A piece of a copy.
+struct Predicted<'a> {
+    /// Where it was.
+    old: u64,
+    /// As it was.
+    plain: &'a [u8],
+    /// As it is predicted to be, with these fields.
+    bytes: &'a [u8],
+    fields: &'a [Field],
+    /// As it is.
+    actual: &'a [u8],
 }
 
 /// Each new program with the old one that most of it was copied from.
@@ -166,26 +252,25 @@ fn pair(old: &[Image], new: &[Image], copies: &[Copy]) -> Vec<Program> {
 }
 
 /// Leaves out the regions where prediction makes more wrong than right.
-fn keep_useful_regions(programs: &mut [Program], copies: &[Copy], old: &[u8], new: &[u8]) {
-    let predictor = predictor(programs.to_vec(), copies, old);
+fn keep_useful_regions(programs: &mut [Program], sides: &Sides<'_>) -> io::Result<()> {
     let mut regions: Vec<(Region, i64)> = programs
         .iter()
         .flat_map(|program| program.regions.iter().map(|region| (*region, 0)))
         .collect();
     regions.sort_by_key(|(region, _)| region.offset);
-    for_each_piece(&predictor, copies, old, |predicted, fields, copy| {
-        for field in fields {
-            let (at, width) = (field.at as usize, usize::from(field.width));
-            let offset = (copy.old + at) as u64;
+    let predictor = sides.predictor(programs.to_vec())?;
+    sides.for_each_piece(&predictor, |piece| {
+        for field in piece.fields {
+            let range = field.at as usize..field.at as usize + usize::from(field.width);
+            let offset = piece.old + u64::from(field.at);
             let number = regions.partition_point(|(region, _)| region.offset + region.length <= offset);
-            let actual = &new[copy.new + at..copy.new + at + width];
-            let plain = &old[copy.old + at..copy.old + at + width];
+            let actual = &piece.actual[range.clone()];
             let wrong = |guess: &[u8]| guess.iter().zip(actual).filter(|(a, b)| a != b).count() as i64;
             if let Some((_, score)) = regions.get_mut(number) {
-                *score += wrong(plain) - wrong(&predicted[at..at + width]);
+                *score += wrong(&piece.plain[range.clone()]) - wrong(&piece.bytes[range]);
             }
         }
-    });
+    })?;
     for program in programs {
         program.regions.retain(|region| {
             let first = regions.partition_point(|(other, _)| other.offset < region.offset);
@@ -195,53 +280,90 @@ fn keep_useful_regions(programs: &mut [Program], copies: &[Copy], old: &[u8], ne
                 .any(|(_, score)| *score > 0)
         });
     }
+    Ok(())
 }
 
-fn predictor(programs: Vec<Program>, copies: &[Copy], old: &[u8]) -> Predictor {
-    let read = |offset: u64, length: u64| Ok(old[offset as usize..(offset + length) as usize].to_vec());
-    match Predictor::new::<std::convert::Infallible>(programs, Moves::new(copies, old.len()), read) {
-        Ok(predictor) => predictor,
-        Err(never) => match never {},
-    }
-}
-
-/// Calls with the predicted bytes and their fields for every piece of every copy.
-fn for_each_piece(
-    predictor: &Predictor,
-    copies: &[Copy],
-    old: &[u8],
-    mut each: impl FnMut(&[u8], &[Field], Copy),
-) {
-    let (mut bytes, mut fields) = (Vec::new(), Vec::new());
-    for copy in copies {
-        for piece in apply::pieces(*copy) {
-            bytes.clear();
-            bytes.extend_from_slice(&old[piece.old..piece.old + piece.length]);
-            predictor.predict(&mut bytes, piece.old as u64, piece.new as u64, &mut fields);
-            each(&bytes, &fields, piece);
-        }
-    }
-}
-
+/// Where copies lie and how long they are.
 #[derive(Default)]
-struct Streams {
+struct Numbers {
     literal_lengths: Vec<u8>,
     copy_lengths: Vec<u8>,
     places: Vec<u8>,
     jumps: Vec<u8>,
-    literals: Vec<u8>,
-    /// The same with absolute distances in what looks like instructions.
-    absolute: Vec<u8>,
 }
 
-impl Streams {
-    fn literals(&mut self, bytes: &[u8], at: usize) {
-        self.literals.extend_from_slice(bytes);
-        for (number, piece) in bytes.chunks(PIECE_BYTES).enumerate() {
-            let begin = self.absolute.len();
-            self.absolute.extend_from_slice(piece);
-            to_absolute(&mut self.absolute[begin..], (at + number * PIECE_BYTES) as u64);
+impl Numbers {
+    fn of(copies: &[Copy]) -> Self {
+        let mut numbers = Numbers::default();
+        let (mut at, mut recent) = (0, Recent::default());
+        for copy in copies {
+            varint::put(&mut numbers.literal_lengths, (copy.new - at) as u64);
+            varint::put(&mut numbers.copy_lengths, copy.length as u64);
+            let (distance, last) = (copy.old as i64 - copy.new as i64, recent.0[0]);
+            match recent.push(distance) {
+                Some(place) => numbers.places.push(place as u8),
+                None => {
+                    numbers.places.push(recent.0.len() as u8);
+                    varint::put_signed(&mut numbers.jumps, distance - last);
+                }
+            }
+            at = copy.new + copy.length;
         }
+        numbers
+    }
+}
+
+/// The new bytes between copies, with absolute distances in what looks like instructions if that is wanted.
+struct Literals<'a> {
+    new: Pages<'a>,
+    copies: std::slice::Iter<'a, Copy>,
+    at: usize,
+    /// End of the bytes before the next copy, and of that copy.
+    until: (usize, usize),
+    end: usize,
+    absolute: bool,
+    buffer: Vec<u8>,
+    taken: usize,
+}
+
+impl<'a> Literals<'a> {
+    fn new(sides: &Sides<'a>, absolute: bool) -> Self {
+        Literals {
+            new: Pages::new(sides.new, 1),
+            copies: sides.copies.iter(),
+            at: 0,
+            until: (0, 0),
+            end: sides.new.length as usize,
+            absolute,
+            buffer: Vec::new(),
+            taken: 0,
+        }
+    }
+}
+
+impl Read for Literals<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.taken == self.buffer.len() {
+            while self.at == self.until.0 {
+                self.at = self.until.1;
+                self.until = match self.copies.next() {
+                    Some(copy) => (copy.new, copy.new + copy.length),
+                    None if self.at < self.end => (self.end, self.end),
+                    None => return Ok(0),
+                };
+            }
+            self.buffer.resize((self.until.0 - self.at).min(PIECE_BYTES), 0);
+            self.taken = 0;
+            self.new.read(self.at as u64, &mut self.buffer)?;
+            if self.absolute {
+                to_absolute(&mut self.buffer, self.at as u64);
+            }
+            self.at += self.buffer.len();
+        }
+        let now = out.len().min(self.buffer.len() - self.taken);
+        out[..now].copy_from_slice(&self.buffer[self.taken..self.taken + now]);
+        self.taken += now;
+        Ok(now)
     }
 }
 
@@ -256,6 +378,16 @@ struct Corrections {
 }
 
 impl Corrections {
+    fn of(programs: &[Program], sides: &Sides<'_>) -> io::Result<Self> {
+        let mut corrections = Corrections::default();
+        let predictor = sides.predictor(programs.to_vec())?;
+        sides.for_each_piece(&predictor, |piece| {
+            corrections.add(piece.bytes, piece.fields, piece.actual);
+        })?;
+        corrections.finish();
+        Ok(corrections)
+    }
+
     fn add(&mut self, predicted: &[u8], fields: &[Field], actual: &[u8]) {
         let mut at = 0;
         for field in fields {

@@ -18,6 +18,11 @@ pub(crate) struct Image {
 }
 
 impl Image {
+    /// Whether a file that begins with these four bytes may be a program.
+    pub(crate) fn may_be(begin: &[u8; 4]) -> bool {
+        begin == b"\x7fELF" || begin.starts_with(b"MZ")
+    }
+
     /// Reads the headers of a program at `offset`; nothing if this is none.
     pub(crate) fn read(bytes: &[u8], offset: u64) -> Option<Image> {
         let mut image = if bytes.starts_with(b"\x7fELF\x02\x01") {

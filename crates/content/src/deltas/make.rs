@@ -16,7 +16,7 @@ use crate::publish::{PackFile, PublishError, hash_file, io_error};
 /// How to make deltas.
 #[derive(Debug, Clone, Copy)]
 pub struct DeltaOptions {
-    /// About how much memory may be used, in bytes: larger segments are smaller deltas.
+    /// About how much memory may be used, in bytes: more of it finds more of what is alike.
     pub memory: u64,
     /// Threads; the result does not depend on it.
     pub threads: usize,
@@ -25,14 +25,16 @@ pub struct DeltaOptions {
 impl Default for DeltaOptions {
     fn default() -> Self {
         DeltaOptions {
-            memory: 1536 * 1024 * 1024,
+            memory: 192 * 1024 * 1024,
             threads: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(16)),
         }
     }
 }
 
-/// Memory for each byte of a segment: suffix array and text of the old ones, text and streams of the new ones.
-const MEMORY_PER_BYTE: u64 = 9;
+/// Most old, or new, bytes of a segment: archives unpacked are larger.
+const GROUP_BYTES_MAX: u64 = delta::BYTES_MAX / 2;
+/// Bytes that are hashed at a time.
+const READ_BYTES: usize = 256 * 1024;
 /// A segment that saves less than this share of what its objects cost as blocks is not kept.
 const SAVING_MIN: f64 = 0.05;
 
@@ -62,17 +64,14 @@ pub fn make(
     options: &DeltaOptions,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Option<MadeDeltas>, PublishError> {
-    let limit = options.memory / MEMORY_PER_BYTE;
     let groups = match base {
-        Some(base) => group(base, payload, limit, &|_| true),
+        Some(base) => group(base, payload, &|_| true),
         None => {
             // Archives gain most; by themselves they do so whatever lies beside them.
             let archives = archives(payload, targets_dir)?;
             let nothing = PayloadIndex::default();
-            let mut groups = group(&nothing, payload, limit, &|object| archives.contains(object));
-            groups.extend(group(&nothing, payload, limit, &|object| {
-                !archives.contains(object)
-            }));
+            let mut groups = group(&nothing, payload, &|object| archives.contains(object));
+            groups.extend(group(&nothing, payload, &|object| !archives.contains(object)));
             groups
         }
     };
@@ -82,7 +81,7 @@ pub fn make(
     let mut done = 0;
     for group in groups {
         let bytes = group.bytes;
-        if let Some((segment, delta)) = segment(base, payload, targets_dir, group, options)? {
+        if let Some((segment, delta)) = segment(base, payload, [targets_dir, scratch], group, options)? {
             index.segments.push(Segment {
                 offset: pack.append(&delta)?,
                 ..segment
@@ -126,18 +125,20 @@ struct Group {
 fn segment(
     base: Option<&PayloadIndex>,
     payload: &PayloadIndex,
-    targets_dir: &Path,
+    [targets_dir, scratch]: [&Path; 2],
     group: Group,
     options: &DeltaOptions,
 ) -> Result<Option<(Segment, Vec<u8>)>, PublishError> {
     let new_ids: Vec<ObjectId> = group.new.iter().map(|(object, _)| *object).collect();
-    let new = stored(payload, &new_ids, targets_dir)?;
+    let new = Stored::of(payload, &new_ids, targets_dir, scratch)?;
     let old = match base {
-        Some(base) => stored(base, &group.old, targets_dir)?,
-        None => Vec::new(),
+        Some(base) => Stored::of(base, &group.old, targets_dir, scratch)?,
+        None => Stored::of(payload, &[], targets_dir, scratch)?,
     };
     let failed = io_error("make a delta in", targets_dir);
-    let Some(made) = delta::make(old, new, options.threads).map_err(failed)? else {
+    let Some(made) =
+        delta::make(&old.files(), &new.files(), options.threads, options.memory).map_err(failed)?
+    else {
         return Ok(None);
     };
     let without = blocks_for(payload, &new_ids);
@@ -145,11 +146,7 @@ fn segment(
     if !worth || made.len() as u64 > SEGMENT_BYTES_MAX {
         return Ok(None);
     }
-    let old = match base {
-        Some(base) => stored(base, &group.old, targets_dir)?,
-        None => Vec::new(),
-    };
-    if let Err(problem) = verify(&made, &old, &group.new) {
+    if let Err(problem) = verify(&made, &old.files(), &group.new) {
         tracing::warn!("a delta of {} file(s) is left out: {problem}", group.new.len());
         return Ok(None);
     }
@@ -165,11 +162,10 @@ fn segment(
 }
 
 /// Applies a delta and compares every object with its name.
-fn verify(made: &[u8], old: &[Vec<u8>], new: &[(ObjectId, u64)]) -> Result<(), String> {
-    let old: Vec<delta::Old<'_>> = old.iter().map(|bytes| delta::Old::Bytes(bytes)).collect();
+fn verify(made: &[u8], old: &[delta::Input<'_>], new: &[(ObjectId, u64)]) -> Result<(), String> {
     let sizes: Vec<u64> = new.iter().map(|(_, size)| *size).collect();
     let mut hashers = vec![Sha256::new(); new.len()];
-    delta::apply(made, &old, &sizes, &mut |number, bytes| {
+    delta::apply(made, old, &sizes, &mut |number, bytes| {
         hashers[number].update(bytes);
         Ok(())
     })
@@ -198,13 +194,8 @@ fn blocks_for(payload: &PayloadIndex, objects: &[ObjectId]) -> u64 {
 }
 
 /// New objects with the old ones they are most like, in segments that fit.
-fn group(
-    base: &PayloadIndex,
-    payload: &PayloadIndex,
-    limit: u64,
-    is_meant: &dyn Fn(&ObjectId) -> bool,
-) -> Vec<Group> {
-    let limit = limit.min(delta::BYTES_MAX / 2);
+fn group(base: &PayloadIndex, payload: &PayloadIndex, is_meant: &dyn Fn(&ObjectId) -> bool) -> Vec<Group> {
+    let limit = GROUP_BYTES_MAX;
     let known: HashSet<ObjectId> = base.objects().map(|(object, ..)| object).collect();
     let here: HashSet<ObjectId> = payload.objects().map(|(object, ..)| object).collect();
     let old = Names::of(base, &here);
@@ -220,7 +211,7 @@ fn group(
         let like = old.most_like(path, size);
         let like_size = like.map_or(0, |(_, size)| size);
         if size > limit || like_size > limit {
-            tracing::info!("{path} is too large for a delta with this memory; it is left to blocks");
+            tracing::info!("{path} is too large for a delta; it is left to blocks");
             continue;
         }
         let full = group.bytes + size > limit || group.old_bytes + like_size > limit;
@@ -332,48 +323,90 @@ fn archives(index: &PayloadIndex, targets_dir: &Path) -> Result<HashSet<ObjectId
     Ok(archives)
 }
 
-/// Objects out of the packs, each verified.
-fn stored(
-    index: &PayloadIndex,
-    objects: &[ObjectId],
-    targets_dir: &Path,
-) -> Result<Vec<Vec<u8>>, PublishError> {
-    let mut numbers: HashMap<ObjectId, Vec<usize>> = HashMap::new();
-    for (number, object) in objects.iter().enumerate() {
-        numbers.entry(*object).or_default().push(number);
-    }
-    let mut bytes = vec![Vec::new(); objects.len()];
-    // By block: number of the object, offset in it, offset in the block, length.
-    let mut parts: BTreeMap<u32, Vec<(usize, u64, u32, u32)>> = BTreeMap::new();
-    for (object, size, extents) in index.objects() {
-        for number in numbers.get(&object).into_iter().flatten() {
-            bytes[*number] = vec![0; size as usize];
-            let mut at = 0;
+/// Objects out of the packs, each verified, one after the other in a file without a name: memory holds none of them.
+struct Stored {
+    file: File,
+    /// Offset and length of each object.
+    places: Vec<(u64, u64)>,
+}
+
+impl Stored {
+    fn of(
+        index: &PayloadIndex,
+        objects: &[ObjectId],
+        targets_dir: &Path,
+        scratch: &Path,
+    ) -> Result<Self, PublishError> {
+        let path = scratch.join("objects");
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)
+            .map_err(io_error("write", &path))?;
+        std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
+        let mut stored = Stored {
+            file,
+            places: vec![(0, 0); objects.len()],
+        };
+        let mut numbers: HashMap<ObjectId, Vec<usize>> = HashMap::new();
+        for (number, object) in objects.iter().enumerate() {
+            numbers.entry(*object).or_default().push(number);
+        }
+        // By block: offset in the file, offset in the block, length.
+        let mut parts: BTreeMap<u32, Vec<(u64, u32, u32)>> = BTreeMap::new();
+        let mut at = 0;
+        for (object, size, extents) in index.objects() {
+            let Some(numbers) = numbers.remove(&object) else {
+                continue;
+            };
+            for number in numbers {
+                stored.places[number] = (at, size);
+            }
             for extent in extents {
-                let part = (*number, at, extent.offset, extent.length);
+                let part = (at, extent.offset, extent.length);
                 parts.entry(extent.block).or_default().push(part);
                 at += u64::from(extent.length);
             }
         }
-    }
-    let mut blocks = Blocks::new(index, targets_dir);
-    for (number, parts) in parts {
-        let raw = blocks.read(number)?;
-        for (number, at, offset, length) in parts {
-            let from = raw.get(offset as usize..(offset + length) as usize);
-            let from = from.ok_or_else(|| PublishError::Damaged {
-                path: targets_dir.join("packs"),
-            })?;
-            bytes[number][at as usize..at as usize + length as usize].copy_from_slice(from);
+        let damaged = || PublishError::Damaged {
+            path: targets_dir.join("packs"),
+        };
+        let mut blocks = Blocks::new(index, targets_dir);
+        for (number, parts) in parts {
+            let raw = blocks.read(number)?;
+            for (at, offset, length) in parts {
+                let from = raw.get(offset as usize..(offset + length) as usize);
+                let written = stored.file.write_all_at(from.ok_or_else(damaged)?, at);
+                written.map_err(io_error("write", &path))?;
+            }
         }
-    }
-    for (object, bytes) in objects.iter().zip(&bytes) {
-        if ObjectId::of(bytes) != *object {
-            let path = targets_dir.join("packs");
-            return Err(PublishError::Damaged { path });
+        for (object, place) in objects.iter().zip(&stored.places) {
+            let found = stored.hash(*place).map_err(io_error("read", &path))?;
+            if found != *object {
+                return Err(damaged());
+            }
         }
+        Ok(stored)
     }
-    Ok(bytes)
+
+    fn hash(&self, (mut at, length): (u64, u64)) -> std::io::Result<ObjectId> {
+        let (end, mut buffer) = (at + length, vec![0; READ_BYTES]);
+        let mut hasher = Sha256::new();
+        while at < end {
+            let bytes = &mut buffer[..READ_BYTES.min((end - at) as usize)];
+            self.file.read_exact_at(bytes, at)?;
+            hasher.update(&*bytes);
+            at += bytes.len() as u64;
+        }
+        Ok(ObjectId(hasher.finalize().into()))
+    }
+
+    fn files(&self) -> Vec<delta::Input<'_>> {
+        let part = |(offset, length): &(u64, u64)| delta::Input::Part(&self.file, *offset, *length);
+        self.places.iter().map(part).collect()
+    }
 }
 
 /// Blocks out of the packs of a feed.

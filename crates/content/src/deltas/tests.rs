@@ -315,9 +315,14 @@ fn what_is_signed_but_foreign_is_refused() {
     let old = random(5, 10_000);
     let mut new = old.clone();
     new[77] ^= 1;
-    let made = delta::make(vec![old.clone()], vec![new.clone()], 1)
-        .unwrap()
-        .unwrap();
+    let made = delta::make(
+        &[delta::Input::Bytes(&old)],
+        &[delta::Input::Bytes(&new)],
+        1,
+        1 << 26,
+    )
+    .unwrap()
+    .unwrap();
     let old_id = ObjectId::of(&old);
     std::fs::create_dir_all(library.object_path(&old_id).parent().unwrap()).unwrap();
     std::fs::write(library.object_path(&old_id), &old).unwrap();
@@ -339,7 +344,7 @@ fn what_is_signed_but_foreign_is_refused() {
     apply(vec![(id, 9_999)], &made).unwrap_err();
     apply(vec![(id, 10_000), (old_id, 10_000)], &made).unwrap_err();
     apply(vec![(id, 10_000)], &made[..made.len() - 1]).unwrap_err();
-    apply(vec![(id, 10_000)], b"TGD1 and something else").unwrap_err();
+    apply(vec![(id, 10_000)], b"TGD2 and something else").unwrap_err();
     assert!(!library.has(&id));
     apply(vec![(id, 10_000)], &made).unwrap();
     assert!(library.has(&id));

@@ -102,7 +102,7 @@ impl Library {
                 Err(failure) => return Err(failure.into()),
             }
         }
-        let old: Vec<delta::Old<'_>> = old.iter().map(delta::Old::File).collect();
+        let old: Vec<delta::Input<'_>> = old.iter().map(delta::Input::File).collect();
         let sizes: Vec<u64> = segment.new.iter().map(|(_, size)| *size).collect();
         let (mut open, mut aligned): (Option<Writing>, _) = (None, Aligned::default());
         let mut trouble: Option<DeltaError> = None;

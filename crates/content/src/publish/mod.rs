@@ -27,7 +27,7 @@ use places::Places;
 use source::ScannedKind;
 
 /// Memory that publishing takes unless another bound is given, in bytes.
-pub const MEMORY: u64 = 1536 * 1024 * 1024;
+pub const MEMORY: u64 = 512 * 1024 * 1024;
 
 /// How to publish.
 #[derive(Debug, Clone)]

@@ -67,7 +67,7 @@ enum Verb {
         #[arg(long, conflicts_with = "delta_from")]
         no_deltas: bool,
         /// About how much memory to use, in MiB: with more, deltas get smaller and more cores compress.
-        #[arg(long, value_name = "MIB", default_value_t = 1536, value_parser = clap::value_parser!(u64).range(64..=65_536))]
+        #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(64..=65_536))]
         memory: u64,
         /// Read every file of a folder, also those that nobody touched since they were published from it.
         #[arg(long)]

@@ -1,0 +1,263 @@
+//! The old files one after the other, archives unpacked, read in pages.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use crate::apply::ApplyError;
+use crate::layout::Layout;
+use crate::parallel::in_parallel;
+use crate::tokens;
+use crate::{BYTES_MAX, Malformed};
+
+/// Most bytes of archives of either side, unpacked: they are held in memory.
+pub(crate) const UNPACKED_MAX: u64 = 96 * 1024 * 1024;
+/// Copies jump: what is read around one serves others nearby, and more than that is read for nothing.
+const PAGE_BYTES: u64 = 16 * 1024;
+
+/// Most threads that unpack old archives.
+const THREADS_MAX: usize = 4;
+
+/// A file that a delta is made from or applied to.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// On disk.
+    File(&'a File),
+    /// On disk, inside a larger file: offset and length.
+    Part(&'a File, u64, u64),
+    /// In memory.
+    Bytes(&'a [u8]),
+}
+
+impl Input<'_> {
+    pub(crate) fn length(&self) -> io::Result<u64> {
+        match self {
+            Input::File(file) => Ok(file.metadata()?.len()),
+            Input::Part(_, _, length) => Ok(*length),
+            Input::Bytes(bytes) => Ok(bytes.len() as u64),
+        }
+    }
+
+    pub(crate) fn read(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+        match self {
+            Input::File(file) => file.read_exact_at(buffer, at),
+            Input::Part(_, _, length) if at + buffer.len() as u64 > *length => {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
+            Input::Part(file, offset, _) => file.read_exact_at(buffer, offset + at),
+            Input::Bytes(bytes) => {
+                let from = usize::try_from(at).ok().and_then(|at| bytes.get(at..));
+                let from = from.and_then(|bytes| bytes.get(..buffer.len()));
+                buffer.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Input<'_> {
+    /// All of it.
+    pub(crate) fn all(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.length()? as usize];
+        self.read(0, &mut bytes).map(|()| bytes)
+    }
+}
+
+enum Part<'a> {
+    Plain(&'a Input<'a>),
+    Unpacked(Vec<u8>),
+}
+
+/// All old, or all new, bytes.
+#[derive(Default)]
+pub(crate) struct Source<'a> {
+    /// By the offset of their first byte.
+    parts: Vec<(u64, Part<'a>)>,
+    pub(crate) length: u64,
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn open(layouts: &[Layout], old: &'a [Input<'a>]) -> Result<Self, ApplyError> {
+        if layouts.len() != old.len() {
+            return Err(Malformed("it is for other files").into());
+        }
+        let unpacked = layouts.iter().filter(|layout| !layout.streams.is_empty());
+        if unpacked.map(Layout::unpacked).sum::<u64>() > UNPACKED_MAX {
+            return Err(Malformed("its archives are larger than they may be").into());
+        }
+        let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(THREADS_MAX));
+        let parts = in_parallel(layouts.len(), threads, |number| {
+            let (layout, old) = (&layouts[number], &old[number]);
+            if old.length()? != layout.length {
+                return Err(ApplyError::Other { number });
+            }
+            if layout.streams.is_empty() {
+                return Ok(Part::Plain(old));
+            }
+            let unpacked = unpack(layout, old)?.ok_or(ApplyError::Other { number })?;
+            Ok(Part::Unpacked(unpacked))
+        });
+        let mut source = Source::default();
+        for (layout, part) in layouts.iter().zip(parts) {
+            source.put(part?, layout.unpacked());
+        }
+        debug_assert!(source.length <= BYTES_MAX);
+        Ok(source)
+    }
+
+    fn put(&mut self, part: Part<'a>, length: u64) {
+        self.parts.push((self.length, part));
+        self.length += length;
+    }
+
+    /// Appends a file of this length.
+    pub(crate) fn push(&mut self, file: &'a Input<'a>, length: u64) {
+        self.put(Part::Plain(file), length);
+    }
+
+    /// Appends an archive that was unpacked.
+    pub(crate) fn push_unpacked(&mut self, bytes: Vec<u8>) {
+        let length = bytes.len() as u64;
+        self.put(Part::Unpacked(bytes), length);
+    }
+
+    /// Reads bytes, all of which have to be there.
+    pub(crate) fn read(&self, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+        let mut number = self.parts.partition_point(|(begin, _)| *begin <= offset);
+        while !buffer.is_empty() {
+            let before = number.checked_sub(1).ok_or(io::ErrorKind::UnexpectedEof)?;
+            let (begin, part) = &self.parts[before];
+            let end = self.parts.get(number).map_or(self.length, |(begin, _)| *begin);
+            let length = buffer.len().min(end.saturating_sub(offset) as usize);
+            if length == 0 && number == self.parts.len() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let (now, later) = buffer.split_at_mut(length);
+            let at = offset - begin;
+            match part {
+                Part::Plain(old) => old.read(at, now)?,
+                Part::Unpacked(bytes) => now.copy_from_slice(&bytes[at as usize..at as usize + length]),
+            }
+            offset += length as u64;
+            buffer = later;
+            number += 1;
+        }
+        Ok(())
+    }
+}
+
+/// An old archive with its streams unpacked; nothing if they are not where they were.
+fn unpack(layout: &Layout, old: &Input<'_>) -> io::Result<Option<Vec<u8>>> {
+    let mut file = vec![0; layout.length as usize];
+    old.read(0, &mut file)?;
+    let mut unpacked = Vec::new();
+    let mut at = 0;
+    for stream in &layout.streams {
+        let begin = at + stream.gap as usize;
+        let end = begin + stream.packed as usize;
+        unpacked.extend_from_slice(&file[at..begin]);
+        match tokens::unpack(&file[begin..end], stream.plain) {
+            Some(tokens) if tokens.len() as u64 == stream.plain => unpacked.extend_from_slice(&tokens),
+            _ => return Ok(None),
+        }
+        at = end;
+    }
+    unpacked.extend_from_slice(&file[at..]);
+    Ok(Some(unpacked))
+}
+
+/// A source and the pages of it that were read lately.
+pub(crate) struct Pages<'a> {
+    source: &'a Source<'a>,
+    /// Each page has one place, by its number: here its number, and its bytes in the other.
+    held: Vec<u64>,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Pages<'a> {
+    /// Holds at most so many pages.
+    pub(crate) fn new(source: &'a Source<'a>, held: usize) -> Self {
+        Pages {
+            source,
+            held: vec![u64::MAX; held],
+            bytes: vec![0; held * PAGE_BYTES as usize],
+        }
+    }
+
+    /// Reads bytes, all of which have to be there.
+    pub(crate) fn read(&mut self, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+        while !buffer.is_empty() {
+            let page = self.page(offset / PAGE_BYTES)?;
+            let bytes = page
+                .get((offset % PAGE_BYTES) as usize..)
+                .filter(|bytes| !bytes.is_empty())
+                .ok_or(io::ErrorKind::UnexpectedEof)?;
+            let (now, later) = buffer.split_at_mut(bytes.len().min(buffer.len()));
+            now.copy_from_slice(&bytes[..now.len()]);
+            offset += now.len() as u64;
+            buffer = later;
+        }
+        Ok(())
+    }
+
+    /// The bytes from here to the end of their page; none at the end of the source.
+    pub(crate) fn from(&mut self, offset: usize) -> io::Result<&[u8]> {
+        let offset = offset as u64;
+        if offset >= self.source.length {
+            return Ok(&[]);
+        }
+        let page = self.page(offset / PAGE_BYTES)?;
+        Ok(&page[(offset % PAGE_BYTES) as usize..])
+    }
+
+    fn page(&mut self, number: u64) -> io::Result<&[u8]> {
+        let place = number as usize % self.held.len();
+        let begin = number * PAGE_BYTES;
+        let length = self.source.length.saturating_sub(begin).min(PAGE_BYTES) as usize;
+        let bytes = &mut self.bytes[place * PAGE_BYTES as usize..][..length];
+        if self.held[place] != number {
+            // Not to be taken for either page if reading fails.
+            self.held[place] = u64::MAX;
+            self.source.read(begin, bytes)?;
+            self.held[place] = number;
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn pages_give_what_lies_there(
+            lengths in proptest::collection::vec(0..40_000_usize, 1..6),
+            reads in proptest::collection::vec((0..200_000_usize, 0..40_000_usize), 0..20),
+        ) {
+            let files: Vec<Vec<u8>> = lengths
+                .iter()
+                .enumerate()
+                .map(|(number, length)| (0..*length).map(|at| (at * 31 + number * 7 + at / 251) as u8).collect())
+                .collect();
+            let all = files.concat();
+            let old: Vec<Input<'_>> = files.iter().map(|bytes| Input::Bytes(bytes)).collect();
+            let layouts: Vec<Layout> = lengths
+                .iter()
+                .map(|length| Layout { length: *length as u64, streams: Vec::new() })
+                .collect();
+            let source = Source::open(&layouts, &old).unwrap();
+            let mut pages = Pages::new(&source, 3);
+            for (at, length) in reads {
+                let mut buffer = vec![0; length];
+                let read = pages.read(at as u64, &mut buffer);
+                match all.get(at..at + length) {
+                    Some(expected) => prop_assert_eq!(&buffer, expected),
+                    None => prop_assert!(read.is_err() || length == 0),
+                }
+            }
+        }
+    }
+}
