@@ -6,3 +6,6 @@ pub mod read;
 mod rolling;
 
 pub use layer::{CmTraceLayer, LogSettings};
+
+#[cfg(test)]
+mod viewer_tests;
