@@ -1,5 +1,5 @@
 //! Alerts that wait to be delivered: entered in the transaction that raises their message, kept until they are
-//! delivered or given up, and for some days after that to be looked at.
+//! delivered or given up however long that takes, and for some days after that to be looked at.
 //!
 //! An alert has a number that is never used again, so that whoever is told twice can notice. The queue is bounded: a
 //! flood of messages fills it once, and what comes after is counted and left out, oldest alerts first served.
@@ -159,11 +159,13 @@ impl Tx<'_> {
         .map(drop)
     }
 
-    /// Removes alerts that nothing has happened to since an instant, a bounded number at a time; returns how many.
+    /// Removes alerts that were delivered or given up before an instant, a bounded number at a time; returns how many. One
+    /// that waits is nobody's to forget: a site may be offline for weeks.
     pub fn remove_alerts(&self, before: Timestamp, limit: u32) -> Result<usize, StoreError> {
         self.execute(
-            "DELETE FROM alert WHERE id IN (SELECT id FROM alert WHERE changed_at < $1 ORDER BY changed_at LIMIT $2)",
-            params![millis(before), limit],
+            "DELETE FROM alert WHERE id IN
+             (SELECT id FROM alert WHERE changed_at < $1 AND state <> $2 ORDER BY changed_at LIMIT $3)",
+            params![millis(before), AlertState::Waiting.as_str(), limit],
         )
     }
 }
@@ -306,6 +308,7 @@ mod tests {
                 tx.alert_failed(alert.id, "no", Some(at(9)), at(6))?;
                 let again = tx.alerts_waiting(AlertTarget::Webhook, 10)?;
                 assert_eq!((again[0].attempts, again[0].next_attempt_at), (1, at(9)));
+                assert_eq!(tx.remove_alerts(at(1_000_000), 10)?, 0, "it waits");
                 tx.alert_failed(alert.id, "never", None, at(9))?;
                 assert_eq!(tx.alerts_waiting(AlertTarget::Webhook, 10)?.len(), 0);
                 assert_eq!(tx.alerts(10)?[0].failure.as_deref(), Some("never"));
