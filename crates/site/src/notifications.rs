@@ -16,6 +16,8 @@ use store::{StoreError, Tx};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::context::SiteContext;
+use domain::status_message::systems::{SpaceThresholds, SystemObject};
+
 use crate::host::free_bytes;
 use crate::way_out::RoleVersion;
 
@@ -82,13 +84,20 @@ async fn facts_outside(context: &SiteContext, looked_at: &[Evaluated]) -> Facts 
     Facts {
         certificates,
         crashed,
-        space: free_bytes(&root).ok().map(|free| FreeSpace { free, wanted }),
+        space: free_bytes(&root).ok().map(|free| FreeSpace {
+            free,
+            wanted,
+            thresholds: SpaceThresholds::default(),
+        }),
         ..Facts::default()
     }
 }
 
 /// What the database knows.
 fn facts_stored(tx: &Tx<'_>, facts: &mut Facts) -> Result<(), StoreError> {
+    if let Some(space) = &mut facts.space {
+        space.thresholds = tx.system_threshold(SystemObject::FileSystem)?.unwrap_or_default();
+    }
     facts.offered = tx
         .newest_package()?
         .filter(|row| row.listed && !row.state.is_busy() && row.state != S::InstallSuccess)
