@@ -51,7 +51,8 @@ impl Still {
         let directory = SiteDirectory::new(site.dir());
         let mut settings = Settings::load(&directory.configuration()).unwrap();
         change(&mut settings);
-        let context = Arc::new(site::context::open(directory, settings, day(0)).unwrap());
+        let context =
+            Arc::new(site::context::open(directory, settings, jiff::tz::TimeZone::UTC, day(0)).unwrap());
         let clock = FakeClock::new(day(0));
         let logs = CmTraceLayer::new(LogSettings {
             folder: site.dir().join("logs"),
