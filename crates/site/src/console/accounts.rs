@@ -1,6 +1,7 @@
 //! Accounts and roles: users, what each role gives, tokens of the API.
 
 use axum::Form;
+use axum::extract::Extension;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::access::{ObjectClass, Role, Scope};
 use maud::{Markup, html};
@@ -9,6 +10,7 @@ use protocol::api::{AccountInfo, AccountRequest, RoleRequest, TokenInfo, TokenRe
 use serde::Deserialize;
 
 use super::catalogue::t;
+use super::door::{Peer, address};
 use super::page::{Page, back};
 use crate::service::ServiceError;
 
@@ -164,10 +166,14 @@ pub(super) struct OwnPassword {
     password: String,
 }
 
-pub(super) async fn change_own_password(page: Page, Form(form): Form<OwnPassword>) -> Response {
+pub(super) async fn change_own_password(
+    page: Page,
+    peer: Option<Extension<Peer>>,
+    Form(form): Form<OwnPassword>,
+) -> Response {
     let changed = page
         .service
-        .change_own_password(page.session(), &form.present, &form.password)
+        .change_own_password(page.session(), &form.present, &form.password, address(peer))
         .await;
     match changed {
         Ok(()) => Redirect::to("/sign-in").into_response(),

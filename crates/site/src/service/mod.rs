@@ -53,6 +53,7 @@ use crate::way_out::RoleVersion;
 use sign_in::Door;
 
 pub use error::ServiceError;
+pub(crate) use sign_in::network_of;
 pub use sign_in::{Session, SignedIn};
 pub use single_sign_on::{SIGN_ON_LIFE, SignOnAnswer, SignOnBegun, SignOnEnded};
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
@@ -12,7 +13,7 @@ use domain::status_message::StatusMessageId;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use store::{AccountRow, SessionRow, StoreError};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::accounts::PASSWORD_CHARACTERS_MAX;
 use super::{Actor, ServiceError, SiteService};
@@ -27,6 +28,12 @@ const SEEN_EVERY: SignedDuration = SignedDuration::from_mins(1);
 const COMPARED_AT_ONCE: usize = 2;
 /// Live views of all users together.
 const VIEWS_MAX: usize = 100;
+/// What people who are not signed in have under way at a time, each on a thread and a connection of the database.
+const STRANGERS_MAX: usize = 8;
+/// Cookies and probes that are looked up at a time. Apart from the others, which take their time over passwords.
+const LOOKUPS_MAX: usize = 8;
+/// How long one more waits for its turn.
+const TURN_WITHIN: Duration = Duration::from_secs(3);
 /// Attempts of one address in a window.
 const ATTEMPTS_MAX: u32 = 20;
 const ATTEMPTS_WINDOW: SignedDuration = SignedDuration::from_mins(1);
@@ -38,6 +45,8 @@ const ADDRESSES_MAX: usize = 10_000;
 /// What a sign-in needs beyond the database.
 pub(super) struct Door {
     pub(super) comparing: Semaphore,
+    strangers: Semaphore,
+    lookups: Semaphore,
     /// Places for live views.
     pub(super) views: Arc<Semaphore>,
     /// Held while the file of tokens is changed.
@@ -49,6 +58,8 @@ impl Default for Door {
     fn default() -> Self {
         Door {
             comparing: Semaphore::new(COMPARED_AT_ONCE),
+            strangers: Semaphore::new(STRANGERS_MAX),
+            lookups: Semaphore::new(LOOKUPS_MAX),
             views: Arc::new(Semaphore::new(VIEWS_MAX)),
             tokens: tokio::sync::Mutex::default(),
             attempts: Mutex::default(),
@@ -81,7 +92,7 @@ impl Door {
 }
 
 /// What one party has: an address, of IPv6 a whole /64.
-fn network_of(address: IpAddr) -> IpAddr {
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
@@ -105,7 +116,29 @@ pub struct Session {
     pub csrf: String,
 }
 
+/// A turn, unless the others take too long.
+async fn turn(places: &Semaphore) -> Result<SemaphorePermit<'_>, ServiceError> {
+    let permit = tokio::time::timeout(TURN_WITHIN, places.acquire()).await;
+    permit
+        .ok()
+        .and_then(Result::ok)
+        .ok_or_else(|| ServiceError::Unavailable {
+            message: "too many ask at the same time".into(),
+            hint: Some("try again in a few seconds".into()),
+        })
+}
+
 impl SiteService {
+    /// A place for one more request of somebody who is not signed in.
+    pub async fn stranger_place(&self) -> Result<SemaphorePermit<'_>, ServiceError> {
+        turn(&self.door.strangers).await
+    }
+
+    /// A place to look something up for somebody of whom nothing is known yet.
+    pub(crate) async fn lookup_place(&self) -> Result<SemaphorePermit<'_>, ServiceError> {
+        turn(&self.door.lookups).await
+    }
+
     /// Begins a session. What is told of a refusal does not say whether there is such a user.
     pub async fn sign_in(
         &self,
@@ -118,12 +151,7 @@ impl SiteService {
             message: message.to_owned(),
             hint: hint.map(str::to_owned),
         };
-        if !self.door.admits(address, now) {
-            return Err(refused(
-                "too many attempts from this address; wait a minute",
-                None,
-            ));
-        }
+        self.admit(address, now)?;
         // Who waits here sees the account as it is afterwards: what was counted or changed meanwhile counts.
         let one_of_few = self.door.comparing.acquire().await;
         let wanted = name.to_owned();
@@ -169,6 +197,17 @@ impl SiteService {
                 Some("an administrator sets a new password with `tidegate user password`"),
             )
         })
+    }
+
+    /// Counts an attempt of an address; refuses where there were too many.
+    pub(super) fn admit(&self, address: IpAddr, now: Timestamp) -> Result<(), ServiceError> {
+        match self.door.admits(address, now) {
+            true => Ok(()),
+            false => Err(ServiceError::Refused {
+                message: "too many attempts from this address; wait a minute".into(),
+                hint: None,
+            }),
+        }
     }
 
     /// Nothing if the account changed while its password was compared.
@@ -232,6 +271,7 @@ impl SiteService {
 
     /// The session of a cookie, unless it ended. A request of a person keeps it alive (`touch`), a live view does not.
     pub async fn session(&self, cookie: &str, touch: bool) -> Result<Option<Session>, ServiceError> {
+        let _one_of_few = self.lookup_place().await?;
         let (hash, now) = (hash_of(cookie), self.clock.now());
         let wanted = hash.clone();
         let found = self
@@ -328,7 +368,52 @@ pub(super) async fn compare(password: &str, stored: Option<String>) -> Result<bo
 
 #[cfg(test)]
 mod tests {
+    use domain::access::Access;
+    use protocol::api::AccountRequest;
+
     use super::*;
+
+    #[tokio::test]
+    async fn guesses_at_the_present_password_count_like_those_at_the_door() {
+        let (_folder, service) = crate::testing::service();
+        let password = "four words are enough";
+        let request = AccountRequest {
+            name: "alice".into(),
+            role: "read-only-analyst".into(),
+            scope: None,
+            password: password.into(),
+        };
+        let local = Actor::user("root", Access::FULL);
+        service.add_account(request, &local).await.unwrap();
+        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        let signed_in = service.sign_in("alice", password, address).await.unwrap();
+        let session = service.session(&signed_in.cookie, true).await.unwrap().unwrap();
+        let change = async |present: &str| {
+            service
+                .change_own_password(&session, present, "other words", address)
+                .await
+        };
+        let mut guesses = 0;
+        while domain::access::lock_after(guesses).is_none() {
+            assert!(change("a guess that is wrong").await.is_err());
+            guesses += 1;
+        }
+        let failure = change(password).await.unwrap_err();
+        assert!(failure.to_string().contains("locked"), "{failure}");
+        assert!(service.sign_in("alice", password, address).await.is_err());
+        let told = service
+            .context
+            .store
+            .read_blocking::<_, StoreError>(|tx| Ok(tx.account("alice")?.unwrap()))
+            .unwrap();
+        assert_eq!(told.failures, guesses);
+        // Whoever goes on is slowed down like at the door.
+        for _ in 0..ATTEMPTS_MAX {
+            let _ = change("a guess that is wrong").await;
+        }
+        let failure = change("a guess that is wrong").await.unwrap_err();
+        assert!(failure.to_string().contains("too many attempts"), "{failure}");
+    }
 
     #[test]
     fn one_address_is_slowed_down_and_others_are_not() {
