@@ -332,6 +332,29 @@ async fn a_page_goes_on_where_a_package_was_that_left_the_list() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rules_of_the_throttle_are_stored_and_put_in_force_by_one_change_at_a_time() {
+    let (_folder, service) = crate::testing::service();
+    let local = crate::service::Actor::user("alice", domain::access::Access::FULL);
+    let request = || protocol::api::ThrottleRequest {
+        rules: vec!["3 MB/s".into()],
+    };
+    let other = service.context().throttle.change().await;
+    let patience = std::time::Duration::from_secs(60);
+    let waiting = tokio::time::timeout(patience, service.set_throttle(request(), &local)).await;
+    assert!(waiting.is_err(), "it does not wait for the other change");
+    assert!(
+        service.throttle().await.unwrap().rules.is_empty(),
+        "nothing is stored"
+    );
+    drop(other);
+    let info = service.set_throttle(request(), &local).await.unwrap();
+    assert_eq!(
+        (info.rules, info.now.as_str()),
+        (vec!["3 MB/s".to_owned()], "3 MB/s")
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn events_tell_what_changed_and_end_with_the_right_to_see_it() {
     use futures_util::StreamExt;
     let (_folder, service) = crate::testing::service();
