@@ -166,6 +166,7 @@ impl Tx<'_> {
     /// Removes an account and ends its sessions.
     pub fn remove_account(&self, name: &str) -> Result<(), StoreError> {
         self.end_sessions(name)?;
+        self.forget_devices(name)?;
         self.execute("DELETE FROM account WHERE name = $1", params![name])
             .map(drop)
     }

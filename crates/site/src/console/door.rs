@@ -28,6 +28,9 @@ use crate::service::{ServiceError, Session, SignedIn, SiteService};
 /// The field of a form that only this session's pages know.
 pub(super) const CSRF_FIELD: &str = "_csrf";
 
+/// How long a browser is known; the longest that browsers keep a cookie (RFC 6265bis, 5.5).
+const DEVICE_SECONDS: u32 = 400 * 24 * 60 * 60;
+
 type Service = State<Arc<SiteService>>;
 
 /// Where a request comes from; put there by the listener.
@@ -221,7 +224,11 @@ pub(super) async fn sign_in(
         );
         return door(StatusCode::FORBIDDEN, note);
     }
-    match service.sign_in(&given.name, &given.password, address(peer)).await {
+    let before = device(&service, &headers);
+    let signed_in = service
+        .sign_in(&given.name, &given.password, address(peer), before.as_deref())
+        .await;
+    match signed_in {
         Ok(signed_in) => {
             // Who signs in anew in a browser leaves no session of it behind.
             if let Some(before) = cookie(&service, &headers)
@@ -230,7 +237,11 @@ pub(super) async fn sign_in(
                 tracing::warn!("a session could not be ended: {failure}");
             }
             let answer = Redirect::to(own_path(&given.to)).into_response();
-            with_cookie(answer, &session_cookie(&service, &signed_in))
+            let answer = with_cookie(answer, &session_cookie(&service, &signed_in));
+            match &signed_in.device {
+                Some(device) => with_cookie(answer, &device_cookie(&service, device)),
+                None => answer,
+            }
         }
         Err(failure) => {
             let status = match &failure {
@@ -243,6 +254,22 @@ pub(super) async fn sign_in(
             )
         }
     }
+}
+
+/// What a browser keeps of a sign-in, for longer than a session.
+pub(super) fn device(service: &SiteService, headers: &HeaderMap) -> Option<String> {
+    cookie_named(headers, &device_name(service))
+}
+
+fn device_name(service: &SiteService) -> String {
+    format!("__Host-tidegate-device-{}", service.site_code())
+}
+
+fn device_cookie(service: &SiteService, device: &str) -> String {
+    format!(
+        "{}={device}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={DEVICE_SECONDS}",
+        device_name(service)
+    )
 }
 
 /// The cookie of a session; no other site can have it sent.

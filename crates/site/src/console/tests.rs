@@ -285,8 +285,40 @@ async fn signed_in(service: &crate::service::SiteService) -> String {
     service.add_account(request, &local).await.unwrap();
     let address = std::net::Ipv4Addr::LOCALHOST.into();
     let signed_in = service
-        .sign_in("alice", "four words are enough", address)
+        .sign_in("alice", "four words are enough", address, None)
         .await
         .unwrap();
     format!("__Host-tidegate-P01={}", signed_in.cookie)
+}
+
+#[tokio::test]
+async fn a_browser_keeps_what_tells_that_a_user_signed_in_there() {
+    let (_folder, service) = service();
+    signed_in(&service).await;
+    let console = super::router(service);
+    let sign_in = async |cookie: &str| {
+        let asked = Request::post("/sign-in")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("cookie", cookie)
+            .body(Body::from("name=alice&password=four+words+are+enough"))
+            .unwrap();
+        let answer = console.clone().oneshot(asked).await.unwrap();
+        let set = answer.headers().get_all("set-cookie").iter();
+        let device = set.filter_map(|value| value.to_str().ok());
+        let mut device = device.filter(|value| value.starts_with("__Host-tidegate-device-P01="));
+        device.next().unwrap().to_owned()
+    };
+    let first = sign_in("").await;
+    for word in [
+        "Path=/",
+        "Secure",
+        "HttpOnly",
+        "SameSite=Strict",
+        "Max-Age=34560000",
+    ] {
+        assert!(first.contains(word), "{first}");
+    }
+    let kept = first.split(';').next().unwrap();
+    assert_eq!(sign_in(kept).await, first, "it stays the same, for longer");
+    assert_ne!(sign_in("__Host-tidegate-device-P01=made.up").await, first);
 }

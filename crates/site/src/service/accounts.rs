@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use protocol::api::{AccountInfo, AccountRequest, RoleRequest};
 use store::{AccountRow, StoreError, Tx};
 
-use super::sign_in::{Session, compare};
+use super::sign_in::{Counted, Session, compare, locked_until};
 use super::{Actor, ServiceError, SiteService};
 
 /// Shortest password in characters; length is what makes it hard to guess (NIST SP 800-63B).
@@ -97,6 +97,7 @@ impl SiteService {
         self.change_account(name, message, move |tx, mut account| {
             only_local(&account, "its password")?;
             (account.password, account.failures, account.locked_until) = (hash, 0, None);
+            tx.forget_devices(&account.name)?;
             tx.end_sessions(&account.name)?;
             Ok(tx.record_account(&account)?)
         })
@@ -111,20 +112,31 @@ impl SiteService {
         present: &str,
         password: &str,
         address: IpAddr,
+        device: Option<&str>,
     ) -> Result<(), ServiceError> {
         let now = self.clock.now();
         self.admit(address, now)?;
         let one_of_few = self.door.comparing.acquire().await;
+        let known = self.known_device(&session.account, device);
         let account = self.account(&session.account).await?;
         only_local(&account, "its password")?;
-        let locked = account.locked_until.is_some_and(|until| until > now);
+        let (row, from) = (account.clone(), known.clone());
+        let locked_until = self
+            .context
+            .store
+            .read::<_, StoreError, _>(move |tx| locked_until(tx, Some(&row), from.as_deref()))
+            .await?;
+        let locked = locked_until.is_some_and(|until| until > now);
         let right = compare(present, Some(account.password)).await?;
         if locked || !right {
             let why = match locked {
                 true => "the password was to be changed while the user is locked",
                 false => "the password was to be changed, and the present one is wrong",
             };
-            let counted = (!locked).then(|| account.name.clone());
+            let counted = (!locked).then(|| Counted {
+                account: account.name.clone(),
+                device: known,
+            });
             self.record_refusal(&account.name, counted, why, address, now)
                 .await?;
             return Err(ServiceError::Refused {

@@ -12,7 +12,7 @@ use domain::access::lock_after;
 use domain::status_message::StatusMessageId;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
-use store::{AccountRow, SessionRow, StoreError};
+use store::{AccountRow, SessionRow, StoreError, Tx};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::accounts::PASSWORD_CHARACTERS_MAX;
@@ -103,6 +103,27 @@ pub(crate) fn network_of(address: IpAddr) -> IpAddr {
 pub struct SignedIn {
     /// What the cookie holds; stored as a hash only.
     pub cookie: String,
+    /// What the browser keeps beyond the session (`devices`); nothing where no password was typed.
+    pub device: Option<String>,
+}
+
+/// What a wrong password counts against.
+pub(super) struct Counted {
+    pub(super) account: String,
+    /// The browser that is known, in place of the account.
+    pub(super) device: Option<String>,
+}
+
+/// Until when no password is taken: from a browser that is known, whatever others did to the account.
+pub(super) fn locked_until(
+    tx: &Tx<'_>,
+    account: Option<&AccountRow>,
+    device: Option<&str>,
+) -> Result<Option<Timestamp>, StoreError> {
+    match device {
+        Some(hash) => tx.device_locked_until(hash),
+        None => Ok(account.and_then(|account| account.locked_until)),
+    }
 }
 
 /// The session a request belongs to.
@@ -139,12 +160,14 @@ impl SiteService {
         turn(&self.door.lookups).await
     }
 
-    /// Begins a session. What is told of a refusal does not say whether there is such a user.
+    /// Begins a session. What is told of a refusal does not say whether there is such a user. `device` is what the browser
+    /// kept of a sign-in before, if anything.
     pub async fn sign_in(
         &self,
         name: &str,
         password: &str,
         address: IpAddr,
+        device: Option<&str>,
     ) -> Result<SignedIn, ServiceError> {
         let now = self.clock.now();
         let refused = |message: &str, hint: Option<&str>| ServiceError::Refused {
@@ -154,16 +177,18 @@ impl SiteService {
         self.admit(address, now)?;
         // Who waits here sees the account as it is afterwards: what was counted or changed meanwhile counts.
         let one_of_few = self.door.comparing.acquire().await;
-        let wanted = name.to_owned();
-        let account = self
+        let known = self.known_device(name, device);
+        let (wanted, from) = (name.to_owned(), known.clone());
+        let (account, locked_until) = self
             .context
             .store
-            .read::<_, StoreError, _>(move |tx| tx.account(&wanted))
+            .read::<_, StoreError, _>(move |tx| {
+                let account = tx.account(&wanted)?;
+                let locked_until = locked_until(tx, account.as_ref(), from.as_deref())?;
+                Ok((account, locked_until))
+            })
             .await?;
-        let locked = account
-            .as_ref()
-            .and_then(|account| account.locked_until)
-            .is_some_and(|until| until > now);
+        let locked = locked_until.is_some_and(|until| until > now);
         // Nobody from the provider has a password here; finding that out takes as long as a wrong one.
         let stored = account
             .as_ref()
@@ -171,7 +196,10 @@ impl SiteService {
             .map(|account| account.password.clone());
         let right = password.chars().count() <= PASSWORD_CHARACTERS_MAX && compare(password, stored).await?;
         let begun = match account {
-            Some(account) if right && !locked => self.begin_session(account, address, now).await?,
+            Some(account) if right && !locked => {
+                let kept = self.device_cookie(name, device)?;
+                self.begin_session(account, address, known, kept, now).await?
+            }
             account => {
                 let why = match (&account, locked) {
                     (Some(external), _) if external.subject.is_some() => {
@@ -185,7 +213,10 @@ impl SiteService {
                 let shown = account.as_ref().map(|account| account.name.clone());
                 let shown = shown.as_deref().unwrap_or("somebody unknown");
                 let counted = account.filter(|account| !locked && account.subject.is_none());
-                let counted = counted.map(|account| account.name);
+                let counted = counted.map(|account| Counted {
+                    account: account.name,
+                    device: known,
+                });
                 self.record_refusal(shown, counted, why, address, now).await?;
                 None
             }
@@ -215,6 +246,8 @@ impl SiteService {
         &self,
         account: AccountRow,
         address: IpAddr,
+        known: Option<String>,
+        device: String,
         now: Timestamp,
     ) -> Result<Option<SignedIn>, ServiceError> {
         let (cookie, session) = new_session(&account.name, now)?;
@@ -227,7 +260,12 @@ impl SiteService {
             .context
             .store
             .write::<_, StoreError, _>(move |tx| {
-                if !tx.account_signed_in(&account.name, &account.password, now)? {
+                let (name, password) = (&account.name, &account.password);
+                let lets_in = match known {
+                    Some(device) => tx.account_signed_in_from(&device, name, password, now)?,
+                    None => tx.account_signed_in(name, password, now)?,
+                };
+                if !lets_in {
                     return Ok(false);
                 }
                 tx.begin_session(&session)?;
@@ -235,14 +273,17 @@ impl SiteService {
                 Ok(true)
             })
             .await?;
-        Ok(begun.then_some(SignedIn { cookie }))
+        Ok(begun.then_some(SignedIn {
+            cookie,
+            device: Some(device),
+        }))
     }
 
-    /// Records a refused sign-in, and counts it against an account.
+    /// Records a refused sign-in, and counts it.
     pub(super) async fn record_refusal(
         &self,
         shown: &str,
-        counted: Option<String>,
+        counted: Option<Counted>,
         why: &str,
         address: IpAddr,
         now: Timestamp,
@@ -254,14 +295,19 @@ impl SiteService {
         self.context
             .store
             .write::<_, StoreError, _>(move |tx| {
-                if let Some(name) = counted {
+                if let Some(Counted { account, device }) = counted {
                     let forgotten = now.checked_sub(FAILURES_REMEMBERED).unwrap_or(Timestamp::MIN);
-                    let failures = tx.count_wrong_password(&name, forgotten)?;
+                    let failures = match &device {
+                        Some(hash) => tx.count_wrong_password_of_device(hash, &account, forgotten, now)?,
+                        None => tx.count_wrong_password(&account, forgotten)?,
+                    };
                     let until = lock_after(failures)
                         .and_then(|lock| SignedDuration::try_from(lock).ok())
                         .and_then(|lock| now.checked_add(lock).ok());
-                    if let Some(until) = until {
-                        tx.lock_account(&name, until)?;
+                    match (until, &device) {
+                        (Some(until), Some(hash)) => tx.lock_device(hash, until)?,
+                        (Some(until), None) => tx.lock_account(&account, until)?,
+                        (None, _) => {}
                     }
                 }
                 tx.record_status_message(&message)
@@ -386,11 +432,11 @@ mod tests {
         let local = Actor::user("root", Access::FULL);
         service.add_account(request, &local).await.unwrap();
         let address: IpAddr = "192.0.2.1".parse().unwrap();
-        let signed_in = service.sign_in("alice", password, address).await.unwrap();
+        let signed_in = service.sign_in("alice", password, address, None).await.unwrap();
         let session = service.session(&signed_in.cookie, true).await.unwrap().unwrap();
         let change = async |present: &str| {
             service
-                .change_own_password(&session, present, "other words", address)
+                .change_own_password(&session, present, "other words", address, None)
                 .await
         };
         let mut guesses = 0;
@@ -400,7 +446,7 @@ mod tests {
         }
         let failure = change(password).await.unwrap_err();
         assert!(failure.to_string().contains("locked"), "{failure}");
-        assert!(service.sign_in("alice", password, address).await.is_err());
+        assert!(service.sign_in("alice", password, address, None).await.is_err());
         let told = service
             .context
             .store
