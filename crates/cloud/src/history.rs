@@ -109,6 +109,8 @@ pub struct Entry {
     pub name: String,
     /// More words.
     pub detail: String,
+    /// Shares of hierarchies in percent, before and after, of a roll-out.
+    pub share: Option<(u8, u8)>,
     /// What came of it.
     pub outcome: Outcome,
 }
@@ -120,6 +122,7 @@ pub(crate) struct Change {
     package: Option<PackageGuid>,
     name: String,
     detail: String,
+    share: Option<(u8, u8)>,
 }
 
 impl Change {
@@ -130,6 +133,7 @@ impl Change {
             package: None,
             name: String::new(),
             detail: detail.into(),
+            share: None,
         }
     }
 
@@ -139,6 +143,14 @@ impl Change {
             package: Some(record.guid),
             name: format!("{} {}", record.name(), record.full_version),
             ..Change::new(did, detail)
+        }
+    }
+
+    /// The same with the shares of a roll-out, before and after.
+    pub(crate) fn with_share(self, before: u8, after: u8) -> Self {
+        Change {
+            share: (self.did == Did::RolledOut).then_some((before, after)),
+            ..self
         }
     }
 }
@@ -158,6 +170,8 @@ enum Line {
         name: String,
         #[serde(default, skip_serializing_if = "String::is_empty")]
         detail: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        share: Option<(u8, u8)>,
     },
     Ended {
         id: String,
@@ -195,6 +209,7 @@ pub(crate) fn entered<T, E: Into<CloudError>>(
         package: change.package.map(|guid| guid.to_string()),
         name: tame(&change.name, DETAIL_CHARACTERS_MAX),
         detail: tame(&change.detail, DETAIL_CHARACTERS_MAX),
+        share: change.share,
     };
     append(dir, &begun)?;
     let result = carry_out().map_err(Into::into);
@@ -271,6 +286,7 @@ pub fn history(dir: &ServiceDir, package: Option<PackageGuid>) -> Result<Vec<Ent
                 package,
                 name,
                 detail,
+                share,
             }) => {
                 at.insert(id.clone(), entries.len());
                 let entry = Entry {
@@ -280,6 +296,7 @@ pub fn history(dir: &ServiceDir, package: Option<PackageGuid>) -> Result<Vec<Ent
                     package: package.and_then(|guid| guid.parse().ok()),
                     name,
                     detail,
+                    share,
                     outcome: Outcome::Unknown,
                 };
                 entries.push((id, entry));
@@ -334,6 +351,7 @@ mod tests {
             package: Some("8576527E-DDE7-4E3C-A0E1-6FB0F0A3B1C4".into()),
             name: String::new(),
             detail: String::new(),
+            share: None,
         };
         append(&dir, &begun).unwrap();
         let mut file = File::options().append(true).open(dir.history()).unwrap();

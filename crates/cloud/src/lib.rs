@@ -3,9 +3,11 @@
 //! This crate refuses to read the clock or the environment (`now` is an argument), and to sign anything it has not
 //! checked as a site would.
 
+pub mod console;
 mod deltas;
 mod error;
 mod files;
+mod fleet;
 mod fresh;
 mod history;
 mod hotfix;
@@ -22,6 +24,7 @@ mod tls;
 
 pub use error::CloudError;
 pub use files::ServiceDir;
+pub use fleet::fleet_page;
 pub use fresh::keep_fresh;
 pub use history::{Did, Entry, Outcome, Stamp, history};
 pub use hotfix::hotfix;

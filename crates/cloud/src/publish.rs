@@ -356,6 +356,14 @@ pub fn packages(dir: &Path) -> Result<Vec<PackageRecord>, CloudError> {
     Ok(all)
 }
 
+/// One package of the feed.
+pub(crate) fn package(dir: &Path, guid: PackageGuid) -> Result<PackageRecord, CloudError> {
+    let dir = ServiceDir::new(dir);
+    Settings::load(&dir)?;
+    let (_, record) = Shard::of(&open(&dir)?, guid)?;
+    record.ok_or(CloudError::NoSuchPackage { guid })
+}
+
 /// Changes one record; `edit` says in words what it did. Says whether that made a difference.
 fn change(
     dir: &Path,
@@ -376,7 +384,8 @@ fn change(
         return Ok(false);
     }
     shard.put(&mut feed, &record)?;
-    history::commit(&mut feed, &dir, stamp, Change::of(did, &record, detail))?;
+    let change = Change::of(did, &record, detail).with_share(before.rollout_percent, record.rollout_percent);
+    history::commit(&mut feed, &dir, stamp, change)?;
     shards::prune(&feed, guid)?;
     Ok(true)
 }

@@ -20,6 +20,7 @@ use crate::progress::ProgressBoard;
 use crate::secrets::{SecretError, Secrets};
 use crate::settings::Settings;
 use crate::throttle::Throttle;
+use crate::vendor::Vendor;
 
 /// The all-zero GUID of state messages that speak of the whole sync.
 pub const WHOLE_SYNC: PackageGuid = PackageGuid(0);
@@ -46,6 +47,8 @@ pub struct SiteContext {
     pub progress: ProgressBoard,
     /// Mode, proxy, runs of checks.
     pub internet: Internet,
+    /// How the vendor's service wants to be used.
+    pub vendor: Vendor,
     /// Held by the import of an inventory under way.
     pub importing: tokio::sync::Mutex<()>,
     /// Set once the executive runs; wakes components by name.
@@ -144,6 +147,7 @@ pub fn open(
         internet,
         throttle: Arc::new(throttle),
         product: Product::new(directory.product()),
+        vendor: Vendor::open(&directory),
         directory,
         settings,
         store,

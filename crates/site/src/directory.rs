@@ -104,6 +104,16 @@ impl SiteDirectory {
         self.easy_setup_payload().join("usage.json")
     }
 
+    /// The vendor's messages, as the feed brought them.
+    pub fn notices(&self) -> PathBuf {
+        self.easy_setup_payload().join("notices.json")
+    }
+
+    /// How the vendor's service wants to be used, as the feed brought it.
+    pub fn service_config(&self) -> PathBuf {
+        self.easy_setup_payload().join("service.json")
+    }
+
     /// What came on media.
     pub fn offline(&self) -> PathBuf {
         self.easy_setup_payload().join("offline")

@@ -206,6 +206,24 @@ pub async fn plan(context: &SiteContext) -> Result<(Plan, Catalogue), ComponentE
             public: false,
         });
     }
+    let named = context.vendor.in_force().mirrors;
+    for mirror in context.settings.feed_mirrors.iter().chain(&named) {
+        if !mirror.starts_with("http") {
+            continue;
+        }
+        let address =
+            parse_address(&format!("{mirror}/metadata/timestamp.json")).map_err(ComponentError::new)?;
+        plan.add(Target {
+            address,
+            endpoints: Vec::new(),
+            features: vec![FEED_FEATURE.into()],
+            stands_for: Vec::new(),
+            // What a copy does not deliver comes from the feed itself.
+            critical: false,
+            retired: false,
+            public: false,
+        });
+    }
     let learned = context
         .store
         .read::<_, StoreError, _>(|tx| tx.learned_endpoints())
@@ -282,9 +300,11 @@ pub fn fingerprint(context: &SiteContext) -> String {
         )
     });
     let text = format!(
-        "{} {settings:?} {} {:?} {}",
+        "{} {settings:?} {} {:?} {:?} {:?} {}",
         context.internet.mode().as_str(),
         context.settings.feed_url,
+        context.settings.feed_mirrors,
+        context.vendor.in_force().mirrors,
         context.settings.internet_features,
         context.settings.internet_cloud
     );

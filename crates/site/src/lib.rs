@@ -26,6 +26,7 @@ mod site_facts;
 mod testing;
 pub mod throttle;
 mod usage;
+pub mod vendor;
 mod way_out;
 pub mod words;
 

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use domain::component::ComponentState;
 use domain::notification::{
     Certificate, CrashedComponent, Evaluated, Facts, FailedEndpoint, FailingChecks, FreeSpace, Installing,
-    Kind, OfferStage, Offered, TrustedRole, in_force,
+    Kind, OfferStage, Offered, SecretKey, TrustedRole, VendorMessage, WaitingConfig, in_force,
 };
 use domain::servicing::state::PackageState as S;
 use jiff::Timestamp;
 use protocol::connectivity::CheckReport;
+use protocol::notice::{Notice, NoticeCategory};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use store::{StoreError, Tx};
@@ -19,6 +20,7 @@ use crate::context::SiteContext;
 use domain::status_message::systems::{SpaceThresholds, SystemObject};
 
 use crate::host::free_bytes;
+use crate::vendor;
 use crate::way_out::RoleVersion;
 
 /// Most certificates that are looked at in one file; a bundle of public roots has a few hundred.
@@ -34,7 +36,7 @@ pub async fn evaluate(
     looked_at: &'static [Evaluated],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let mut facts = facts_outside(context, looked_at).await;
+    let mut facts = facts_outside(context, looked_at, now).await;
     let online = context.internet.mode().may_connect();
     context
         .store
@@ -54,7 +56,7 @@ pub async fn evaluate(
 }
 
 /// What the machine and the running process know.
-async fn facts_outside(context: &SiteContext, looked_at: &[Evaluated]) -> Facts {
+async fn facts_outside(context: &SiteContext, looked_at: &[Evaluated], now: Timestamp) -> Facts {
     let root = context.directory.root().to_owned();
     let certificates = if looked_at.contains(&Evaluated::Hourly) {
         let (secrets, feed_ca) = (context.directory.secrets(), context.settings.feed_ca.clone());
@@ -70,6 +72,11 @@ async fn facts_outside(context: &SiteContext, looked_at: &[Evaluated]) -> Facts 
         .get()
         .map(executive::ExecutiveHandle::query_all)
         .unwrap_or_default();
+    let stopped = snapshots
+        .iter()
+        .filter(|snapshot| snapshot.state == ComponentState::Stopped)
+        .map(|snapshot| snapshot.name.to_string())
+        .collect();
     let crashed = snapshots
         .into_iter()
         .filter(|snapshot| snapshot.state == ComponentState::Paused && snapshot.panics > 0)
@@ -81,15 +88,71 @@ async fn facts_outside(context: &SiteContext, looked_at: &[Evaluated]) -> Facts 
         })
         .collect();
     let wanted = context.settings.free_bytes_min;
+    let vendor_messages = if looked_at.contains(&Evaluated::AtConsoleStart) {
+        let wanted = &context.settings.vendor_messages;
+        vendor::notices(&context.directory, wanted, now)
+            .into_iter()
+            .map(message_of)
+            .collect()
+    } else {
+        Vec::new()
+    };
     Facts {
         certificates,
         crashed,
+        stopped,
+        vendor_messages,
+        waiting_config: waiting_config(context),
+        secret_keys: secret_keys(context),
         space: free_bytes(&root).ok().map(|free| FreeSpace {
             free,
             wanted,
             thresholds: SpaceThresholds::default(),
         }),
         ..Facts::default()
+    }
+}
+
+/// The configuration of the vendor's service that came and is not in force.
+fn waiting_config(context: &SiteContext) -> Option<WaitingConfig> {
+    let (brought, in_force) = (vendor::brought(&context.directory), context.vendor.in_force());
+    let host = |mirror: &String| {
+        let url = url::Url::parse(mirror).ok()?;
+        url.host_str().map(str::to_owned)
+    };
+    (brought.version > in_force.version).then(|| WaitingConfig {
+        version: brought.version,
+        hosts: brought
+            .mirrors
+            .iter()
+            .filter(|mirror| !in_force.mirrors.contains(mirror))
+            .filter_map(host)
+            .collect(),
+        what: brought.what,
+    })
+}
+
+/// Secret keys of which the configuration says when they end.
+fn secret_keys(context: &SiteContext) -> Vec<SecretKey> {
+    let oidc = context.settings.oidc.iter().filter_map(|oidc| {
+        Some(SecretKey {
+            name: "single sign-on".to_owned(),
+            file: format!("secrets/{}", oidc.client_secret.as_ref()?),
+            expires: oidc.client_secret_expires?,
+        })
+    });
+    oidc.collect()
+}
+
+fn message_of(notice: Notice) -> VendorMessage {
+    VendorMessage {
+        id: notice.id,
+        category: notice.category.title().to_owned(),
+        pressing: notice.category == NoticeCategory::PreventOrFix,
+        title: notice.title,
+        body: notice.body,
+        link: notice.link,
+        published: notice.published,
     }
 }
 

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use protocol::notice::NoticeCategory;
 use serde::Deserialize;
 
 use crate::alert_settings::{AlertSettings, AlertsTable};
@@ -37,6 +38,8 @@ pub struct Settings {
     pub free_bytes_min: u64,
     /// Users see notifications that are not critical, too.
     pub non_critical_notifications: bool,
+    /// Categories of the vendor's messages that users see.
+    pub vendor_messages: Vec<NoticeCategory>,
     /// Features of the endpoint catalogue that are in use; the feed's own host is always checked.
     pub internet_features: Vec<String>,
     /// The sovereign cloud: `public`, `us-gov` or `china`.
@@ -157,6 +160,8 @@ struct SiteTable {
     message_days: Option<u32>,
     free_bytes_min: Option<u64>,
     non_critical_notifications: Option<bool>,
+    #[serde(default)]
+    vendor_messages: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -250,6 +255,15 @@ impl Settings {
                 "at least 4194304 bytes must stay free, for the database and the logs",
             ));
         }
+        let vendor_messages = file
+            .site
+            .vendor_messages
+            .iter()
+            .map(|word| {
+                word.parse()
+                    .map_err(|problem: String| value("site.vendor_messages", word, &problem))
+            })
+            .collect::<Result<Vec<NoticeCategory>, _>>()?;
         let cloud = file.internet.cloud.unwrap_or_else(|| "public".to_owned());
         if !["public", "us-gov", "china"].contains(&cloud.as_str()) {
             return Err(value("internet.cloud", &cloud, "write public, us-gov or china"));
@@ -303,6 +317,7 @@ impl Settings {
             message_days,
             free_bytes_min,
             non_critical_notifications: file.site.non_critical_notifications.unwrap_or(true),
+            vendor_messages,
             internet_features: file.internet.features,
             internet_cloud: cloud,
             internet_catalogue: file
@@ -361,7 +376,10 @@ pub fn new_configuration(
          # Downloads and installations wait rather than leave fewer free bytes than this on the file system.\n\
          free_bytes_min = 268435456\n\
          # false: `tidegate notifications` shows critical ones only.\n\
-         non_critical_notifications = true\n\n\
+         non_critical_notifications = true\n\
+         # Messages of the vendor that are shown among notifications, by what they are for: prevent-or-fix, plan-for-change,\n\
+         # stay-informed. None unless named here.\n\
+         vendor_messages = []\n\n\
          [internet]\n\
          # Features whose endpoints are checked beside the feed's own host; see `tidegate check --list-features`.\n\
          features = []\n\
@@ -396,6 +414,7 @@ pub fn new_configuration(
          # issuer = \"https://id.example/realms/it\"   # exactly as the provider calls itself\n\
          # client_id = \"tidegate\"\n\
          # client_secret = \"oidc.secret\"    # a file of secrets/; leave it out for a public client\n\
+         # client_secret_expires = \"2027-06-30\"   # last day at the provider; notifications come before it\n\
          # ca = \"id-ca.pem\"                # certificates trusted for the provider beside the platform's own\n\
          # scopes = [\"openid\", \"profile\", \"email\"]\n\
          # name_claim = \"preferred_username\"\n\
@@ -458,6 +477,10 @@ mod tests {
         check(
             "[feed]\nurl = \"https://a\"\ncheck_interval = \"5s\"\n",
             "feed.check_interval",
+        );
+        check(
+            "[feed]\nurl = \"https://a\"\n[site]\nvendor_messages = [\"all\"]\n",
+            "site.vendor_messages",
         );
         check("[feed]\nurl = \"https://a\"\nrings = [\"Early\"]\n", "feed.rings");
         check(

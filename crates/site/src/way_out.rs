@@ -44,7 +44,9 @@ pub fn transport(context: &SiteContext, begin: usize) -> Result<Arc<dyn Transpor
     }
     let options = options(context)?;
     let mut places = Vec::new();
-    for url in std::iter::once(&context.settings.feed_url).chain(&context.settings.feed_mirrors) {
+    let named = context.vendor.in_force().mirrors;
+    let own = std::iter::once(&context.settings.feed_url).chain(&context.settings.feed_mirrors);
+    for url in own.chain(&named) {
         let place = cloud_client::open(&format!("{url}/metadata/"), &format!("{url}/targets/"), &options)
             .map_err(|source| {
                 ComponentError::with_source(format!("cannot prepare the way to {url}"), source)

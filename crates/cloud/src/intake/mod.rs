@@ -19,7 +19,8 @@ use protocol::usage::{
     DecryptionKey, Opened, Receipt, ReceiptVerdict, SigningKey, ValuesError, is_encrypted, open, values,
 };
 use store::intake::{
-    FleetFacts, IntakeDatabase, IntakeQuota, IntakeReport, IntakeStore, IntakeStoreError, Stored,
+    Fleet, FleetFacts, IntakeDatabase, IntakeListed, IntakeQuota, IntakeReport, IntakeStore,
+    IntakeStoreError, Stored,
 };
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -140,6 +141,18 @@ impl Intake {
             refused: Mutex::default(),
             clock: Box::new(clock),
         }))
+    }
+
+    /// The fleet by the reports since.
+    pub async fn fleet(&self, since: Timestamp) -> Result<Fleet, CloudError> {
+        // What was refused in the last seconds is counted, too.
+        self.flush().await;
+        Ok(self.store.fleet(since).await?)
+    }
+
+    /// The newest reports, or those of them in quarantine.
+    pub async fn reports(&self, quarantined: bool, limit: u32) -> Result<Vec<IntakeListed>, CloudError> {
+        Ok(self.store.reports(quarantined, limit).await?)
     }
 
     /// Judges the bytes of a complete upload and keeps what is good.

@@ -18,7 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use http::header;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -32,6 +34,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
 use crate::intake::Intake;
 
@@ -72,9 +75,33 @@ pub struct ServeOptions {
 }
 
 /// What every connection serves.
-struct Served {
-    repository: Arc<Path>,
-    intake: Option<Arc<Intake>>,
+enum Served {
+    /// The static files of a feed, and the intake of usage data.
+    Feed {
+        repository: Arc<Path>,
+        intake: Option<Arc<Intake>>,
+    },
+    /// The console.
+    Console(Router),
+}
+
+impl Served {
+    async fn respond(&self, request: http::Request<Incoming>) -> http::Response<Body> {
+        match self {
+            Served::Feed {
+                intake: Some(intake), ..
+            } if request.uri().path().starts_with(crate::intake::PREFIX) => {
+                crate::intake::respond(intake, request).await
+            }
+            Served::Feed { repository, .. } => respond::respond(repository, &request).await,
+            Served::Console(router) => {
+                let request = request.map(axum::body::Body::new);
+                let answer = router.clone().oneshot(request).await;
+                let answer = answer.unwrap_or_else(|never| match never {});
+                answer.map(|body| body.map_err(io::Error::other).boxed_unsync())
+            }
+        }
+    }
 }
 
 /// Why the server could not start.
@@ -130,12 +157,34 @@ pub async fn serve(
     tracing::info!(%address, tls = acceptor.is_some(), repository = %repository.display(), "serving the feed");
     // Nobody may be interested in the address.
     let _ = bound.send(address);
-    let served = Arc::new(Served {
+    let served = Arc::new(Served::Feed {
         repository,
         intake: options.intake,
     });
     accept_all(&listener, &served, acceptor, &shutdown).await;
     tracing::info!(%address, "stopped serving the feed");
+    Ok(())
+}
+
+/// Serves the console over HTTPS until `shutdown`. The address in use is sent through `bound`.
+pub async fn serve_console(
+    console: Router,
+    listen: SocketAddr,
+    tls: &TlsFiles,
+    bound: oneshot::Sender<SocketAddr>,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let acceptor = acceptor(tls)?;
+    let refused = |source| ServeError::Listen {
+        address: listen,
+        source,
+    };
+    let listener = TcpListener::bind(listen).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    // Nobody may be interested in the address.
+    let _ = bound.send(address);
+    let served = Arc::new(Served::Console(console));
+    accept_all(&listener, &served, Some(acceptor), &shutdown).await;
     Ok(())
 }
 
@@ -241,12 +290,7 @@ async fn connection<S>(
             let (method, path) = (request.method().clone(), request.uri().path().to_owned());
             let version = request.version();
             let range = request.headers().get(header::RANGE).cloned();
-            let response = match &served.intake {
-                Some(intake) if path.starts_with(crate::intake::PREFIX) => {
-                    crate::intake::respond(intake, request).await
-                }
-                _ => respond::respond(&served.repository, &request).await,
-            };
+            let response = served.respond(request).await;
             let announced = response.headers().get(header::CONTENT_LENGTH);
             tracing::info!(
                 %peer,

@@ -8,7 +8,7 @@ use super::facts::{
     Certificate, CrashedComponent, FailedEndpoint, FailingChecks, FreeSpace, Installing, OfferStage, Offered,
     TrustedRole,
 };
-use super::{Evaluated, Facts, Kind, Notification, Severity};
+use super::{Evaluated, Facts, Kind, Notification, Severity, upkeep};
 
 /// Most notifications in force at the same time; the worst stay.
 const IN_FORCE_MAX: usize = 200;
@@ -50,7 +50,17 @@ pub fn in_force(facts: &Facts, now: Timestamp, looked_at: &[Evaluated]) -> Vec<N
                 .iter()
                 .filter_map(|certificate| expiring(certificate, now)),
         )
-        .chain(facts.crashed.iter().map(crashed));
+        .chain(facts.crashed.iter().map(crashed))
+        .chain(facts.waiting_config.as_ref().map(upkeep::waiting_config))
+        .chain(
+            facts
+                .secret_keys
+                .iter()
+                .filter_map(|key| upkeep::secret_key(key, now)),
+        )
+        .chain(facts.vendor_messages.iter().map(upkeep::vendor_message))
+        .chain(upkeep::stopped(&facts.stopped))
+        .chain(facts.backup.as_ref().map(upkeep::backup));
     let mut by_key: BTreeMap<String, Notification> = BTreeMap::new();
     for notification in all.filter(|notification| looked_at.contains(&notification.kind.evaluated())) {
         match by_key.get(&notification.key) {
@@ -339,7 +349,7 @@ fn crashed(component: &CrashedComponent) -> Notification {
 }
 
 /// Whether what ends then is told now, and how badly.
-fn ends(at: Timestamp, now: Timestamp, before: SignedDuration) -> Option<Severity> {
+pub(super) fn ends(at: Timestamp, now: Timestamp, before: SignedDuration) -> Option<Severity> {
     if at <= now {
         Some(Severity::Critical)
     } else if at.duration_since(now) <= before {
@@ -350,7 +360,7 @@ fn ends(at: Timestamp, now: Timestamp, before: SignedDuration) -> Option<Severit
 }
 
 /// A key of one of several things of a kind.
-fn key(kind: Kind, of: &str) -> String {
+pub(super) fn key(kind: Kind, of: &str) -> String {
     let plain: String = of
         .chars()
         .take(100)
@@ -363,17 +373,17 @@ fn key(kind: Kind, of: &str) -> String {
 }
 
 /// Text from outside: bounded, in one line.
-fn tame(text: &str) -> String {
+pub(super) fn tame(text: &str) -> String {
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().take(INSERTION_CHARACTERS_MAX).map(plain).collect()
 }
 
 /// The same without the full stop that the sentence around it brings.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     tame(text.trim().trim_end_matches('.'))
 }
 
-fn listed(names: &[String]) -> String {
+pub(super) fn listed(names: &[String]) -> String {
     let shown = names[..names.len().min(NAMED_MAX)].join(", ");
     match names.len().saturating_sub(NAMED_MAX) {
         0 => shown,
@@ -381,7 +391,7 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-fn date(at: Timestamp) -> String {
+pub(super) fn date(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d").to_string()
 }
 

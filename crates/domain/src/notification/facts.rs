@@ -21,6 +21,16 @@ pub struct Facts {
     pub checks: Option<FailingChecks>,
     /// The file system of the site; none if it does not tell.
     pub space: Option<FreeSpace>,
+    /// A configuration of the vendor's service that waits for a restart of SMS_EXECUTIVE.
+    pub waiting_config: Option<WaitingConfig>,
+    /// Secret keys whose end is known.
+    pub secret_keys: Vec<SecretKey>,
+    /// What the vendor tells administrators.
+    pub vendor_messages: Vec<VendorMessage>,
+    /// Components that an administrator stopped.
+    pub stopped: Vec<String>,
+    /// Backups that are due and were not made.
+    pub backup: Option<MissingBackup>,
     /// Components that crashed and wait for their restart.
     pub crashed: Vec<CrashedComponent>,
 }
@@ -104,6 +114,56 @@ pub struct FailingChecks {
     pub failure: String,
     /// End of the last good one; none if there was none yet.
     pub succeeded_at: Option<Timestamp>,
+}
+
+/// A configuration of the vendor's service that is not in force yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingConfig {
+    /// Its number.
+    pub version: u64,
+    /// What changed, in the vendor's words.
+    pub what: String,
+    /// Hosts that are connected to once it is in force.
+    pub hosts: Vec<String>,
+}
+
+/// A secret key that somebody else takes for a while only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretKey {
+    /// What it opens, in words.
+    pub name: String,
+    /// Where it is kept.
+    pub file: String,
+    /// When it is taken no more.
+    pub expires: Timestamp,
+}
+
+/// A message of the vendor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VendorMessage {
+    /// Its name.
+    pub id: String,
+    /// What it is for, in words.
+    pub category: String,
+    /// Whether something is wrong without it being heeded.
+    pub pressing: bool,
+    /// One line.
+    pub title: String,
+    /// The message.
+    pub body: String,
+    /// Where more is said.
+    pub link: Option<String>,
+    /// Since when.
+    pub published: Timestamp,
+}
+
+/// A backup that should be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingBackup {
+    /// The last good one; none if there was none yet.
+    pub last: Option<Timestamp>,
+    /// Why the last attempt failed, if it did.
+    pub failure: Option<String>,
 }
 
 /// Free space.

@@ -7,6 +7,7 @@
 mod catalogue;
 mod facts;
 mod reaction;
+mod upkeep;
 
 #[cfg(test)]
 mod tests;
@@ -15,8 +16,8 @@ use std::time::Duration;
 
 pub use catalogue::in_force;
 pub use facts::{
-    Certificate, CrashedComponent, Facts, FailedEndpoint, FailingChecks, FreeSpace, Installing, OfferStage,
-    Offered, TrustedRole,
+    Certificate, CrashedComponent, Facts, FailedEndpoint, FailingChecks, FreeSpace, Installing,
+    MissingBackup, OfferStage, Offered, SecretKey, TrustedRole, VendorMessage, WaitingConfig,
 };
 pub use reaction::{Reaction, Snooze, Standing, standing};
 
@@ -101,11 +102,21 @@ pub enum Kind {
     DiskSpaceLow,
     /// A component crashed and waits for its restart.
     ComponentCrashed,
+    /// An administrator stopped components.
+    SiteInMaintenanceMode,
+    /// The vendor changed how its service is used; it comes into force with a restart.
+    ServiceConfigurationChanged,
+    /// A secret key ends soon or has ended.
+    SecretKeyExpiring,
+    /// The vendor tells administrators something.
+    VendorMessage,
+    /// A backup is due and was not made.
+    BackupMissing,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 14] = [
         Kind::SiteUpgradeAvailable,
         Kind::SiteInUpgradeMode,
         Kind::SiteInRecoveryMode,
@@ -115,6 +126,11 @@ impl Kind {
         Kind::UpdateChecksFailing,
         Kind::DiskSpaceLow,
         Kind::ComponentCrashed,
+        Kind::SiteInMaintenanceMode,
+        Kind::ServiceConfigurationChanged,
+        Kind::SecretKeyExpiring,
+        Kind::VendorMessage,
+        Kind::BackupMissing,
     ];
 
     /// The stable name, also the begin of its keys.
@@ -129,6 +145,11 @@ impl Kind {
             Kind::UpdateChecksFailing => "update-checks-failing",
             Kind::DiskSpaceLow => "disk-space-low",
             Kind::ComponentCrashed => "component-crashed",
+            Kind::SiteInMaintenanceMode => "site-in-maintenance-mode",
+            Kind::ServiceConfigurationChanged => "service-configuration-changed",
+            Kind::SecretKeyExpiring => "secret-key-expiring",
+            Kind::VendorMessage => "vendor-message",
+            Kind::BackupMissing => "backup-missing",
         }
     }
 
@@ -141,14 +162,19 @@ impl Kind {
     /// changes by the day is looked at every hour.
     pub fn evaluated(self) -> Evaluated {
         match self {
-            Kind::SiteUpgradeAvailable => Evaluated::AtConsoleStart,
+            Kind::SiteUpgradeAvailable | Kind::VendorMessage => Evaluated::AtConsoleStart,
             Kind::SiteInUpgradeMode
             | Kind::SiteInRecoveryMode
             | Kind::EndpointsUnreachable
             | Kind::UpdateChecksFailing
             | Kind::DiskSpaceLow
-            | Kind::ComponentCrashed => Evaluated::EveryFiveMinutes,
-            Kind::FeedMetadataExpiring | Kind::CertificateExpiring => Evaluated::Hourly,
+            | Kind::ComponentCrashed
+            | Kind::SiteInMaintenanceMode
+            | Kind::ServiceConfigurationChanged => Evaluated::EveryFiveMinutes,
+            Kind::FeedMetadataExpiring
+            | Kind::CertificateExpiring
+            | Kind::SecretKeyExpiring
+            | Kind::BackupMissing => Evaluated::Hourly,
         }
     }
 
@@ -161,7 +187,12 @@ impl Kind {
             Kind::EndpointsUnreachable | Kind::UpdateChecksFailing => "/internet",
             Kind::CertificateExpiring => "/servers",
             Kind::DiskSpaceLow => "/system-status",
-            Kind::ComponentCrashed => "/components",
+            Kind::ComponentCrashed | Kind::SiteInMaintenanceMode | Kind::ServiceConfigurationChanged => {
+                "/components"
+            }
+            Kind::SecretKeyExpiring => "/accounts",
+            Kind::VendorMessage => "/notifications",
+            Kind::BackupMissing => "/backups",
         }
     }
 }

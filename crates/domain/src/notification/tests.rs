@@ -330,7 +330,7 @@ fn a_reaction_holds_for_this_cause_at_this_severity() {
 proptest! {
     #[test]
     fn texts_and_keys_are_bounded_whatever_comes(
-        words in "\\PC{0,2000}|[\\x00-\\x1f]{0,50}", count in 0_usize..300, free: u64, wanted: u64, seconds in -1_000_000_i64..10_000_000
+        words in "\\PC{0,800}|[\\x00-\\x1f]{0,50}", count in 0_usize..300, free: u64, wanted: u64, seconds in -1_000_000_i64..10_000_000
     ) {
         let facts = Facts {
             offered: Some(Offered { guid: words.clone(), name: words.clone(), version: words.clone(), stage: if free % 2 == 0 { OfferStage::Ready } else { OfferStage::Stopped } }),
@@ -346,7 +346,17 @@ proptest! {
                 .collect(),
             checks: Some(FailingChecks { in_row: 9, reason: words.clone(), failure: words.clone(), succeeded_at: None }),
             space: Some(FreeSpace { free, wanted, thresholds: SpaceThresholds { warning_kib: wanted, critical_kib: wanted } }),
-            crashed: vec![CrashedComponent { name: words.clone(), failure: words, in_row: 1, next_try: None }],
+            crashed: vec![CrashedComponent { name: words.clone(), failure: words.clone(), in_row: 1, next_try: None }],
+            waiting_config: Some(WaitingConfig { version: free, what: words.clone(), hosts: vec![words.clone(); count.min(20)] }),
+            secret_keys: vec![SecretKey { name: words.clone(), file: words.clone(), expires: at(0) }],
+            vendor_messages: (0..count.min(20))
+                .map(|number| VendorMessage {
+                    id: format!("{number}{words}"), category: words.clone(), pressing: number % 2 == 0, title: words.clone(),
+                    body: words.clone(), link: Some(words.clone()), published: at(0),
+                })
+                .collect(),
+            stopped: vec![words.clone(); count.min(20)],
+            backup: Some(MissingBackup { last: None, failure: Some(words) }),
         };
         let now = Timestamp::from_second(1_800_000_000 + seconds).unwrap();
         let all = in_force(&facts, now, &ALL);
@@ -361,4 +371,99 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_the_vendor_asks_for() {
+    let waiting = Facts {
+        waiting_config: Some(WaitingConfig {
+            version: 3,
+            what: "Another mirror.".into(),
+            hosts: vec!["mirror.example".into()],
+        }),
+        ..Facts::default()
+    };
+    let told = only(&waiting, at(0)).unwrap();
+    assert_eq!((told.severity, told.cause.as_str()), (Severity::Warning, "3"));
+    assert!(
+        told.body.contains("also connects to mirror.example"),
+        "{}",
+        told.body
+    );
+    assert_eq!(told.command, "tidegate component restart SMS_EXECUTIVE");
+
+    let message = |pressing, published| Facts {
+        vendor_messages: vec![VendorMessage {
+            id: "gateway-certificate".into(),
+            category: "Prevent or fix".into(),
+            pressing,
+            title: "Renew it".into(),
+            body: "It ends\nin May.".into(),
+            link: Some("https://docs.example/x".into()),
+            published,
+        }],
+        ..Facts::default()
+    };
+    let first = only(&message(true, at(0)), at(1)).unwrap();
+    assert_eq!(
+        (first.severity, first.key.as_str(), first.body.as_str()),
+        (
+            Severity::Warning,
+            "vendor-message-gateway-certificate",
+            "It ends in May. More: https://docs.example/x"
+        )
+    );
+    let again = only(&message(false, at(5)), at(6)).unwrap();
+    assert_eq!(again.severity, Severity::Informational);
+    assert!(
+        first.key == again.key && first.cause != again.cause,
+        "put anew, it is news"
+    );
+}
+
+#[test]
+fn secret_keys_end_in_two_steps() {
+    let facts = Facts {
+        secret_keys: vec![SecretKey {
+            name: "single sign-on".into(),
+            file: "secrets/oidc.secret".into(),
+            expires: at(24 * 40),
+        }],
+        ..Facts::default()
+    };
+    assert_eq!(told(&facts, at(0)), None);
+    let soon = (Kind::SecretKeyExpiring, Severity::Warning);
+    assert_eq!(told(&facts, at(24 * 10)), Some(soon));
+    assert_eq!(told(&facts, at(24 * 40 - 1)), Some(soon));
+    let over = (Kind::SecretKeyExpiring, Severity::Critical);
+    assert_eq!(told(&facts, at(24 * 40)), Some(over));
+}
+
+#[test]
+fn stopped_components_and_missing_backups() {
+    let stopped = Facts {
+        stopped: vec!["SMS_DMP_UPLOADER".into(), "SMS_DMP_DOWNLOADER".into()],
+        ..Facts::default()
+    };
+    let notification = only(&stopped, at(0)).unwrap();
+    assert_eq!(notification.title, "Site is in maintenance mode");
+    assert_eq!(
+        notification.command,
+        "tidegate component start SMS_DMP_DOWNLOADER"
+    );
+    let missing = |last| Facts {
+        backup: Some(MissingBackup {
+            last,
+            failure: Some("the disk is full".into()),
+        }),
+        ..Facts::default()
+    };
+    let never = only(&missing(None), at(0)).unwrap();
+    assert!(never.body.starts_with("There is none yet"), "{}", never.body);
+    let old = only(&missing(Some(at(-500))), at(0)).unwrap();
+    assert!(
+        old.body.contains("the disk is full") && old.cause != never.cause,
+        "{}",
+        old.body
+    );
 }

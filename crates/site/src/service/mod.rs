@@ -346,6 +346,7 @@ impl SiteService {
             .raise(StatusMessageId::AdminComponent, &strings, self.clock.now())
             .await?;
         self.apply_mode().await?;
+        self.context.vendor.apply(&self.context.directory);
         for snapshot in executive.query_all() {
             let name = snapshot.name;
             let row = self

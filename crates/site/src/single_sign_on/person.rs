@@ -85,6 +85,7 @@ mod tests {
         let settings = |claim: &str| OidcSettings {
             issuer: "https://id.example".into(),
             client_id: "site".into(),
+            client_secret_expires: None,
             client_secret: None,
             ca: None,
             scopes: Vec::new(),

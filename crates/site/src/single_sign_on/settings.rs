@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use domain::access::{Role, Scope};
+use jiff::Timestamp;
 use serde::Deserialize;
 use url::Url;
 
@@ -24,6 +25,8 @@ pub struct OidcSettings {
     pub client_id: String,
     /// File of `secrets/` with the client's secret; none for a public client.
     pub client_secret: Option<String>,
+    /// When the provider stops taking it, as far as it is known here.
+    pub client_secret_expires: Option<Timestamp>,
     /// Certificates (PEM) trusted for the provider beside the platform's.
     pub ca: Option<PathBuf>,
     /// What is asked for.
@@ -45,6 +48,7 @@ pub(crate) struct OidcTable {
     issuer: String,
     client_id: String,
     client_secret: Option<String>,
+    client_secret_expires: Option<String>,
     ca: Option<PathBuf>,
     scopes: Option<Vec<String>>,
     name_claim: Option<String>,
@@ -82,6 +86,19 @@ impl OidcTable {
         if let Some(name) = &self.client_secret {
             secret_name("oidc.client_secret", name)?;
         }
+        let client_secret_expires = match &self.client_secret_expires {
+            None => None,
+            Some(text) => match (end_of_day(text), &self.client_secret) {
+                (Some(at), Some(_)) => Some(at),
+                _ => {
+                    return refused(
+                        "oidc.client_secret_expires",
+                        text,
+                        "write a date such as \"2027-06-30\", beside client_secret",
+                    );
+                }
+            },
+        };
         let scopes = self
             .scopes
             .unwrap_or_else(|| ["openid", "profile", "email"].map(str::to_owned).to_vec());
@@ -125,6 +142,7 @@ impl OidcTable {
             issuer: self.issuer,
             client_id: self.client_id,
             client_secret: self.client_secret,
+            client_secret_expires,
             ca: self.ca.map(|ca| folder.join(ca)),
             scopes,
             name_claim,
@@ -133,6 +151,13 @@ impl OidcTable {
             scope,
         })
     }
+}
+
+/// The first moment after this day, in UTC: providers say days.
+fn end_of_day(text: &str) -> Option<Timestamp> {
+    let day: jiff::civil::Date = text.parse().ok()?;
+    let next = day.tomorrow().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(next.timestamp())
 }
 
 fn is_word(text: &str) -> bool {

@@ -13,6 +13,7 @@ use executive::{Activation, ComponentError};
 use feed::{FeedClient, FeedError, FolderTrust, Limits, Reason};
 use protocol::catalogue;
 use protocol::connectivity::{CATALOGUE_BYTES_MAX, CATALOGUE_TARGET, Catalogue};
+use protocol::notice::{NOTICES_TARGET, SERVICE_TARGET};
 use protocol::transfer::HOTFIX_TARGET;
 use protocol::usage::{CONFIG_BYTES_MAX, CONFIG_TARGET};
 use sha2::{Digest, Sha256};
@@ -198,6 +199,12 @@ async fn take_over(context: &Arc<SiteContext>, cx: &mut Activation<'_>) -> Resul
     }
     let hotfix = (HOTFIX_TARGET, context.directory.hotfix_keys());
     take_config(context, cx, &mut client, hotfix).await?;
+    let notices = (NOTICES_TARGET, context.directory.notices());
+    let service = (SERVICE_TARGET, context.directory.service_config());
+    let told = take_config(context, cx, &mut client, notices).await?;
+    if take_config(context, cx, &mut client, service).await? || told {
+        context.wake(ComponentName::SiteComponentManager);
+    }
     Ok(roles)
 }
 

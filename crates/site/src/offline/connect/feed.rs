@@ -16,6 +16,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use protocol::catalogue;
 use protocol::connectivity::{CATALOGUE_BYTES_MAX, CATALOGUE_TARGET};
+use protocol::notice::{NOTICES_BYTES_MAX, NOTICES_TARGET, SERVICE_TARGET};
 use protocol::transfer::{BundlePackage, Cabinet, HOTFIX_TARGET};
 use protocol::usage::{CONFIG_BYTES_MAX, CONFIG_TARGET, IntakeConfig};
 
@@ -140,6 +141,8 @@ impl Feed {
             (CATALOGUE_TARGET, CATALOGUE_BYTES_MAX),
             (CONFIG_TARGET, CONFIG_BYTES_MAX),
             (HOTFIX_TARGET, CONFIG_BYTES_MAX),
+            (NOTICES_TARGET, NOTICES_BYTES_MAX),
+            (SERVICE_TARGET, NOTICES_BYTES_MAX),
         ] {
             self.keep_optional(&mut client, target, bytes_max as u64, now)
                 .await?;

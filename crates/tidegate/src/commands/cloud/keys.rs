@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
-use cloud::{KeyRole, ServiceDir};
+use cloud::{KeyRole, ServiceDir, Stamp};
 use feed::publisher::{
     OnlineRole, PublicKey, Publisher, RoleKeyStatus, RoleState, RootChange, RootDraft, SigningKey,
     read_folder,
@@ -105,11 +105,12 @@ fn public_key(text: &str) -> Result<PublicKey, String> {
 }
 
 /// Runs the command.
-pub fn run(arguments: KeysArgs, cx: &Context, now: Timestamp) -> Result<(), Failure> {
+pub fn run(arguments: KeysArgs, cx: &Context, stamp: Stamp) -> Result<(), Failure> {
+    let now = stamp.at;
     let (directory, output) = (cx.directory.as_path(), &cx.output);
     match arguments.verb.unwrap_or(Verb::List) {
         Verb::List => list(output, &cloud::keys(directory, now)?),
-        Verb::Rotate { role, root_keys } => rotate(directory, output, role, root_keys.as_deref(), now),
+        Verb::Rotate { role, root_keys } => rotate(directory, output, role, root_keys.as_deref(), stamp),
         Verb::Renew => renew(directory, output, now),
         Verb::NewRootKey { folder } => new_root_key(output, &folder),
         Verb::DraftRoot {
@@ -337,7 +338,7 @@ fn rotate(
     output: &Output,
     role: Role,
     root_keys: Option<&Path>,
-    now: Timestamp,
+    stamp: Stamp,
 ) -> Result<(), Failure> {
     let (name, role) = match role {
         Role::Root => ("root", KeyRole::Root),
@@ -346,7 +347,7 @@ fn rotate(
         Role::Snapshot => ("snapshot", KeyRole::Online(OnlineRole::Snapshot)),
         Role::Timestamp => ("timestamp", KeyRole::Online(OnlineRole::Timestamp)),
     };
-    let new_keys = cloud::rotate_key(directory, role, root_keys, now)?;
+    let new_keys = cloud::rotate_key(directory, role, root_keys, stamp)?;
     signed_by(output, name, new_keys, &format!("{name} has new keys"))
 }
 

@@ -1,6 +1,6 @@
 //! `tidegate cloud`: the vendor's side. Keys, packages, roll-out, and a server for the static files.
 
-mod fleet_page;
+mod config;
 mod keys;
 mod packages;
 mod usage;
@@ -10,15 +10,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use cloud::console::Console;
 use cloud::intake::Intake;
 use cloud::serve::{ServeOptions, TlsFiles};
-use cloud::{Bases, InitOptions, PublishRequest, ServiceDir};
+use cloud::{Bases, InitOptions, PublishRequest, ServiceDir, Stamp};
 use domain::servicing::package::PackageGuid;
 use executive::Clock;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use self::config::{ConfigVerb, NoticeVerb};
 use super::Context;
 use crate::failure::Failure;
 use crate::output::Style;
@@ -131,34 +133,43 @@ enum Verb {
         #[command(subcommand)]
         verb: ConfigVerb,
     },
+    /// Messages to administrators of sites: what to prevent, what will change, what is good to know.
+    ///
+    /// Without a command it lists them. Sites show them to those who asked for their category.
+    Notice {
+        #[command(subcommand)]
+        verb: Option<NoticeVerb>,
+    },
+    /// Who changed what in the feed, and when; of one package, or all.
+    History {
+        /// Package.
+        #[arg(value_name = "GUID", value_parser = package_guid)]
+        guid: Option<PackageGuid>,
+        /// How many entries, the newest first.
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: usize,
+    },
     /// Who signs what and until when; rotate keys; renew signatures.
     Keys(keys::KeysArgs),
     /// What the fleet tells of itself, and how the intake of usage data does.
     Usage(usage::CloudUsageArgs),
+    /// Make a link that opens the console of a running `cloud serve --console`, once, within ten minutes.
+    ///
+    /// Whoever can read the service's directory can make one; the console has no passwords.
+    #[command(after_help = "Example:\n  tidegate cloud console --dir service --name ada")]
+    Console {
+        /// Who comes in, as the history shows them; whoever runs this command unless given.
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// For looking only.
+        #[arg(long)]
+        read_only: bool,
+        /// Address of the console, as browsers reach it.
+        #[arg(long, value_name = "URL", default_value = "https://localhost:8444")]
+        address: String,
+    },
     /// Serve the feed over HTTPS until Ctrl-C, take usage data, and renew signatures while they are due.
     Serve(Serve),
-}
-
-#[derive(Debug, Subcommand)]
-enum ConfigVerb {
-    /// Publish a catalogue of the internet endpoints that sites have to reach.
-    Endpoints {
-        /// The catalogue, in the form of `docs/reference/endpoints.md`.
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-    },
-    /// Tell sites where usage data goes: beside the feed, served by `cloud serve`, or to an address.
-    ///
-    /// Makes the key that signs receipts when it is first needed. Sites take the address over at their
-    /// next check.
-    Usage {
-        /// Address of an intake of this service, `https://host/usage/v1/`; beside the feed unless given.
-        #[arg(long, value_name = "URL", conflicts_with = "off")]
-        address: Option<String>,
-        /// Take no usage data: sites send none from their next check on.
-        #[arg(long)]
-        off: bool,
-    },
 }
 
 #[derive(Debug, Args)]
@@ -194,6 +205,11 @@ struct Serve {
     /// Private key (PEM) of the certificate.
     #[arg(long, value_name = "FILE", requires = "certificate")]
     key: Option<PathBuf>,
+    /// Address and port of the console, over HTTPS with the same certificate; none unless given.
+    ///
+    /// `tidegate cloud console` makes links that open it.
+    #[arg(long, value_name = "ADDRESS")]
+    console: Option<SocketAddr>,
     /// Plain HTTP, for a proxy in front that speaks TLS.
     #[arg(long, conflicts_with = "certificate")]
     http: bool,
@@ -217,6 +233,8 @@ pub async fn run(arguments: CloudArgs, cx: &Context) -> Result<(), Failure> {
 
 fn carry_out(verb: Verb, cx: &Context) -> Result<(), Failure> {
     let (directory, output, now) = (cx.directory.as_path(), &cx.output, cx.output.now());
+    let user = site::service::Actor::local(rustix::process::geteuid().as_raw());
+    let stamp = Stamp::new(now, user.as_str());
     match verb {
         Verb::Init(arguments) => init(arguments, cx, now),
         Verb::Publish {
@@ -238,7 +256,7 @@ fn carry_out(verb: Verb, cx: &Context) -> Result<(), Failure> {
                 delta_memory: delta_memory * 1024 * 1024,
                 ..PublishRequest::new(directory, package, payload)
             };
-            packages::publish(&request, output, now)
+            packages::publish(&request, output, stamp)
         }
         Verb::Hotfix {
             package,
@@ -246,7 +264,7 @@ fn carry_out(verb: Verb, cx: &Context) -> Result<(), Failure> {
             file,
         } => {
             let request = PublishRequest::new(directory, package, payload);
-            let made = cloud::hotfix(&request, &file, now, &mut |_| {})?;
+            let made = cloud::hotfix(&request, &file, stamp, &mut |_| {})?;
             if made {
                 output
                     .note("the feed names the key of such updates now; sites know it after their next check");
@@ -262,7 +280,7 @@ fn carry_out(verb: Verb, cx: &Context) -> Result<(), Failure> {
         }
         Verb::Example => output.line(cloud::package_toml::EXAMPLE.trim_end()),
         Verb::Withdraw { guid, reason } => {
-            let changed = cloud::withdraw(directory, guid, &reason, now)?;
+            let changed = cloud::withdraw(directory, guid, &reason, stamp)?;
             packages::changed(
                 output,
                 guid,
@@ -292,41 +310,31 @@ fn carry_out(verb: Verb, cx: &Context) -> Result<(), Failure> {
                     (None, false) => None,
                 },
             };
-            let changed = cloud::rollout(directory, guid, &rollout, now)?;
+            let changed = cloud::rollout(directory, guid, &rollout, stamp)?;
             packages::changed(output, guid, changed, &said)
         }
         Verb::Rollout { .. } => packages::list(output, &cloud::packages(directory)?),
-        Verb::Config {
-            verb: ConfigVerb::Endpoints { file },
+        Verb::Keys(arguments) => keys::run(arguments, cx, stamp),
+        Verb::Config { verb } => config::config(verb, cx, stamp),
+        Verb::Notice { verb } => config::notice(verb, cx, stamp),
+        Verb::Console {
+            name,
+            read_only,
+            address,
         } => {
-            let changed = cloud::set_endpoints(directory, &file, now)?;
+            let name = name.unwrap_or(stamp.by);
+            let link = cloud::console::make_link(directory, &name, read_only, now)?;
+            let url = format!("{}{}", address.trim_end_matches('/'), link.path);
             if output.json {
-                return output.json(&serde_json::json!({ "changed": changed }));
+                return output.json(&serde_json::json!({ "url": url, "expires": link.expires }));
             }
-            output.line(match changed {
-                true => "the catalogue of endpoints is published; sites take it over at their next check",
-                false => "the feed has this catalogue of endpoints already",
-            })
+            output.note(format_args!(
+                "opens the console once, until {}:",
+                output.when(link.expires)
+            ));
+            output.line(url)
         }
-        Verb::Keys(arguments) => keys::run(arguments, cx, now),
-        Verb::Config {
-            verb: ConfigVerb::Usage { address, off },
-        } => {
-            let changed = cloud::set_intake(directory, address.as_deref(), !off, now)?;
-            if output.json {
-                return output.json(&serde_json::json!({ "changed": changed }));
-            }
-            if changed && !off {
-                output.note("a `cloud serve` that runs already takes usage data when it is started again");
-            }
-            output.line(match (changed, off) {
-                (true, false) => {
-                    "the feed says where usage data goes; sites take it over at their next check"
-                }
-                (true, true) => "the feed takes no usage data; sites send none from their next check on",
-                (false, _) => "the feed says so already",
-            })
-        }
+        Verb::History { guid, limit } => config::history(guid, limit, cx),
         // These are asynchronous and were taken out before.
         Verb::Serve(_) | Verb::Usage(_) => Ok(()),
     }
@@ -384,12 +392,12 @@ fn init(arguments: Init, cx: &Context, now: Timestamp) -> Result<(), Failure> {
 async fn serve(arguments: Serve, cx: &Context) -> Result<(), Failure> {
     let service = ServiceDir::new(&cx.directory);
     // Says clearly what is missing, before anything listens.
-    cloud::Settings::load(&service)?;
-    let tls = match (arguments.http, arguments.certificate, arguments.key) {
-        (true, ..) => None,
-        (false, Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
-        (false, ..) => Some(own_certificate(&service)),
+    let name = cloud::Settings::load(&service)?.name;
+    let given = match (arguments.certificate, arguments.key) {
+        (Some(certificate), Some(key)) => TlsFiles { certificate, key },
+        _ => own_certificate(&service),
     };
+    let tls = (!arguments.http).then(|| given.clone());
     let scheme = if tls.is_some() { "https" } else { "http" };
     let intake = Intake::open(&service, || Clock::System.now())
         .await?
@@ -420,13 +428,23 @@ async fn serve(arguments: Serve, cx: &Context) -> Result<(), Failure> {
                 }
             }
         };
+        let console = async {
+            let Some(listen) = arguments.console else {
+                return Ok(());
+            };
+            let pages = Console::new(service.clone(), &name, intake.clone(), || Clock::System.now());
+            let served = console(pages, listen, &given, cx, &shutdown).await;
+            // A service that cannot be steered as asked says so and stops.
+            shutdown.cancel();
+            served
+        };
         let fresh = cloud::keep_fresh(cx.directory.clone(), || Clock::System.now(), shutdown.clone());
         let keep = async {
             if let Some(intake) = &intake {
                 intake.keep(shutdown.clone()).await;
             }
         };
-        let (served, (), (), (), ()) = tokio::join!(
+        let (served, steered, (), (), (), ()) = tokio::join!(
             async {
                 let served = cloud::serve::serve(options, bound, shutdown.clone()).await;
                 ended.cancel();
@@ -434,14 +452,42 @@ async fn serve(arguments: Serve, cx: &Context) -> Result<(), Failure> {
                 shutdown.cancel();
                 served
             },
+            console,
             announce,
             fresh,
             keep,
             manager.tell_stop(&shutdown, &ended)
         );
-        Ok(served?)
+        served?;
+        steered
     })
     .await
+}
+
+/// Serves the console until `shutdown`, and says how it is opened.
+pub async fn console(
+    console: Console,
+    listen: SocketAddr,
+    tls: &TlsFiles,
+    cx: &Context,
+    shutdown: &CancellationToken,
+) -> Result<(), Failure> {
+    let (bound, address) = tokio::sync::oneshot::channel();
+    let router = cloud::console::router(console);
+    let announce = async {
+        if let Ok(address) = address.await {
+            cx.output.note(format_args!(
+                "the console is at https://{address}; a link that opens it: {}",
+                cx.output.command(format_args!(
+                    "tidegate cloud console --address https://{address}{}",
+                    cx.dir_option()
+                ))
+            ));
+        }
+    };
+    let served = cloud::serve::serve_console(router, listen, tls, bound, shutdown.clone());
+    let (served, ()) = tokio::join!(served, announce);
+    Ok(served?)
 }
 
 /// The certificate that `cloud init` made.

@@ -1,7 +1,6 @@
 //! Packages of a feed: publishing them, and what is said about them.
 
-use cloud::PublishRequest;
-use cloud::Step;
+use cloud::{PublishRequest, Stamp, Step};
 use content::publish::Progress as PayloadStep;
 use domain::servicing::package::{PackageGuid, PackageRecord};
 use jiff::Timestamp;
@@ -36,9 +35,9 @@ struct Deltas {
 }
 
 /// Publishes a package and says what it adds to the feed.
-pub fn publish(request: &PublishRequest, output: &Output, now: Timestamp) -> Result<(), Failure> {
+pub fn publish(request: &PublishRequest, output: &Output, stamp: Stamp) -> Result<(), Failure> {
     let mut progress = Progress::new(output);
-    let result = cloud::publish(request, now, &mut |step| match step {
+    let result = cloud::publish(request, stamp, &mut |step| match step {
         Step::Payload(PayloadStep::Scanning { bytes, .. }) => {
             progress.count("reading the payload", words::bytes(bytes));
         }

@@ -8,7 +8,6 @@ use jiff::{SignedDuration, Timestamp};
 use store::intake::{Fleet, IntakeListed};
 
 use super::super::Context;
-use super::fleet_page::page;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::table::Table;
@@ -74,7 +73,7 @@ pub async fn run(arguments: CloudUsageArgs, cx: &Context, now: Timestamp) -> Res
                 .await
                 .map_err(|failure| Failure::of(&failure))?;
             if let Some(file) = &arguments.page {
-                let html = page(&fleet, &quarantined, arguments.days, now);
+                let html = cloud::fleet_page(&fleet, &quarantined, arguments.days, now);
                 site::directory::write_durably(file, html.as_bytes(), 0o644)
                     .map_err(|failure| Failure::new(format!("cannot write {}: {failure}", file.display())))?;
             }
@@ -99,7 +98,7 @@ pub async fn run(arguments: CloudUsageArgs, cx: &Context, now: Timestamp) -> Res
 }
 
 /// The day as people write it.
-pub(super) fn day(day: i64) -> String {
+fn day(day: i64) -> String {
     Timestamp::from_second(day * DAY_S).map_or_else(|_| day.to_string(), |at| at.to_string()[..10].to_owned())
 }
 
