@@ -30,6 +30,8 @@ pub enum ComponentName {
     SiteSystemStatusSummarizer,
     /// Tells others of messages that rules select.
     AlertNotification,
+    /// Backs the site up.
+    SiteBackup,
 }
 
 /// How the lines of a log look (components-status-logs, section 7).
@@ -43,7 +45,7 @@ pub enum LogForm {
 
 impl ComponentName {
     /// Every component, supervisor first.
-    pub const ALL: [ComponentName; 12] = [
+    pub const ALL: [ComponentName; 13] = [
         ComponentName::Executive,
         ComponentName::SiteComponentManager,
         ComponentName::DmpDownloader,
@@ -56,6 +58,7 @@ impl ComponentName {
         ComponentName::DmpUploader,
         ComponentName::SiteSystemStatusSummarizer,
         ComponentName::AlertNotification,
+        ComponentName::SiteBackup,
     ];
 
     /// The product's name.
@@ -73,6 +76,7 @@ impl ComponentName {
             ComponentName::DmpUploader => "SMS_DMP_UPLOADER",
             ComponentName::SiteSystemStatusSummarizer => "SMS_SITE_SYSTEM_STATUS_SUMMARIZER",
             ComponentName::AlertNotification => "SMS_ALERT_NOTIFICATION",
+            ComponentName::SiteBackup => "SMS_SITE_BACKUP",
         }
     }
 
@@ -91,6 +95,7 @@ impl ComponentName {
             ComponentName::DmpUploader => "Dmpuploader.log",
             ComponentName::SiteSystemStatusSummarizer => "sitestat.log",
             ComponentName::AlertNotification => "alertnot.log",
+            ComponentName::SiteBackup => "smsbkup.log",
         }
     }
 
@@ -107,7 +112,8 @@ impl ComponentName {
             | ComponentName::StatusManager
             | ComponentName::DmpUploader
             | ComponentName::SiteSystemStatusSummarizer
-            | ComponentName::AlertNotification => LogForm::Simple,
+            | ComponentName::AlertNotification
+            | ComponentName::SiteBackup => LogForm::Simple,
             // Its workers are managed code, which writes the other form.
             ComponentName::ServiceConnector => LogForm::Ccm,
         }
@@ -128,6 +134,7 @@ impl ComponentName {
             ComponentName::DmpUploader => "collects usage data and sends it",
             ComponentName::SiteSystemStatusSummarizer => "watches the free space of what the site stands on",
             ComponentName::AlertNotification => "tells others of messages that rules select",
+            ComponentName::SiteBackup => "backs the site up",
         }
     }
 }

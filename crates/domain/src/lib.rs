@@ -5,6 +5,7 @@
 //! so that a change of wording on the wire never bends the rules and the reverse.
 
 pub mod access;
+pub mod backup;
 pub mod component;
 pub mod connectivity;
 pub mod hierarchy;

@@ -15,11 +15,14 @@ pub struct Bar {
 const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 120.0;
 const BOTTOM: f64 = 100.0;
+/// Widest bar.
+const WIDEST: f64 = 40.0;
 
 /// Bars in order of time, the highest as high as the plot.
 pub fn bars(title: &str, unit: &str, bars: &[Bar]) -> Markup {
     let highest = bars.iter().map(|bar| bar.value).fold(0.0, f64::max).max(1.0);
-    let width = WIDTH / bars.len().max(1) as f64;
+    // A single day is no wall.
+    let width = (WIDTH / bars.len().max(1) as f64).min(WIDEST);
     html! {
         svg class="plot" viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(title) {
             title { (title) }

@@ -53,6 +53,8 @@ pub struct SiteContext {
     pub importing: tokio::sync::Mutex<()>,
     /// Set once the executive runs; wakes components by name.
     pub executive: OnceLock<executive::ExecutiveHandle>,
+    /// The site's own time zone.
+    pub zone: TimeZone,
     /// When this process began.
     pub started_at: Timestamp,
 }
@@ -157,6 +159,7 @@ pub fn open(
         progress: ProgressBoard::default(),
         importing: tokio::sync::Mutex::default(),
         executive: OnceLock::new(),
+        zone: TimeZone::system(),
         started_at: now,
     })
 }

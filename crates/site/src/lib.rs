@@ -3,6 +3,7 @@
 
 pub mod alert_settings;
 pub mod api;
+pub mod backup;
 pub mod components;
 pub mod console;
 pub mod context;

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use domain::component::ComponentState;
 use domain::notification::{
     Certificate, CrashedComponent, Evaluated, Facts, FailedEndpoint, FailingChecks, FreeSpace, Installing,
-    Kind, OfferStage, Offered, SecretKey, TrustedRole, VendorMessage, WaitingConfig, in_force,
+    Kind, MissingBackup, OfferStage, Offered, SecretKey, TrustedRole, VendorMessage, WaitingConfig, in_force,
 };
 use domain::servicing::state::PackageState as S;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use protocol::connectivity::CheckReport;
 use protocol::notice::{Notice, NoticeCategory};
 use rustls::pki_types::CertificateDer;
@@ -16,6 +17,7 @@ use rustls::pki_types::pem::PemObject;
 use store::{StoreError, Tx};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::backup::plan;
 use crate::context::SiteContext;
 use domain::status_message::systems::{SpaceThresholds, SystemObject};
 
@@ -37,11 +39,12 @@ pub async fn evaluate(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut facts = facts_outside(context, looked_at, now).await;
+    let zone = context.zone.clone();
     let online = context.internet.mode().may_connect();
     context
         .store
         .write(move |tx| {
-            facts_stored(tx, &mut facts)?;
+            facts_stored(tx, &mut facts, &zone, now)?;
             if !online {
                 // Nothing goes out any more, and so nothing is missed of what an earlier check could not reach.
                 facts.endpoints.clear();
@@ -157,7 +160,7 @@ fn message_of(notice: Notice) -> VendorMessage {
 }
 
 /// What the database knows.
-fn facts_stored(tx: &Tx<'_>, facts: &mut Facts) -> Result<(), StoreError> {
+fn facts_stored(tx: &Tx<'_>, facts: &mut Facts, zone: &TimeZone, now: Timestamp) -> Result<(), StoreError> {
     if let Some(space) = &mut facts.space {
         space.thresholds = tx.system_threshold(SystemObject::FileSystem)?.unwrap_or_default();
     }
@@ -187,6 +190,14 @@ fn facts_stored(tx: &Tx<'_>, facts: &mut Facts) -> Result<(), StoreError> {
             rolled_back,
         });
     }
+    let backups = plan::plan(tx)?;
+    facts.backup = backups.schedule.and_then(|(_, schedule)| {
+        let missing = schedule.is_missing(backups.last_good, now, zone);
+        missing.then(|| MissingBackup {
+            last: backups.last_good,
+            failure: backups.last.and_then(|last| last.failure),
+        })
+    });
     let sync = tx.sync()?;
     // Written by this program; a form that it does not know says nothing about expiry.
     let roles: Vec<RoleVersion> = serde_json::from_str(&sync.roles).unwrap_or_default();

@@ -171,7 +171,7 @@ async fn serve_remote(
 }
 
 /// One process per site directory; the lock goes with the process, however it ends.
-fn lock(directory: &SiteDirectory) -> Result<std::fs::File, RunError> {
+pub(crate) fn lock(directory: &SiteDirectory) -> Result<std::fs::File, RunError> {
     let path = directory.lock_file();
     let file = std::fs::OpenOptions::new()
         .create(true)

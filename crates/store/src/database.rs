@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::error::StoreError;
@@ -13,6 +14,8 @@ use crate::migrations;
 const IDLE_READERS_MAX: usize = 4;
 /// How long a statement waits for another process's lock. There is none in normal operation.
 const BUSY_TIMEOUT_MS: u64 = 5_000;
+/// Pause before another try to read a database that is busy.
+const BUSY_PAUSE_MS: u64 = 20;
 /// Prepared statements kept per connection.
 const STATEMENTS_MAX: usize = 128;
 
@@ -63,6 +66,35 @@ impl Store {
                 alert_listener: OnceLock::new(),
             }),
         })
+    }
+
+    /// Writes one consistent state of the database to the new file `to`, and checks what was written. Blocks; nobody
+    /// else waits for it.
+    pub fn copy_to(&self, to: &Path) -> Result<(), StoreError> {
+        let source = connect(self.inner.path.as_path(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let engine = |source| StoreError::from_engine(to, source);
+        let mut target = Connection::open(to).map_err(engine)?;
+        {
+            let backup = Backup::new(&source, &mut target).map_err(engine)?;
+            // All pages in one step: one state, however much is written meanwhile.
+            while backup.step(-1).map_err(engine)? != StepResult::Done {
+                std::thread::sleep(std::time::Duration::from_millis(BUSY_PAUSE_MS));
+            }
+        }
+        // A file of its own, without a log beside it.
+        target
+            .execute_batch("PRAGMA journal_mode = DELETE;")
+            .map_err(engine)?;
+        let sound: String = target
+            .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+            .map_err(engine)?;
+        match sound.as_str() {
+            "ok" => Ok(()),
+            _ => Err(StoreError::Damaged {
+                what: "the copy of the database",
+                value: sound,
+            }),
+        }
     }
 
     /// Has `tell` called after each transaction that queued an alert, by whichever thread ran it; it must be quick.

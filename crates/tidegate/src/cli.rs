@@ -82,6 +82,7 @@ pub enum Command {
     Notifications(commands::notifications::NotificationsArgs),
     Logs(commands::logs::LogsArgs),
     Content(commands::content::ContentArgs),
+    Backup(commands::backup::BackupArgs),
     Config(commands::config::ConfigArgs),
     User(commands::user::UserArgs),
     Cloud(commands::cloud::CloudArgs),

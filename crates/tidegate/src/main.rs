@@ -122,6 +122,7 @@ async fn dispatch(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Status(arguments) => commands::status::run(arguments, cx).await,
         Command::Notifications(arguments) => commands::notifications::run(arguments, cx).await,
         Command::Logs(arguments) => commands::logs::run(arguments, cx).await,
+        Command::Backup(arguments) => commands::backup::run(arguments, cx).await,
         Command::Content(arguments) => commands::content::run(arguments, cx).await,
         Command::Config(arguments) => commands::config::run(&arguments, cx),
         Command::Cloud(arguments) => commands::cloud::run(arguments, cx).await,

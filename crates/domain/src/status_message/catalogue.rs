@@ -196,6 +196,14 @@ pub enum StatusMessageId {
     SignInRefused,
     /// 60260: %1 dismissed the notification %2.
     AdminDismissed,
+    /// 5035: The backup of the site is complete: %1, %2 bytes.
+    BackupDone,
+    /// 60265: The backup of the site to %1 failed: %2. It is tried again at %3.
+    BackupFailed,
+    /// 60266: %1 asked for a backup to %2.
+    AdminBackup,
+    /// 60267: %1 set the schedule of backups: %2.
+    AdminBackupSchedule,
     /// 60261: %1 snoozed the notification %2 until %3.
     AdminSnoozed,
     /// 60243: %1 set the thresholds of %2 for %3 messages to %4 and %5.
@@ -239,7 +247,7 @@ const fn declare(
 }
 
 #[rustfmt::skip]
-const CATALOGUE: [Declaration; 99] = [
+const CATALOGUE: [Declaration; 103] = [
     declare(StatusMessageId::ComponentStarted, 500, Severity::Informational, MessageType::Milestone, None,
         "%1 started."),
     declare(StatusMessageId::ComponentStopped, 501, Severity::Informational, MessageType::Milestone, None,
@@ -416,6 +424,14 @@ const CATALOGUE: [Declaration; 99] = [
         "A sign-in as %1 from %2 was refused: %3."),
     declare(StatusMessageId::AdminDismissed, 60260, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
         "%1 dismissed the notification %2."),
+    declare(StatusMessageId::BackupDone, 5035, Severity::Informational, MessageType::Milestone, Some(ComponentName::SiteBackup),
+        "The backup of the site is complete: %1, %2 bytes."),
+    declare(StatusMessageId::BackupFailed, 60265, Severity::Error, MessageType::Milestone, Some(ComponentName::SiteBackup),
+        "The backup of the site to %1 failed: %2. It is tried again at %3."),
+    declare(StatusMessageId::AdminBackup, 60266, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 asked for a backup to %2."),
+    declare(StatusMessageId::AdminBackupSchedule, 60267, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
+        "%1 set the schedule of backups: %2."),
     declare(StatusMessageId::AdminSnoozed, 60261, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),
         "%1 snoozed the notification %2 until %3."),
     declare(StatusMessageId::AdminThreshold, 60243, Severity::Informational, MessageType::Audit, Some(ComponentName::Executive),

@@ -1,6 +1,7 @@
 //! Requests and answers of the local REST API; also what `--json` prints. Times are RFC 3339.
 
 mod accounts;
+mod backups;
 mod components;
 mod hierarchy;
 mod internet;
@@ -16,6 +17,7 @@ mod usage;
 pub use accounts::{
     AccountInfo, AccountRequest, NewToken, PasswordRequest, RoleRequest, SetupLink, TokenInfo, TokenRequest,
 };
+pub use backups::{BackupInfo, BackupOutcome, BackupRequest, BackupScheduleInfo, BackupsInfo};
 pub use components::{ActionRequest, ComponentAction, ComponentInfo, LogLevelRequest, WaitingInfo};
 pub use hierarchy::{ThrottleHours, ThrottleInfo, ThrottleRequest};
 pub use internet::{EndpointRunInfo, ModeRequest, ProxyInfo, ProxyRequest, ScpShow};

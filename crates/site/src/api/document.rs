@@ -5,8 +5,8 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::{
-    accounts, components, events, health, hierarchy, internet, notifications, site, status, status_rules,
-    tool, updates, usage,
+    accounts, backups, components, events, health, hierarchy, internet, notifications, site, status,
+    status_rules, tool, updates, usage,
 };
 
 #[derive(OpenApi)]
@@ -29,6 +29,10 @@ use super::{
         site::content_stats,
         site::content_verify,
         site::content_gc,
+        backups::list,
+        backups::run,
+        backups::set_schedule,
+        backups::end_schedule,
         hierarchy::throttle,
         hierarchy::set_throttle,
         accounts::list,

@@ -5,6 +5,7 @@
 //! listener ([`listen`]), which puts the [`Actor`](crate::service::Actor) into the request.
 
 mod accounts;
+mod backups;
 pub mod certificate;
 mod components;
 mod conditional;

@@ -9,8 +9,8 @@ use super::guard::{
     Route, both, both_all, modifies, modifies_all, reads, route, signed_in, signed_in_changes,
 };
 use super::{
-    accounts, components, document, events, hierarchy, internet, notifications, site, status, status_rules,
-    tool, updates, usage,
+    accounts, backups, components, document, events, hierarchy, internet, notifications, site, status,
+    status_rules, tool, updates, usage,
 };
 
 /// Routes that only look or start something.
@@ -19,6 +19,12 @@ pub(crate) fn quick_routes() -> Vec<Route> {
         route("/openapi.json", signed_in(), get(document::get_document)),
         route("/site", reads(Site), get(site::show)),
         route("/sync", both(Site), get(site::sync_status).post(site::check_now)),
+        route("/backups", both(Site), get(backups::list).post(backups::run)),
+        route(
+            "/backups/schedule",
+            modifies_all(Site),
+            put(backups::set_schedule).delete(backups::end_schedule),
+        ),
         route("/components", reads(Components), get(components::list)),
         route("/components/{name}", reads(Components), get(components::query)),
         route(

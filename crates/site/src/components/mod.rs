@@ -7,6 +7,7 @@ mod connectivity_checker;
 mod distribution_manager;
 mod downloader;
 mod hierarchy_manager;
+mod site_backup;
 mod site_component_manager;
 mod site_system_status_summarizer;
 mod state_system;
@@ -39,6 +40,7 @@ pub fn all(context: &Arc<SiteContext>) -> Vec<Arc<dyn Component>> {
         Arc::new(uploader::Uploader::new(context.clone())),
         Arc::new(distribution_manager::DistributionManager::new(context.clone())),
         Arc::new(alert_notification::AlertNotification::new(context.clone())),
+        Arc::new(site_backup::SiteBackup::new(context.clone())),
         Arc::new(update_installer::UpdateInstaller::new(context.clone())),
     ]
 }

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod assets;
+mod backups;
 mod catalogue;
 mod components;
 mod door;
@@ -216,6 +217,17 @@ pub(crate) fn routes() -> Vec<Route> {
         route("/usage", both(UsageData), get(usage::show).post(usage::change)),
         route("/usage/preview", reads(UsageData), get(usage::preview)),
         route("/usage/ledger", reads(UsageData), get(usage::ledger)),
+        route("/backups", both(Site), get(backups::show).post(backups::run)),
+        route(
+            "/backups/schedule",
+            modifies_all(Site),
+            post(backups::set_schedule),
+        ),
+        route(
+            "/backups/schedule/end",
+            modifies_all(Site),
+            post(backups::end_schedule),
+        ),
         route(
             "/content",
             both(Content),

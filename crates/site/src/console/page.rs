@@ -76,6 +76,7 @@ const PARTS: [Part; 3] = [
             ("/servers", t("Servers and Site System Roles"), ObjectClass::Site),
             ("/content", t("Content and links"), ObjectClass::Content),
             ("/accounts", t("Accounts and roles"), ObjectClass::Accounts),
+            ("/backups", t("Backups"), ObjectClass::Site),
         ],
     },
     Part {

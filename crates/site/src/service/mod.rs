@@ -7,6 +7,7 @@
 mod accounts;
 mod actions;
 mod alerts;
+mod backups;
 mod devices;
 mod error;
 mod health;

@@ -1,6 +1,7 @@
 //! The commands, one file each. A command reads its arguments, calls the site's API or a library, and
 //! prints; it decides nothing that the site decides.
 
+pub mod backup;
 pub mod check;
 pub mod cloud;
 pub mod component;

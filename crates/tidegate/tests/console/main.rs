@@ -3,6 +3,7 @@
 mod api;
 mod browser;
 mod pages;
+mod service;
 #[path = "../faults/world.rs"]
 #[expect(dead_code, reason = "the other tests use all of it")]
 mod world;

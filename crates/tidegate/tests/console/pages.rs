@@ -110,6 +110,7 @@ fn every_page_is_sound_small_and_accessible() {
         ("usage-ledger", "/usage/ledger"),
         ("content", "/content"),
         ("accounts", "/accounts"),
+        ("backups", "/backups"),
         ("search", "/search?q=SMS_"),
         ("own-password", "/own-password"),
     ];

@@ -2,6 +2,7 @@
 //! After each the site ends where it would have ended without it.
 
 mod attacks;
+mod backups;
 mod deltas;
 mod disks;
 mod installs;

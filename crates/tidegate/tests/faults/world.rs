@@ -120,7 +120,7 @@ impl Drop for Running {
 }
 
 impl Site {
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         command
             .env_clear()
