@@ -1,4 +1,4 @@
-//! Sends one mail over SMTP. A mail server is a service of the hierarchy's own network: it is reached directly, which
+//! Sends one mail to one receiver over SMTP: whom the server refuses costs the others nothing. A mail server is a service of the hierarchy's own network: it is reached directly, which
 //! no HTTP proxy would help with.
 
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub struct MailServer {
     pub extra_roots_pem: Vec<Vec<u8>>,
     /// Sender.
     pub from: String,
-    /// Receivers.
+    /// Receivers, all of whom a mail names.
     pub to: Vec<String>,
     /// What this machine calls itself.
     pub hello: String,
@@ -82,19 +82,24 @@ pub enum MailError {
         host: String,
         /// What happened.
         why: String,
-        /// It refused for good.
-        permanent: bool,
+        /// Other receivers would fare the same: it cannot be reached, lets nobody in, or is closing.
+        for_all: bool,
     },
 }
 
 impl MailError {
-    /// Whether the same mail may be taken later.
-    pub fn may_pass(&self) -> bool {
+    /// Whether trying another receiver is of use.
+    pub fn is_for_all(&self) -> bool {
         match self {
             MailError::Address { .. } => false,
-            MailError::Server { permanent, .. } => !permanent,
+            MailError::Server { for_all, .. } => *for_all,
         }
     }
+}
+
+/// Answers that speak of the server or of the account, whoever is to get the mail (RFC 5321, 4.2.3; RFC 4954, 6).
+fn speaks_of_all(code: u16) -> bool {
+    matches!(code, 421 | 432 | 454 | 530 | 534 | 535 | 538)
 }
 
 /// Whether a text is a mail address.
@@ -103,20 +108,20 @@ pub fn is_mail_address(text: &str) -> bool {
 }
 
 impl MailServer {
-    /// Hands over one mail.
-    pub async fn send(&self, mail: Mail<'_>) -> Result<(), MailError> {
-        let address = |text: &String| {
+    /// Hands over one mail for one of the receivers.
+    pub async fn send(&self, mail: Mail<'_>, receiver: &str) -> Result<(), MailError> {
+        let address = |text: &str| {
             text.parse::<Address>()
                 .ok()
                 .filter(|_| text.is_ascii())
                 .ok_or_else(|| MailError::Address {
-                    address: text.clone(),
+                    address: text.to_owned(),
                 })
         };
         let from = address(&self.from)?;
-        let to: Vec<Address> = self.to.iter().map(address).collect::<Result<_, _>>()?;
+        let to = vec![address(receiver)?];
         let domain = from.domain().to_owned();
-        let envelope = Envelope::new(Some(from), to).map_err(|failure| self.failed(&failure, false))?;
+        let envelope = Envelope::new(Some(from), to).map_err(|failure| self.failed(&failure, true))?;
         let tls = match self.tls {
             MailTls::Implicit => Tls::Wrapper(self.tls_parameters()?),
             MailTls::StartTls => Tls::Required(self.tls_parameters()?),
@@ -133,22 +138,24 @@ impl MailServer {
         }
         let bytes = written(&self.from, &self.to, &domain, mail);
         let sent = transport.build().send_raw(&envelope, bytes.as_bytes()).await;
-        sent.map(drop)
-            .map_err(|failure| self.failed(&failure, failure.is_permanent()))
+        sent.map(drop).map_err(|failure| {
+            let for_all = failure.status().is_none_or(|code| speaks_of_all(code.into()));
+            self.failed(&failure, for_all)
+        })
     }
 
     fn tls_parameters(&self) -> Result<TlsParameters, MailError> {
         let mut builder = TlsParameters::builder(self.host.clone());
         for pem in &self.extra_roots_pem {
-            let certificate = Certificate::from_pem(pem).map_err(|failure| self.failed(&failure, false))?;
+            let certificate = Certificate::from_pem(pem).map_err(|failure| self.failed(&failure, true))?;
             builder = builder.add_root_certificate(certificate);
         }
         builder
             .build_rustls()
-            .map_err(|failure| self.failed(&failure, false))
+            .map_err(|failure| self.failed(&failure, true))
     }
 
-    fn failed(&self, failure: &dyn std::error::Error, permanent: bool) -> MailError {
+    fn failed(&self, failure: &dyn std::error::Error, for_all: bool) -> MailError {
         let mut why = failure.to_string();
         let mut cause = failure.source();
         while let Some(deeper) = cause {
@@ -159,7 +166,7 @@ impl MailServer {
         MailError::Server {
             host: self.host.clone(),
             why: why.chars().filter(|c| !c.is_control()).take(300).collect(),
-            permanent,
+            for_all,
         }
     }
 }
@@ -236,6 +243,12 @@ mod tests {
         );
         assert!(is_mail_address("a@x.example"));
         assert!(!is_mail_address("a") && !is_mail_address("a@x\r\nBcc: b@y"));
+    }
+
+    #[test]
+    fn only_answers_about_a_receiver_let_others_be_tried() {
+        assert!([421, 454, 530, 535].into_iter().all(speaks_of_all));
+        assert!(![450, 452, 550, 552, 554].into_iter().any(speaks_of_all));
     }
 
     proptest! {

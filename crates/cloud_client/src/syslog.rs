@@ -54,19 +54,72 @@ impl SyslogServer {
                 socket.send_to(line, path).await.map(drop)
             }
             SyslogServer::Udp(host, port) => {
-                let mut addresses = tokio::net::lookup_host((host.as_str(), *port)).await?;
-                let server = addresses
-                    .next()
-                    .ok_or_else(|| std::io::Error::other("its name has no address"))?;
-                let any: SocketAddr = match server {
-                    SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-                    SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-                };
-                let socket = UdpSocket::bind(any).await?;
-                // Connected, so that a machine without such a server is noticed where it can be.
-                socket.connect(server).await?;
-                socket.send(line).await.map(drop)
+                let addresses = tokio::net::lookup_host((host.as_str(), *port)).await?.collect();
+                send_to_one(line, in_order(addresses)).await
             }
         }
+    }
+}
+
+/// Addresses in the order of the resolver, but of this machine's own first those of IPv4: where system logs listen.
+fn in_order(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    addresses.sort_by_key(|address| address.ip().is_loopback() && address.is_ipv6());
+    addresses
+}
+
+/// Hands a line to the first address that takes it; the last failure is told.
+async fn send_to_one(line: &[u8], addresses: Vec<SocketAddr>) -> std::io::Result<()> {
+    let mut sent = Err(std::io::Error::other("its name has no address"));
+    for server in addresses {
+        sent = send_to(line, server).await;
+        if sent.is_ok() {
+            break;
+        }
+    }
+    sent
+}
+
+async fn send_to(line: &[u8], server: SocketAddr) -> std::io::Result<()> {
+    let any: SocketAddr = match server {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any).await?;
+    // Connected, so that a machine without such a server is noticed where it can be.
+    socket.connect(server).await?;
+    socket.send(line).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_next_address_is_tried_where_one_takes_nothing() {
+        let log = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        // To everybody no datagram leaves from a socket that was not told so.
+        let nowhere: SocketAddr = "255.255.255.255:514".parse().unwrap();
+        let addresses = vec![nowhere, log.local_addr().unwrap()];
+        send_to_one(b"line", addresses).await.unwrap();
+        let mut came = [0; 10];
+        let length = log.recv(&mut came).await.unwrap();
+        assert_eq!(&came[..length], b"line");
+        assert!(send_to_one(b"line", vec![nowhere]).await.is_err());
+        assert!(send_to_one(b"line", Vec::new()).await.is_err());
+    }
+
+    #[test]
+    fn this_machine_is_spoken_to_over_ipv4_first() {
+        let order = |addresses: &[&str]| {
+            let parsed = addresses.iter().map(|address| address.parse().unwrap()).collect();
+            let ordered = in_order(parsed);
+            ordered.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            order(&["[::1]:514", "127.0.0.1:514"]),
+            ["127.0.0.1:514", "[::1]:514"]
+        );
+        let others = ["[2001:db8::1]:514", "192.0.2.1:514"];
+        assert_eq!(order(&others), others);
     }
 }

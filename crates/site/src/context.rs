@@ -122,7 +122,12 @@ impl SiteContext {
 }
 
 /// Opens what the components share. Blocks.
-pub fn open(directory: SiteDirectory, settings: Settings, now: Timestamp) -> Result<SiteContext, OpenError> {
+pub fn open(
+    directory: SiteDirectory,
+    settings: Settings,
+    zone: TimeZone,
+    now: Timestamp,
+) -> Result<SiteContext, OpenError> {
     directory.create_folders()?;
     let store = Store::open(&directory.database())?;
     let identity = store
@@ -139,7 +144,7 @@ pub fn open(directory: SiteDirectory, settings: Settings, now: Timestamp) -> Res
         })?;
     let secrets = Secrets::open(&directory.secrets())?;
     let internet = store.read_blocking(|tx| Internet::open(secrets, tx))?;
-    let throttle = store.read_blocking(|tx| Throttle::open(tx, TimeZone::system()))?;
+    let throttle = store.read_blocking(|tx| Throttle::open(tx, zone))?;
     Ok(SiteContext {
         internet,
         throttle: Arc::new(throttle),

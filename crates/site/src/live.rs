@@ -46,7 +46,17 @@ struct Watching {
     ended: bool,
 }
 
-/// The events `changed`, with the answer to a GET of `path`, and `ended`, when whoever looks may not any more.
+/// What there is to see.
+enum Seen {
+    Answer(String),
+    /// It is larger than what is sent; that does not get better by asking again at once.
+    TooLarge,
+    /// Nothing, for whoever looks.
+    Nothing,
+}
+
+/// The events `changed`, with the answer to a GET of `path`; `ended`, when whoever looks may not any more; and `too-large`
+/// in place of an answer that is, after which nothing more comes.
 /// Without a place for one more, 429.
 pub fn watch(router: Router, path: String, admit: Admit, place: Option<Place>) -> Response {
     let Some(place) = place else {
@@ -88,13 +98,20 @@ impl Watching {
             }
             self.ticks += 1;
             let over = self.ticks >= TICKS_MAX || self.place.closing.is_cancelled();
-            let answer = match (self.admit)().await {
+            let seen = match (self.admit)().await {
                 Some(extensions) if !over => self.ask(extensions).await,
-                _ => None,
+                _ => Seen::Nothing,
             };
-            let Some(answer) = answer else {
-                self.ended = true;
-                return Event::default().event("ended").data("over");
+            let answer = match seen {
+                Seen::Answer(answer) => answer,
+                Seen::TooLarge => {
+                    self.ended = true;
+                    return Event::default().event("too-large").data("over");
+                }
+                Seen::Nothing => {
+                    self.ended = true;
+                    return Event::default().event("ended").data("over");
+                }
             };
             let hash: [u8; 32] = Sha256::digest(answer.as_bytes()).into();
             if self.seen.replace(hash) != Some(hash) {
@@ -103,8 +120,10 @@ impl Watching {
         }
     }
 
-    async fn ask(&self, extensions: Extensions) -> Option<String> {
-        let mut request = Request::get(&self.path).body(Body::empty()).ok()?;
+    async fn ask(&self, extensions: Extensions) -> Seen {
+        let Ok(mut request) = Request::get(&self.path).body(Body::empty()) else {
+            return Seen::Nothing;
+        };
         *request.extensions_mut() = extensions;
         let response = self
             .router
@@ -113,10 +132,45 @@ impl Watching {
             .await
             .unwrap_or_else(|never| match never {});
         if !response.status().is_success() {
-            return None;
+            return Seen::Nothing;
         }
         let body = http_body_util::Limited::new(response.into_body(), BYTES_MAX);
-        let bytes = body.collect().await.ok()?.to_bytes();
-        String::from_utf8(bytes.to_vec()).ok()
+        match body.collect().await {
+            Ok(body) => String::from_utf8(body.to_bytes().to_vec()).map_or(Seen::Nothing, Seen::Answer),
+            Err(failure) if failure.is::<http_body_util::LengthLimitError>() => Seen::TooLarge,
+            Err(_) => Seen::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use futures_util::{FutureExt, StreamExt};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_view_of_something_too_large_says_so_and_ends() {
+        let pages = Router::new()
+            .route("/large", get(async || "x".repeat(BYTES_MAX + 1)))
+            .route("/gone", get(async || http::StatusCode::NOT_FOUND));
+        for (path, expected) in [("/large", "event: too-large"), ("/gone", "event: ended")] {
+            let place = Place {
+                _permit: std::sync::Arc::new(Semaphore::new(1))
+                    .acquire_owned()
+                    .await
+                    .unwrap(),
+                closing: CancellationToken::new(),
+            };
+            let admit: Admit = Box::new(|| async { Some(Extensions::new()) }.boxed());
+            let answer = watch(pages.clone(), path.to_owned(), admit, Some(place));
+            let mut events = answer.into_body().into_data_stream();
+            let event = events.next().await.unwrap().unwrap();
+            let event = String::from_utf8(event.to_vec()).unwrap();
+            assert!(event.starts_with(expected), "{event}");
+            assert!(events.next().await.is_none(), "nothing more comes");
+        }
     }
 }

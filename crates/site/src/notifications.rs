@@ -19,6 +19,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::backup::plan;
 use crate::context::SiteContext;
+use domain::status_message::systems::{SpaceThresholds, SystemObject};
+
 use crate::host::free_bytes;
 use crate::vendor;
 use crate::way_out::RoleVersion;
@@ -105,7 +107,11 @@ async fn facts_outside(context: &SiteContext, looked_at: &[Evaluated], now: Time
         vendor_messages,
         waiting_config: waiting_config(context),
         secret_keys: secret_keys(context),
-        space: free_bytes(&root).ok().map(|free| FreeSpace { free, wanted }),
+        space: free_bytes(&root).ok().map(|free| FreeSpace {
+            free,
+            wanted,
+            thresholds: SpaceThresholds::default(),
+        }),
         ..Facts::default()
     }
 }
@@ -155,6 +161,9 @@ fn message_of(notice: Notice) -> VendorMessage {
 
 /// What the database knows.
 fn facts_stored(tx: &Tx<'_>, facts: &mut Facts, zone: &TimeZone, now: Timestamp) -> Result<(), StoreError> {
+    if let Some(space) = &mut facts.space {
+        space.thresholds = tx.system_threshold(SystemObject::FileSystem)?.unwrap_or_default();
+    }
     facts.offered = tx
         .newest_package()?
         .filter(|row| row.listed && !row.state.is_busy() && row.state != S::InstallSuccess)

@@ -87,7 +87,12 @@ pub async fn run(options: RunOptions, shutdown: CancellationToken) -> Result<(),
     let settings = Settings::load(&directory.configuration())?;
     directory.create_folders()?;
     let _lock = lock(&directory)?;
-    let context = Arc::new(context::open(directory, settings, options.clock.now())?);
+    let context = Arc::new(context::open(
+        directory,
+        settings,
+        options.zone.clone(),
+        options.clock.now(),
+    )?);
     let stopped = restore_components(&context, &options.logs).await?;
     tracing::info!(
         "site {} starts, tidegate {}",

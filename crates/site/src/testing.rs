@@ -7,6 +7,7 @@ use executive::{Clock, FakeClock};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::context::SiteContext;
 use crate::directory::SiteDirectory;
 use crate::service::SiteService;
 use crate::settings::Settings;
@@ -19,6 +20,21 @@ pub(crate) fn service() -> (tempfile::TempDir, Arc<SiteService>) {
 
 /// The same with more in its configuration, and its clock.
 pub(crate) fn service_with(configuration: &str) -> (tempfile::TempDir, Arc<SiteService>, FakeClock) {
+    let (folder, context, fake) = context_in(TimeZone::UTC, configuration);
+    let clock = Clock::Fake(fake.clone());
+    let logs = CmTraceLayer::new(LogSettings {
+        folder: context.directory.logs(),
+        bytes_max: 100_000,
+        history: true,
+        zone: TimeZone::UTC,
+        clock: clock.clone(),
+    });
+    let service = SiteService::new(Arc::new(context), clock, TimeZone::UTC, logs);
+    (folder, Arc::new(service), fake)
+}
+
+/// What the components of such a site share, in a zone.
+pub(crate) fn context_in(zone: TimeZone, configuration: &str) -> (tempfile::TempDir, SiteContext, FakeClock) {
     let folder = tempfile::tempdir().unwrap();
     let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
     let keys = folder.path().join("vendor");
@@ -45,16 +61,6 @@ pub(crate) fn service_with(configuration: &str) -> (tempfile::TempDir, Arc<SiteS
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, format!("{text}\n{configuration}")).unwrap();
     let settings = Settings::load(&path).unwrap();
-    let fake = FakeClock::new(now);
-    let clock = Clock::Fake(fake.clone());
-    let logs = CmTraceLayer::new(LogSettings {
-        folder: directory.logs(),
-        bytes_max: 100_000,
-        history: true,
-        zone: TimeZone::UTC,
-        clock: clock.clone(),
-    });
-    let context = crate::context::open(directory, settings, now).unwrap();
-    let service = SiteService::new(Arc::new(context), clock, TimeZone::UTC, logs);
-    (folder, Arc::new(service), fake)
+    let context = crate::context::open(directory, settings, zone, now).unwrap();
+    (folder, context, FakeClock::new(now))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::throttle::{Limit, Meter, Schedule, Verdict};
 use executive::Clock;
+use feed::transport::ByteStream;
 use feed::{Kind, Response, Transport, TransportError};
 use futures_util::future::BoxFuture;
 use futures_util::stream;
@@ -22,12 +23,17 @@ const SETTING: &str = "throttle.feed";
 /// A wait is cut into pieces of this length, so that the hour may change meanwhile.
 const WAIT_AT_ONCE: Duration = Duration::from_secs(1);
 
+/// A server may have given up on a connection on which nothing was read for so long.
+const STARVED_AFTER: Duration = Duration::from_secs(5);
+
 /// Limits of the link to the feed.
 #[derive(Debug)]
 pub struct Throttle {
     schedule: RwLock<Schedule>,
     meter: Mutex<Meter>,
     changed: Notify,
+    /// Held from before new rules are stored until they are in force.
+    changing: tokio::sync::Mutex<()>,
     zone: TimeZone,
     begin: Instant,
 }
@@ -45,9 +51,20 @@ impl Throttle {
             schedule: RwLock::new(schedule),
             meter: Mutex::default(),
             changed: Notify::new(),
+            changing: tokio::sync::Mutex::default(),
             zone,
             begin: Instant::now(),
         })
+    }
+
+    /// To be held while rules are stored and put in force: of two changes, the one stored last is the one in force.
+    pub async fn change(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.changing.lock().await
+    }
+
+    /// The zone of the site, by whose hours everything goes.
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
     }
 
     /// Puts a schedule in force, for transfers under way too.
@@ -171,22 +188,24 @@ impl Transport for Throttled {
             if self.throttle.limit(now) == Limit::Closed {
                 return Err(self.throttle.closed(now));
             }
+            let start = range.as_ref().map_or(0, |range| range.start);
+            let end = range.as_ref().map(|range| range.end);
             let Response { length, body } = self.way.fetch(kind, path, range).await?;
-            let state = (body, Bytes::new(), self.throttle.clone(), self.clock.clone());
-            let throttled = stream::unfold(state, |(mut body, mut rest, throttle, clock)| async move {
-                if rest.is_empty() {
-                    rest = match body.next().await? {
-                        Ok(chunk) => chunk,
-                        Err(failure) => return Some((Err(failure), (body, Bytes::new(), throttle, clock))),
-                    };
-                }
-                let item = match throttle.pass(&clock, rest.len() as u64).await {
-                    Some(bytes) => {
-                        Ok(rest.split_to(usize::try_from(bytes).unwrap_or(rest.len()).min(rest.len())))
-                    }
-                    None => Err(throttle.closed(clock.now())),
-                };
-                Some((item, (body, rest, throttle, clock)))
+            let paced = Paced {
+                way: self.way.clone(),
+                throttle: self.throttle.clone(),
+                clock: self.clock.clone(),
+                kind,
+                path: path.to_owned(),
+                body,
+                came: start,
+                end: end.or_else(|| length.map(|length| start + length)),
+                rest: Bytes::new(),
+                waited: Duration::ZERO,
+            };
+            let throttled = stream::unfold(paced, |mut paced| async move {
+                let item = paced.next().await?;
+                Some((item, paced))
             });
             let body = throttled.boxed();
             Ok(Response { length, body })
@@ -195,13 +214,142 @@ impl Transport for Throttled {
     }
 }
 
+/// A body that is let through piece by piece.
+struct Paced {
+    way: Arc<dyn Transport>,
+    throttle: Arc<Throttle>,
+    clock: Clock,
+    kind: Kind,
+    path: String,
+    body: ByteStream,
+    /// How far it came, let through or not.
+    came: u64,
+    /// Where it ends, if that is known.
+    end: Option<u64>,
+    /// What came and was not let through yet.
+    rest: Bytes,
+    /// How long it was made to wait since something came.
+    waited: Duration,
+}
+
+impl Paced {
+    async fn next(&mut self) -> Option<Result<Bytes, TransportError>> {
+        if self.rest.is_empty() {
+            self.rest = match self.more().await? {
+                Ok(chunk) => chunk,
+                Err(failure) => return Some(Err(failure)),
+            };
+            self.came += self.rest.len() as u64;
+            self.waited = Duration::ZERO;
+        }
+        let begun = Instant::now();
+        let passed = self.throttle.pass(&self.clock, self.rest.len() as u64).await;
+        self.waited += begun.elapsed();
+        Some(match passed {
+            Some(bytes) => {
+                let length = usize::try_from(bytes).unwrap_or(usize::MAX);
+                Ok(self.rest.split_to(length.min(self.rest.len())))
+            }
+            None => Err(self.throttle.closed(self.clock.now())),
+        })
+    }
+
+    /// What comes next. A server gives up on a connection that nobody reads; where that was our own doing, nothing
+    /// failed: the rest is asked for anew.
+    async fn more(&mut self) -> Option<Result<Bytes, TransportError>> {
+        let came = self.body.next().await;
+        match self.end {
+            Some(end) if self.came < end && self.waited >= STARVED_AFTER && !matches!(came, Some(Ok(_))) => {
+                let again = self.way.fetch(self.kind, &self.path, Some(self.came..end)).await;
+                match again {
+                    Ok(response) => self.body = response.body,
+                    Err(failure) => return Some(Err(failure)),
+                }
+                self.body.next().await
+            }
+            _ => came,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use feed::transport::ByteStream;
-
     use super::*;
+
+    /// Gives up on whoever reads nothing for a minute, as servers do: with a failure, or with an end.
+    struct Impatient {
+        asked: AtomicU64,
+        fails: bool,
+    }
+
+    impl Transport for Impatient {
+        fn fetch<'a>(
+            &'a self,
+            _: Kind,
+            _: &'a str,
+            range: Option<Range<u64>>,
+        ) -> BoxFuture<'a, Result<Response, TransportError>> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let fails = self.fails;
+            let state = (range.unwrap(), Instant::now());
+            let body = stream::unfold(state, move |(range, read_at)| async move {
+                if range.is_empty() {
+                    return None;
+                }
+                if read_at.elapsed() > Duration::from_secs(60) {
+                    let broken = TransportError::Held {
+                        why: "broken".into(),
+                        wait: Duration::ZERO,
+                    };
+                    return fails.then_some((Err(broken), (0..0, read_at)));
+                }
+                // Each byte says where it belongs.
+                let end = (range.start + 16_000).min(range.end);
+                let chunk: Bytes = (range.start..end).map(|at| (at % 251) as u8).collect();
+                Some((Ok(chunk), (end..range.end, Instant::now())))
+            });
+            let body = body.boxed();
+            async move { Ok(Response { length: None, body }) }.boxed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_gave_up_while_it_was_made_to_wait_is_asked_for_the_rest() {
+        for fails in [true, false] {
+            let (template, ..) = throttled("pulse 100 KB every 600 s");
+            let source = Arc::new(Impatient {
+                asked: AtomicU64::new(0),
+                fails,
+            });
+            let way = Throttled::new(source.clone(), template.throttle.clone(), template.clock.clone());
+            let mut body = body(&way, 1_000_000).await.unwrap();
+            let mut got = Vec::new();
+            while let Some(chunk) = body.next().await {
+                got.extend_from_slice(&chunk.unwrap());
+            }
+            let expected: Vec<u8> = (0..1_000_000_u64).map(|at| (at % 251) as u8).collect();
+            assert!(got == expected, "{} bytes came", got.len());
+            let asked = source.asked.load(Ordering::Relaxed);
+            assert!((5..20).contains(&asked), "{asked} requests");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_breaks_by_itself_is_a_failure() {
+        let (way, ..) = throttled("100 MB/s");
+        let source = Arc::new(Impatient {
+            asked: AtomicU64::new(0),
+            fails: true,
+        });
+        let way = Throttled::new(source.clone(), way.throttle.clone(), way.clock.clone());
+        let mut body = body(&way, 1_000_000).await.unwrap();
+        body.next().await.unwrap().unwrap();
+        tokio::time::advance(Duration::from_secs(100)).await;
+        let failed = body.any(async |chunk| chunk.is_err()).await;
+        assert!(failed && source.asked.load(Ordering::Relaxed) == 1);
+    }
 
     /// Gives as many bytes as are asked for, at once, in chunks as a network would.
     struct Endless(AtomicU64);
@@ -230,6 +378,7 @@ mod tests {
             schedule: RwLock::new(Schedule::parse(rules).unwrap()),
             meter: Mutex::default(),
             changed: Notify::new(),
+            changing: tokio::sync::Mutex::default(),
             zone: TimeZone::UTC,
             begin: Instant::now(),
         });

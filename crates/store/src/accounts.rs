@@ -137,12 +137,14 @@ impl Tx<'_> {
         Ok(changed == 1)
     }
 
-    /// A wrong password; says how many there were in a row. Those of long ago are forgotten.
+    /// A wrong password; says how many there were in a row. Those of long ago are forgotten, together with their lock: one
+    /// that stayed would make them be forgotten again with every further one.
     pub fn count_wrong_password(&self, name: &str, forgotten: Timestamp) -> Result<u32, StoreError> {
         self.execute(
-            "UPDATE account SET failures = 1 + CASE WHEN locked_until IS NOT NULL AND locked_until < $1 THEN 0 ELSE failures END
-             WHERE name = $2",
-            params![millis(forgotten), name],
+            "UPDATE account SET failures = 1 + CASE WHEN locked_until < $1 THEN 0 ELSE failures END,
+                 locked_until = CASE WHEN locked_until < $2 THEN NULL ELSE locked_until END
+             WHERE name = $3",
+            params![millis(forgotten), millis(forgotten), name],
         )?;
         let failures = self.one(
             "SELECT failures FROM account WHERE name = $1",
@@ -164,6 +166,7 @@ impl Tx<'_> {
     /// Removes an account and ends its sessions.
     pub fn remove_account(&self, name: &str) -> Result<(), StoreError> {
         self.end_sessions(name)?;
+        self.forget_devices(name)?;
         self.execute("DELETE FROM account WHERE name = $1", params![name])
             .map(drop)
     }

@@ -1,5 +1,5 @@
 //! Alerts that wait to be delivered: entered in the transaction that raises their message, kept until they are
-//! delivered or given up, and for some days after that to be looked at.
+//! delivered or given up however long that takes, and for some days after that to be looked at.
 //!
 //! An alert has a number that is never used again, so that whoever is told twice can notice. The queue is bounded: a
 //! flood of messages fills it once, and what comes after is counted and left out, oldest alerts first served.
@@ -61,6 +61,8 @@ pub struct AlertRow {
     pub failure: Option<String>,
     /// When any of this changed.
     pub changed_at: Timestamp,
+    /// Which of the target's receivers took it already.
+    pub taken_by: Vec<String>,
 }
 
 impl Tx<'_> {
@@ -107,7 +109,8 @@ impl Tx<'_> {
     /// Alerts that wait for a target, oldest first.
     pub fn alerts_waiting(&self, target: AlertTarget, limit: u32) -> Result<Vec<AlertRow>, StoreError> {
         self.many(
-            "SELECT id, target, rule, message, state, attempts, next_attempt_at, failure, changed_at FROM alert
+            "SELECT id, target, rule, message, state, attempts, next_attempt_at, failure, changed_at,
+                 taken_by FROM alert
              WHERE state = $1 AND target = $2 ORDER BY id LIMIT $3",
             params![AlertState::Waiting.as_str(), target.as_str(), limit],
             read_alert,
@@ -117,7 +120,8 @@ impl Tx<'_> {
     /// Alerts, newest first.
     pub fn alerts(&self, limit: u32) -> Result<Vec<AlertRow>, StoreError> {
         self.many(
-            "SELECT id, target, rule, message, state, attempts, next_attempt_at, failure, changed_at FROM alert
+            "SELECT id, target, rule, message, state, attempts, next_attempt_at, failure, changed_at,
+                 taken_by FROM alert
              ORDER BY id DESC LIMIT $1",
             params![limit],
             read_alert,
@@ -129,6 +133,16 @@ impl Tx<'_> {
         self.execute(
             "UPDATE alert SET state = $1, failure = NULL, changed_at = $2 WHERE id = $3",
             params![AlertState::Delivered.as_str(), millis(now), id],
+        )
+        .map(drop)
+    }
+
+    /// Records that one of a target's receivers, named in one line, took an alert, so that it does not get it again with
+    /// those who did not.
+    pub fn alert_taken_by(&self, id: i64, receiver: &str) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE alert SET taken_by = taken_by || $1 WHERE id = $2",
+            params![format!("{receiver}\n"), id],
         )
         .map(drop)
     }
@@ -159,11 +173,13 @@ impl Tx<'_> {
         .map(drop)
     }
 
-    /// Removes alerts that nothing has happened to since an instant, a bounded number at a time; returns how many.
+    /// Removes alerts that were delivered or given up before an instant, a bounded number at a time; returns how many. One
+    /// that waits is nobody's to forget: a site may be offline for weeks.
     pub fn remove_alerts(&self, before: Timestamp, limit: u32) -> Result<usize, StoreError> {
         self.execute(
-            "DELETE FROM alert WHERE id IN (SELECT id FROM alert WHERE changed_at < $1 ORDER BY changed_at LIMIT $2)",
-            params![millis(before), limit],
+            "DELETE FROM alert WHERE id IN
+             (SELECT id FROM alert WHERE changed_at < $1 AND state <> $2 ORDER BY changed_at LIMIT $3)",
+            params![millis(before), AlertState::Waiting.as_str(), limit],
         )
     }
 }
@@ -215,6 +231,7 @@ fn read_alert(r: &Row<'_>) -> rusqlite::Result<AlertRow> {
         next_attempt_at: timestamp(r.get(6)?),
         failure: r.get(7)?,
         changed_at: timestamp(r.get(8)?),
+        taken_by: r.get::<_, String>(9)?.lines().map(str::to_owned).collect(),
     })
 }
 
@@ -306,6 +323,11 @@ mod tests {
                 tx.alert_failed(alert.id, "no", Some(at(9)), at(6))?;
                 let again = tx.alerts_waiting(AlertTarget::Webhook, 10)?;
                 assert_eq!((again[0].attempts, again[0].next_attempt_at), (1, at(9)));
+                assert_eq!(tx.remove_alerts(at(1_000_000), 10)?, 0, "it waits");
+                tx.alert_taken_by(alert.id, "a@x.example")?;
+                tx.alert_taken_by(alert.id, "b@x.example")?;
+                let again = tx.alerts_waiting(AlertTarget::Webhook, 10)?;
+                assert_eq!(again[0].taken_by, ["a@x.example", "b@x.example"]);
                 tx.alert_failed(alert.id, "never", None, at(9))?;
                 assert_eq!(tx.alerts_waiting(AlertTarget::Webhook, 10)?.len(), 0);
                 assert_eq!(tx.alerts(10)?[0].failure.as_deref(), Some("never"));

@@ -12,6 +12,7 @@
 mod accounts;
 mod alerts;
 mod database;
+mod devices;
 mod error;
 mod idempotency;
 mod installs;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use crate::error::StoreError;
 
 /// Every step, in order; the number of a step is its position, counted from 1.
-pub(crate) const STEPS: [&str; 7] = [
+pub(crate) const STEPS: [&str; 9] = [
     include_str!("migrations/0001_site.sql"),
     include_str!("migrations/0002_internet.sql"),
     include_str!("migrations/0003_usage.sql"),
@@ -16,6 +16,8 @@ pub(crate) const STEPS: [&str; 7] = [
     include_str!("migrations/0005_notifications.sql"),
     include_str!("migrations/0006_status.sql"),
     include_str!("migrations/0007_oidc.sql"),
+    include_str!("migrations/0008_alert_receivers.sql"),
+    include_str!("migrations/0009_devices.sql"),
 ];
 
 /// Brings the database to the newest schema, one transaction per step.

@@ -168,8 +168,9 @@ fn a_sign_in_brings_back_nothing_that_was_changed_meanwhile() {
         assert_eq!(counted.collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
         tx.lock_account("mallory", at(60)).unwrap();
         assert!(!tx.account_signed_in("mallory", "hash", at(59)).unwrap());
-        // Long after the lock they are forgotten.
-        assert_eq!(tx.count_wrong_password("mallory", at(3660)).unwrap(), 1);
+        // Long after the lock they are forgotten, once: who goes on guessing is counted again.
+        let counted = (0..3).map(|_| tx.count_wrong_password("mallory", at(3660)).unwrap());
+        assert_eq!(counted.collect::<Vec<_>>(), [1, 2, 3]);
         tx.remove_account("mallory").unwrap();
         tx.count_wrong_password("mallory", at(0)).unwrap();
         tx.lock_account("mallory", at(60)).unwrap();

@@ -15,6 +15,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, FuturesUnordered};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -133,12 +134,16 @@ pub async fn execute(
 ) -> Result<(), DownloadError> {
     let (blocks, arriving) = mpsc::channel::<(u32, Bytes)>(BLOCKS_WAITING);
     let writer = Arc::new(BlockWriter::new(library, &index));
+    let stopped = CancellationToken::new();
     let writing = {
         let (writer, index, span) = (writer.clone(), index.clone(), tracing::Span::current());
+        let stopped = stopped.clone();
         // Hashing, unpacking and writing overlap with the network.
         tokio::task::spawn_blocking(move || {
             let _entered = span.enter();
-            write_all(&writer, &index, arriving)
+            // However it ends, nothing more needs to come.
+            let _ended = stopped.clone().drop_guard();
+            write_all(&writer, &index, arriving, &stopped)
         })
     };
     let fetch = Fetch {
@@ -149,27 +154,29 @@ pub async fn execute(
         progress: &*progress,
     };
     // On a slow link a batch takes long to fill: what has come is made durable meanwhile.
+    let mut flushing = Flushing::default();
     let pausing = async {
         let mut every = tokio::time::interval(DURABLE_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             every.tick().await;
             let writer = writer.clone();
-            let flushed = tokio::task::spawn_blocking(move || writer.flush()).await;
-            match flushed {
-                Ok(Ok(())) => {}
-                Ok(Err(failure)) => return Stop::Failed(content_error(&index, 0, failure)),
-                Err(_) => return Stop::WriterGone,
+            flushing.begin(move || writer.flush());
+            if let Err(stop) = flushing.end(&index).await {
+                return stop;
             }
         }
     };
     let fetched = tokio::select! {
         fetched = fetch.all(plan.ranges) => fetched,
-        stopped = pausing => Err(stopped),
+        stop = pausing => Err(stop),
+        () = stopped.cancelled() => Err(Stop::WriterGone),
         () = cancel.cancelled() => Err(Stop::Failed(DownloadError::Cancelled)),
     };
     drop(fetch);
     let written = writing.await.map_err(|_| DownloadError::Writer)?;
+    // One that was under way when the last block came: what it could not make durable is not there.
+    let fetched = flushing.end(&index).await.and(fetched);
     match fetched {
         // The writer stopped listening: its own failure says why.
         Err(Stop::WriterGone) => written.and(Err(DownloadError::Writer)),
@@ -178,18 +185,43 @@ pub async fn execute(
     }
 }
 
+/// What has come is made durable while more comes, once at a time.
+#[derive(Default)]
+struct Flushing(Option<JoinHandle<Result<(), WriteError>>>);
+
+impl Flushing {
+    /// To be called when the one before has ended.
+    fn begin(&mut self, flush: impl FnOnce() -> Result<(), WriteError> + Send + 'static) {
+        self.0 = Some(tokio::task::spawn_blocking(flush));
+    }
+
+    /// Waits for the one under way, if there is one. May be dropped and called again.
+    async fn end(&mut self, index: &PayloadIndex) -> Result<(), Stop> {
+        let Some(under_way) = &mut self.0 else {
+            return Ok(());
+        };
+        let flushed = under_way.await;
+        self.0 = None;
+        match flushed {
+            Ok(flushed) => flushed.map_err(|failure| Stop::Failed(content_error(index, 0, failure))),
+            Err(_) => Err(Stop::WriterGone),
+        }
+    }
+}
+
 /// Takes blocks on several threads until no more come; then everything taken is durable.
 fn write_all(
     writer: &BlockWriter,
     index: &PayloadIndex,
     arriving: mpsc::Receiver<(u32, Bytes)>,
+    stopped: &CancellationToken,
 ) -> Result<(), DownloadError> {
     let leftovers = writer.finish_leftovers();
     leftovers.map_err(|failure| content_error(index, 0, failure))?;
     let arriving = Mutex::new(arriving);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let failures: Vec<DownloadError> = std::thread::scope(|scope| {
-        let taking = || take_blocks(writer, index, &arriving).err();
+        let taking = || take_blocks(writer, index, &arriving, stopped).err();
         let others: Vec<_> = (1..threads.min(WRITERS_MAX))
             .map(|_| scope.spawn(taking))
             .collect();
@@ -214,6 +246,7 @@ fn take_blocks(
     writer: &BlockWriter,
     index: &PayloadIndex,
     arriving: &Mutex<mpsc::Receiver<(u32, Bytes)>>,
+    stopped: &CancellationToken,
 ) -> Result<(), DownloadError> {
     let queue = || arriving.lock().unwrap_or_else(PoisonError::into_inner);
     let mut scratch = Scratch::default();
@@ -223,7 +256,8 @@ fn take_blocks(
             return Ok(());
         };
         if let Err(failure) = writer.take(number, &bytes, &mut scratch) {
-            queue().close();
+            // Not by closing the queue, which another thread holds while it waits for the network.
+            stopped.cancel();
             return Err(content_error(index, number, failure));
         }
     }

@@ -136,6 +136,90 @@ async fn tampered_content_is_refused_and_what_was_good_stays() {
     assert!(desk.library().missing(&desk.index).is_empty());
 }
 
+/// Sends what another one does and then neither more nor an end.
+struct Stalling(Arc<Served>);
+
+impl RangeSource for Stalling {
+    fn fetch<'a>(
+        &'a self,
+        pack: &'a Pack,
+        range: Range<u64>,
+    ) -> BoxFuture<'a, Result<BoxStream<'static, Result<Bytes, SourceError>>, SourceError>> {
+        Box::pin(async move {
+            let body = self.0.fetch(pack, range).await?;
+            Ok(body.chain(futures_util::stream::pending()).boxed())
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_fails_stops_a_download_on_which_nothing_comes() {
+    let desk = Desk::new(7);
+    let library = desk.library();
+    // One block and a half, of which the first is wrong.
+    let source = Arc::new(Stalling(desk.source(6_500, true)));
+    let never = CancellationToken::new();
+    let downloading = execute(
+        desk.index.clone(),
+        plan(&desk.index, &library),
+        library,
+        source,
+        Arc::new(|_| {}),
+        &never,
+    );
+    let ended = tokio::time::timeout(Duration::from_secs(60), downloading).await;
+    let error = ended.expect("it goes on waiting").unwrap_err();
+    assert!(matches!(error, DownloadError::Content { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_flush_under_way_when_the_last_block_came_is_not_forgotten() {
+    let desk = Desk::new(1);
+    let mut flushing = Flushing::default();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    flushing.begin(move || {
+        held.recv().unwrap();
+        Err(WriteError::Malformed {
+            offset: 0,
+            raw_length: 0,
+        })
+    });
+    // What waits for it is dropped, as when fetching ends first.
+    let waiting = tokio::time::timeout(Duration::ZERO, flushing.end(&desk.index)).await;
+    assert!(waiting.is_err());
+    release.send(()).unwrap();
+    let ended = flushing.end(&desk.index).await;
+    assert!(matches!(ended, Err(Stop::Failed(DownloadError::Content { .. }))));
+    assert!(flushing.end(&desk.index).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_journal_without_its_bytes_vouches_for_nothing() {
+    let desk = Desk::new(3);
+    let source = desk.source(u64::MAX, false);
+    desk.download(&source).await.unwrap();
+    let library = desk.library();
+    let partial = desk.folder.path().join("content/partial");
+    // As a crash between two removals leaves them: the whole object is vouched for, and nothing of it is there.
+    for (object, _, extents) in desk.index.objects() {
+        if extents.len() > 1 {
+            let mut at = 0;
+            let mut lines = String::new();
+            for extent in extents {
+                lines.push_str(&format!("{at} {}\n", extent.length));
+                at += u64::from(extent.length);
+            }
+            std::fs::write(partial.join(format!("{object}.done")), lines).unwrap();
+            std::fs::remove_file(library.object_path(&object)).unwrap();
+        }
+    }
+    assert!(!library.missing(&desk.index).is_empty());
+    let again = desk.source(u64::MAX, false);
+    desk.download(&again).await.unwrap();
+    assert!(desk.library().missing(&desk.index).is_empty());
+    assert_eq!(std::fs::read_dir(&partial).unwrap().count(), 0);
+}
+
 #[tokio::test]
 async fn garbage_collection_keeps_what_is_referred_to() {
     let desk = Desk::new(9);

@@ -185,7 +185,11 @@ impl Library {
     /// Parts of a large object that are durable already, as (offset, length): another payload may cut the
     /// same object differently.
     pub(crate) fn parts_done(&self, object: &ObjectId) -> HashSet<(u64, u32)> {
-        let journal = self.root.join("partial").join(format!("{object}.done"));
+        let partial = self.root.join("partial").join(object.to_string());
+        let journal = partial.with_extension("done");
+        if !partial.exists() {
+            return HashSet::new();
+        }
         let text = std::fs::read_to_string(journal).unwrap_or_default();
         let part = |line: &str| {
             // A line cut off by a crash has no line end and does not count.
@@ -193,6 +197,16 @@ impl Library {
             Some((offset.parse().ok()?, length.parse().ok()?))
         };
         text.split_inclusive('\n').filter_map(part).collect()
+    }
+
+    /// Throws away a journal whose partial file is not there: what it would be continued with has other bytes.
+    pub(crate) fn forget_lost_parts(&self, object: &ObjectId) {
+        let partial = self.root.join("partial").join(object.to_string());
+        if !partial.exists()
+            && let Err(failure) = remove_if_there(&partial.with_extension("done"))
+        {
+            tracing::warn!("{failure}");
+        }
     }
 
     /// Records durably that a package is being fetched: garbage collection leaves alone what it has got so far.
@@ -205,7 +219,7 @@ impl Library {
     pub fn add_reference(&self, name: &str, index_file: &Path) -> Result<(), LibraryError> {
         let path = self.reference_path(name)?;
         self.copy_index(index_file, &path)?;
-        remove_if_there(&path.with_extension("want"))
+        Ok(remove_if_there(&path.with_extension("want"))?)
     }
 
     fn copy_index(&self, index_file: &Path, path: &Path) -> Result<(), LibraryError> {
@@ -306,9 +320,9 @@ impl Library {
     }
 }
 
-fn remove_if_there(path: &Path) -> Result<(), LibraryError> {
+fn remove_if_there(path: &Path) -> Result<(), DiskError> {
     match std::fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(disk("remove", path)(source).into()),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(disk("remove", path)(source)),
         _ => Ok(()),
     }
 }

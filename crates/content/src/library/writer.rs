@@ -13,7 +13,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::direct::{Aligned, PartialFile, write_new};
-use super::{DiskError, Library, disk};
+use super::{DiskError, Library, disk, remove_if_there};
 use crate::index::{Block, PayloadIndex};
 use crate::object::ObjectId;
 use crate::publish::hash_file;
@@ -83,6 +83,7 @@ impl BlockWriter {
                 continue;
             }
             let done = if extents.len() > 1 {
+                library.forget_lost_parts(&object);
                 library.parts_done(&object)
             } else {
                 HashSet::new()
@@ -265,23 +266,19 @@ impl BlockWriter {
         let path = self.library.root.join("partial").join(object.to_string());
         let journal = path.with_extension("done");
         let (found, _) = hash_file(&path).map_err(disk("read", &path))?;
-        let result = if found == object {
-            self.library
-                .move_into_place(&path, &object)
-                .map_err(WriteError::from)
-        } else {
-            std::fs::remove_file(&path).map_err(disk("remove", &path))?;
-            Err(WriteError::WrongObject {
+        left.remove(&object);
+        if found != object {
+            // The journal goes first: without the partial file it would vouch for bytes that are not there, for ever.
+            remove_if_there(&journal)?;
+            remove_if_there(&path)?;
+            return Err(WriteError::WrongObject {
                 expected: object,
                 found,
-            })
-        };
-        // The journal goes last: without the partial file it would vouch for bytes that are not there.
-        if journal.exists() && (result.is_ok() || !path.exists()) {
-            std::fs::remove_file(&journal).map_err(disk("remove", &journal))?;
+            });
         }
-        left.remove(&object);
-        result
+        self.library.move_into_place(&path, &object)?;
+        // Left behind by a crash here, it is thrown away with what else belongs to no partial file.
+        Ok(remove_if_there(&journal)?)
     }
 }
 

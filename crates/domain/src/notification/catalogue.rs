@@ -27,9 +27,6 @@ const CHECK_DAYS_MAX: i64 = 7;
 /// Crashes in a row after which a restart will not help.
 const CRASHES_MAX: u32 = 3;
 const GIGABYTE: u64 = 1 << 30;
-/// Free space, from the site system status summarizer: warning below 10485760 KB, critical below 5242880 KB.
-const SPACE_WARNING: u64 = 10 * GIGABYTE;
-const SPACE_CRITICAL: u64 = 5 * GIGABYTE;
 
 /// The notifications in force, of the kinds that are looked at now, by key.
 pub fn in_force(facts: &Facts, now: Timestamp, looked_at: &[Evaluated]) -> Vec<Notification> {
@@ -289,10 +286,12 @@ fn update_checks(checks: &FailingChecks, now: Timestamp) -> Option<Notification>
 }
 
 fn space(space: FreeSpace) -> Option<Notification> {
-    let critical = SPACE_CRITICAL.max(space.wanted);
+    let bytes = |kib: u64| kib.saturating_mul(1024);
+    let warning = bytes(space.thresholds.warning_kib);
+    let critical = bytes(space.thresholds.critical_kib).max(space.wanted);
     let severity = if space.free < critical {
         Severity::Critical
-    } else if space.free < SPACE_WARNING {
+    } else if space.free < warning {
         Severity::Warning
     } else {
         return None;
@@ -306,7 +305,7 @@ fn space(space: FreeSpace) -> Option<Notification> {
     } else {
         let limit = match severity {
             Severity::Critical => critical,
-            _ => SPACE_WARNING,
+            _ => warning,
         };
         format!(
             "{free} are free, less than {}. Make room before the next update.",

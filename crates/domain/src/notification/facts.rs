@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use crate::status_message::systems::SpaceThresholds;
+
 /// Everything that is looked at, as it stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -171,6 +173,8 @@ pub struct FreeSpace {
     pub free: u64,
     /// Bytes below which downloads and installations wait.
     pub wanted: u64,
+    /// Room below which System Status shows another colour.
+    pub thresholds: SpaceThresholds,
 }
 
 /// A component that crashed.

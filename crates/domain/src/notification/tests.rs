@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::*;
+use crate::status_message::systems::SpaceThresholds;
 
 const ALL: [Evaluated; 3] = [
     Evaluated::AtConsoleStart,
@@ -184,10 +185,15 @@ fn checks_space_and_crashes() {
     );
     assert_eq!(told(&checks(3, None), at(900)), Some((kind, Severity::Warning)));
 
-    let space = |free, wanted| Facts {
-        space: Some(FreeSpace { free, wanted }),
+    let space_below = |free, wanted, thresholds| Facts {
+        space: Some(FreeSpace {
+            free,
+            wanted,
+            thresholds,
+        }),
         ..Facts::default()
     };
+    let space = |free, wanted| space_below(free, wanted, SpaceThresholds::default());
     let gb = 1_u64 << 30;
     for (free, wanted, expected) in [
         (10 * gb, gb, None),
@@ -204,6 +210,20 @@ fn checks_space_and_crashes() {
             assert_eq!(found.body.contains("wait until"), free < wanted, "{}", found.body);
         }
     }
+
+    // What an administrator set counts; zero switches a threshold off.
+    let set = SpaceThresholds {
+        warning_kib: 40 << 20,
+        critical_kib: 30 << 20,
+    };
+    let found = only(&space_below(35 * gb, gb, set), at(0)).unwrap();
+    assert_eq!(found.severity, Severity::Warning);
+    assert!(found.body.contains("less than 40"), "{}", found.body);
+    let off = SpaceThresholds {
+        warning_kib: 0,
+        critical_kib: 0,
+    };
+    assert_eq!(told(&space_below(gb, gb, off), at(0)), None);
 
     let crashed = |in_row| Facts {
         crashed: vec![CrashedComponent {
@@ -228,7 +248,11 @@ fn checks_space_and_crashes() {
 #[test]
 fn only_what_is_looked_at_now() {
     let facts = Facts {
-        space: Some(FreeSpace { free: 0, wanted: 1 }),
+        space: Some(FreeSpace {
+            free: 0,
+            wanted: 1,
+            thresholds: SpaceThresholds::default(),
+        }),
         roles: vec![TrustedRole {
             role: "root".into(),
             expires: at(-1),
@@ -321,7 +345,7 @@ proptest! {
                 .map(|number| FailedEndpoint { host: words.clone(), fault: number.to_string(), critical: number % 2 == 0 })
                 .collect(),
             checks: Some(FailingChecks { in_row: 9, reason: words.clone(), failure: words.clone(), succeeded_at: None }),
-            space: Some(FreeSpace { free, wanted }),
+            space: Some(FreeSpace { free, wanted, thresholds: SpaceThresholds { warning_kib: wanted, critical_kib: wanted } }),
             crashed: vec![CrashedComponent { name: words.clone(), failure: words.clone(), in_row: 1, next_try: None }],
             waiting_config: Some(WaitingConfig { version: free, what: words.clone(), hosts: vec![words.clone(); count.min(20)] }),
             secret_keys: vec![SecretKey { name: words.clone(), file: words.clone(), expires: at(0) }],

@@ -42,7 +42,12 @@ fn check(texts: &[(Gravity, String)], form: LogForm, zone: &str, at: Timestamp) 
         let words = |text: &str| text.split_whitespace().collect::<String>();
         let wanted = words(&written.replace(['~', '\r', '\n'], " "));
         let found = words(&entry.message.replace('~', " "));
-        prop_assert!(found.ends_with(&wanted) || written.contains("$$<") || written.contains("]LOG]!>"), "{:?} {:?}", written, entry.message);
+        prop_assert!(
+            found.ends_with(&wanted) || written.contains("$$<") || written.contains("]LOG]!>"),
+            "{:?} {:?}",
+            written,
+            entry.message
+        );
         match gravity {
             Gravity::Error => prop_assert_eq!(entry.severity, Severity::Error),
             Gravity::Warning => prop_assert!(entry.severity != Severity::Info),
@@ -56,14 +61,22 @@ fn check(texts: &[(Gravity, String)], form: LogForm, zone: &str, at: Timestamp) 
 #[test]
 fn times_zones_and_gravity_arrive() {
     let at: Timestamp = "2026-11-21T15:11:46.039Z".parse().unwrap();
-    for (zone, hour, offset) in [("UTC0", 15, 0), ("EST5", 10, 300), ("CET-1", 16, -60), ("IST-5:30", 20, -330)] {
+    for (zone, hour, offset) in [
+        ("UTC0", 15, 0),
+        ("EST5", 10, 300),
+        ("CET-1", 16, -60),
+        ("IST-5:30", 20, -330),
+    ] {
         for form in [LogForm::Simple, LogForm::Ccm] {
             let texts = [(Gravity::Error, "It broke".to_owned())];
             let text = log(&texts, form, &TimeZone::posix(zone).unwrap(), at);
             let (result, _) = parse_content(&text, "hman.log", text.len() as u64);
             let entry = &result.entries[0];
             let shown = entry.timestamp_display.clone().unwrap();
-            assert!(shown.contains(&format!("{hour}:")) && shown.contains("46.039"), "{text} {shown}");
+            assert!(
+                shown.contains(&format!("{hour}:")) && shown.contains("46.039"),
+                "{text} {shown}"
+            );
             assert_eq!(entry.timezone_offset, Some(offset), "{text}");
             assert_eq!(entry.severity, Severity::Error, "{text}");
         }

@@ -9,12 +9,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 use tower::ServiceExt;
 
+use super::in_time::looks;
 use super::problem::refuse;
 
 /// Largest answer that gets a tag; lists are bounded far below.
@@ -39,7 +40,7 @@ impl Conditions {
 
 /// RFC 9110, 13.1: `If-None-Match` on GET, `If-Match` on everything else.
 pub(super) async fn check(State(conditions): State<Conditions>, request: Request, next: Next) -> Response {
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
+    if looks(request.method()) {
         let known = request.headers().get(IF_NONE_MATCH).cloned();
         return tagged(next.run(request).await, known.as_ref()).await;
     }
@@ -56,6 +57,9 @@ pub(super) async fn check(State(conditions): State<Conditions>, request: Request
         .oneshot(asked)
         .await
         .unwrap_or_else(|never| match never {});
+    if now.status() == StatusCode::METHOD_NOT_ALLOWED {
+        return no_tag();
+    }
     let now = tagged(now, None).await;
     match now.headers().get(ETAG) {
         Some(tag) if lists(&seen, tag) => next.run(request).await,
@@ -66,6 +70,23 @@ pub(super) async fn check(State(conditions): State<Conditions>, request: Request
         )
         .into_response(),
     }
+}
+
+/// Refuses `If-Match` where nothing has a tag: whoever sends it relies on it.
+pub(super) async fn refuse_tags(request: Request, next: Next) -> Response {
+    match !looks(request.method()) && request.headers().contains_key(IF_MATCH) {
+        true => no_tag(),
+        false => next.run(request).await,
+    }
+}
+
+fn no_tag() -> Response {
+    refuse(
+        StatusCode::BAD_REQUEST,
+        "nothing here has an ETag that If-Match could be compared with".to_owned(),
+        Some("send the request without If-Match".to_owned()),
+    )
+    .into_response()
 }
 
 /// The answer with its tag, or that nothing changed.

@@ -18,7 +18,8 @@ use crate::service::{Actor, SiteService};
 #[derive(Clone)]
 pub(super) struct Routes(pub(super) Router);
 
-/// What a GET of a path answers, as `changed` events whenever it changes; `ended` once the caller may not see it.
+/// What a GET of a path answers, as `changed` events whenever it changes; `ended` once the caller may not see it,
+/// `too-large` in place of an answer over 1 MiB.
 #[utoipa::path(get, path = "/v1/events", tag = "events", params(EventsQuery), responses(
     (status = 200, description = "Server-sent events", content_type = "text/event-stream"),
     (status = 400, description = "Not a path of this API", body = ApiProblem),

@@ -19,7 +19,7 @@ pub(super) async fn throttle(State(service): Service) -> Result<Json<ThrottleInf
 /// Replaces the rules; in force at once, for transfers under way too.
 #[utoipa::path(put, path = "/v1/throttle", tag = "hierarchy", request_body = ThrottleRequest, responses(
     (status = 200, description = "In force", body = ThrottleInfo),
-    (status = 422, description = "A rule that is none", body = ApiProblem),
+    (status = 400, description = "A rule that is none", body = ApiProblem),
 ))]
 pub(super) async fn set_throttle(
     State(service): Service,

@@ -11,7 +11,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -26,23 +25,27 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::in_time::{Changes, looks};
 use super::problem::refuse;
+use super::under_way::{Open, UnderWay, idle};
 use crate::console::Peer;
-use crate::service::{Actor, SiteService};
+use crate::service::{Actor, SiteService, network_of};
 
 /// Connections served at the same time on one listener; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 128;
-/// Of these, connections of one address on the HTTPS listener: nobody takes all places.
+/// Of these, connections of one party (`network_of`) on the HTTPS listener: nobody takes all places.
 const CONNECTIONS_OF_ONE_MAX: usize = 24;
 /// How often a quiet HTTP/2 connection is asked whether it is still there, and how long it may take to say so.
 const ALIVE_EVERY: Duration = Duration::from_secs(20);
 const ALIVE_WITHIN: Duration = Duration::from_secs(10);
+/// Requests that one connection may have under way; a browser with all pages open has fewer.
+const STREAMS_MAX: u32 = 32;
 /// Longest time for the head of a request, and for a TLS handshake.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 /// Longest time that open requests may take once the site stops.
@@ -247,25 +250,25 @@ struct Gate {
     places: Arc<Semaphore>,
     graceful: GracefulShutdown,
     connections: std::sync::Mutex<JoinSet<()>>,
-    /// Connections by address.
+    /// Connections by party.
     of: Arc<std::sync::Mutex<HashMap<IpAddr, usize>>>,
     /// Changes under way: they go on when whoever asked hangs up.
     changes: TaskTracker,
 }
 
-/// The place of one connection among those of its address.
+/// The place of one connection among those of its party.
 struct Share {
     of: Arc<std::sync::Mutex<HashMap<IpAddr, usize>>>,
-    address: IpAddr,
+    party: IpAddr,
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
         let mut of = self.of.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(count) = of.get_mut(&self.address) {
+        if let Some(count) = of.get_mut(&self.party) {
             *count -= 1;
             if *count == 0 {
-                of.remove(&self.address);
+                of.remove(&self.party);
             }
         }
     }
@@ -283,7 +286,7 @@ impl Gate {
         server
             .http2()
             .timer(TokioTimer::new())
-            .max_concurrent_streams(64)
+            .max_concurrent_streams(STREAMS_MAX)
             .keep_alive_interval(ALIVE_EVERY)
             .keep_alive_timeout(ALIVE_WITHIN);
         Gate {
@@ -297,10 +300,11 @@ impl Gate {
         }
     }
 
-    /// A place among those of an address, if there is one.
+    /// A place among those of the party of an address, if there is one.
     fn share(&self, address: IpAddr) -> Option<Share> {
+        let party = network_of(address);
         let mut of = self.of.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let count = of.entry(address).or_default();
+        let count = of.entry(party).or_default();
         if *count >= CONNECTIONS_OF_ONE_MAX {
             return None;
         }
@@ -308,7 +312,7 @@ impl Gate {
         drop(of);
         Some(Share {
             of: self.of.clone(),
-            address,
+            party,
         })
     }
 
@@ -409,10 +413,9 @@ async fn answer<S>(
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let asked = Arc::new(AtomicBool::new(false));
-    let first = asked.clone();
+    let (under_way, mut seen) = watch::channel(UnderWay::default());
     let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
-        first.store(true, Ordering::Relaxed);
+        let open = Open::new(&under_way);
         let mut request = request.map(Body::new);
         if let Some(actor) = &actor {
             request.extensions_mut().insert::<Actor>(actor.clone());
@@ -422,8 +425,9 @@ async fn answer<S>(
         }
         let router = router.clone();
         let changes = changes.clone();
+        request.extensions_mut().insert(Changes(changes.clone()));
         async move {
-            let looks = matches!(*request.method(), http::Method::GET | http::Method::HEAD);
+            let looks = looks(request.method());
             let answering = async move {
                 router
                     .oneshot(request)
@@ -442,29 +446,24 @@ async fn answer<S>(
                     .into_response()
                 }),
             };
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(response.map(|body| open.until_sent(body)))
         }
     });
     let connection = server
         .serve_connection(TokioIo::new(stream), service)
         .into_owned();
-    let silent = async {
-        tokio::time::sleep(HEAD_TIME_MAX).await;
-        if asked.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
-        }
-    };
     tokio::select! {
         ended = watcher.watch(connection) => if let Err(failure) = ended {
             tracing::debug!("an API connection ended: {failure}");
         },
-        () = silent => tracing::debug!("a connection on which nothing was asked for {HEAD_TIME_MAX:?} is closed"),
+        () = idle(&mut seen, HEAD_TIME_MAX) => tracing::debug!("a connection on which nothing is asked is closed"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::under_way::IDLE_TIME_MAX;
 
     #[test]
     fn tokens_in_headers() {
@@ -480,5 +479,51 @@ mod tests {
         check("Basic abc", None);
         check("Bearer", None);
         check("Bearer ", None);
+    }
+
+    #[test]
+    fn a_network_of_one_party_has_the_places_of_one() {
+        let gate = Gate::new(Router::new());
+        let shares: Vec<_> = (0..100_u16)
+            .filter_map(|host| gate.share(format!("2001:db8::{host:x}:1").parse().unwrap()))
+            .collect();
+        assert_eq!(shares.len(), CONNECTIONS_OF_ONE_MAX);
+        assert!(gate.share("2001:db8:0:1::1".parse().unwrap()).is_some());
+        drop(shares);
+        assert!(gate.of.lock().unwrap().is_empty(), "places are given back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_only_answers_pings_is_closed_after_some_minutes() {
+        let router = Router::new()
+            .route("/", axum::routing::get(async || "here"))
+            .route(
+                "/slow",
+                axum::routing::get(async || {
+                    tokio::time::sleep(2 * IDLE_TIME_MAX).await;
+                    "whole"
+                }),
+            );
+        let gate = Gate::new(router);
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        gate.serve(theirs, None, gate.places.clone().acquire_owned().await.unwrap());
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(ours))
+                .await
+                .unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(connection);
+        let begun = tokio::time::Instant::now();
+        for path in ["/", "/slow"] {
+            let request = http::Request::get(format!("http://site{path}")).body(String::new());
+            let answer = sender.send_request(request.unwrap()).await.unwrap();
+            let body = http_body_util::BodyExt::collect(answer.into_body())
+                .await
+                .unwrap();
+            assert!(!body.to_bytes().is_empty(), "what is under way is no idleness");
+        }
+        let _closed = tasks.join_next().await.unwrap();
+        let took = begun.elapsed();
+        assert!((3 * IDLE_TIME_MAX..4 * IDLE_TIME_MAX).contains(&took), "{took:?}");
     }
 }

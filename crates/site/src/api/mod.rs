@@ -15,15 +15,17 @@ pub(crate) mod guard;
 mod health;
 mod hierarchy;
 mod idempotency;
+pub(crate) mod in_time;
 mod internet;
 pub mod listen;
 mod notifications;
-mod problem;
+pub(crate) mod problem;
 pub(crate) mod routes;
 mod site;
 mod status;
 mod status_rules;
 mod tool;
+mod under_way;
 mod updates;
 mod usage;
 
@@ -35,16 +37,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::TimeoutLayer;
 
 use self::conditional::Conditions;
 use self::events::Routes;
 use self::guard::Route;
+use self::in_time::Limits;
 use self::problem::refuse;
 use self::routes::{event_route, long_routes, quick_routes};
 use crate::service::SiteService;
@@ -54,24 +56,26 @@ pub use document::openapi;
 /// Largest request body; the longest request lists features by GUID.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Longest time for an answer. Requests start work, they do not wait for it; a database that is busy
+/// What a request is granted. Requests start work, they do not wait for it; a database that is busy
 /// with the takeover of a large catalogue answers well within this.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+const LIMITS: Limits = Limits {
+    within: Duration::from_secs(60),
+    bytes: BODY_BYTES_MAX,
+    late,
+    unread,
+};
 
 /// What handlers share.
 type Service = axum::extract::State<Arc<SiteService>>;
 
 /// Every route of the API.
 pub fn router(service: Arc<SiteService>) -> Router {
-    let quick = keyed(quick_routes(), &service).layer(TimeoutLayer::with_status_code(
-        StatusCode::SERVICE_UNAVAILABLE,
-        ANSWER_TIME_MAX,
-    ));
+    let quick = keyed(quick_routes(), &service).layer(from_fn_with_state(LIMITS, in_time::answer));
     let watched = plain(quick_routes()).with_state(service.clone());
     let events = plain(vec![event_route()])
         .layer(axum::Extension(Routes(watched)))
         .with_state(service.clone());
-    let routes = quick.merge(plain(long_routes()).with_state(service.clone()));
+    let routes = quick.merge(keyed_long(long_routes(), &service));
     Router::new()
         .nest("/v1", routes.merge(events))
         .merge(open_routes().with_state(service))
@@ -105,11 +109,44 @@ fn keyed(routes: Vec<Route>, service: &Arc<SiteService>) -> Router {
     router.with_state(service.clone())
 }
 
+/// Routes that take their time, with keys for changes. What they do is no state that somebody could have seen before.
+fn keyed_long(routes: Vec<Route>, service: &Arc<SiteService>) -> Router {
+    let router = routes.into_iter().fold(Router::new(), |router, route| {
+        let methods = route
+            .unguarded()
+            .layer(from_fn(conditional::refuse_tags))
+            .layer(from_fn_with_state(service.clone(), idempotency::keep));
+        router.route(
+            route.path,
+            guard::route(route.path, route.needs, methods).guarded(),
+        )
+    });
+    router.with_state(service.clone())
+}
+
 /// What probes ask, who have no token ([`health::OPEN`]).
 fn open_routes() -> Router<Arc<SiteService>> {
     Router::new()
         .route(health::OPEN[0], get(health::healthz))
         .route(health::OPEN[1], get(health::readyz))
+}
+
+fn late() -> Response {
+    refuse(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "this took longer than anybody should wait; a change that was begun goes on".to_owned(),
+        Some("look in a moment whether it was made".to_owned()),
+    )
+    .into_response()
+}
+
+fn unread() -> Response {
+    refuse(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("the request body cannot be read: it broke off, or has more than {BODY_BYTES_MAX} bytes"),
+        None,
+    )
+    .into_response()
 }
 
 async fn no_such_route(uri: http::Uri) -> Response {
@@ -132,12 +169,7 @@ async fn wrong_method(method: http::Method, uri: http::Uri) -> Response {
 
 /// A panic in a handler ends that request only.
 fn after_panic(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let words = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_default();
-    tracing::error!("a request ended in a panic: {words}");
+    tracing::error!("a request ended in a panic: {}", problem::words_of(&*panic));
     refuse(
         StatusCode::INTERNAL_SERVER_ERROR,
         "the site failed while it answered this request".to_owned(),

@@ -3,7 +3,7 @@
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use protocol::api::ApiProblem;
@@ -11,12 +11,35 @@ use serde::de::DeserializeOwned;
 
 use crate::service::ServiceError;
 
+/// When it is worth while to ask again, in seconds, where it is "not now".
+pub(crate) const AGAIN_AFTER: HeaderValue = HeaderValue::from_static("5");
+
 /// Makes a [`ServiceError`] or an unreadable request an HTTP response.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
     detail: String,
     hint: Option<String>,
+}
+
+/// The status code of a failure, on the wire and on pages.
+pub(crate) fn status_of(failure: &ServiceError) -> StatusCode {
+    match failure {
+        ServiceError::NotFound { .. } => StatusCode::NOT_FOUND,
+        ServiceError::Refused { .. } => StatusCode::CONFLICT,
+        ServiceError::Invalid { .. } => StatusCode::BAD_REQUEST,
+        ServiceError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        ServiceError::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// What a panic said.
+pub(crate) fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default()
 }
 
 /// A refusal with what to do about it.
@@ -32,15 +55,8 @@ impl Problem {
 
 impl From<ServiceError> for Problem {
     fn from(failure: ServiceError) -> Self {
-        let status = match &failure {
-            ServiceError::NotFound { .. } => StatusCode::NOT_FOUND,
-            ServiceError::Refused { .. } => StatusCode::CONFLICT,
-            ServiceError::Invalid { .. } => StatusCode::BAD_REQUEST,
-            ServiceError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            ServiceError::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-        };
         let hint = failure.hint().map(str::to_owned);
-        refuse(status, crate::context::whole_story(&failure), hint)
+        refuse(status_of(&failure), crate::context::whole_story(&failure), hint)
     }
 }
 
@@ -53,7 +69,11 @@ impl IntoResponse for Problem {
             hint: self.hint,
         };
         let kind = [(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
-        (self.status, kind, axum::Json(body)).into_response()
+        let mut response = (self.status, kind, axum::Json(body)).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, AGAIN_AFTER);
+        }
+        response
     }
 }
 

@@ -261,6 +261,96 @@ async fn a_change_with_a_key_is_made_once() {
     assert_eq!(service.accounts().await.unwrap().len(), 1);
 }
 
+#[tokio::test]
+async fn long_routes_take_keys_and_nobody_is_believed_to_have_compared_what_they_did_not() {
+    let (_folder, service) = crate::testing::service();
+    let router = super::router(service);
+    let post = |path: &str| http::Request::post(path.to_owned());
+    let (first, ..) = send(
+        &router,
+        post("/v1/content/gc").header("idempotency-key", "one"),
+        "",
+    )
+    .await;
+    let (again, headers, _) = send(
+        &router,
+        post("/v1/content/gc").header("idempotency-key", "one"),
+        "",
+    )
+    .await;
+    assert_eq!((first.as_u16(), again.as_u16()), (200, 200));
+    assert_eq!(headers["idempotent-replayed"], "true");
+    // A file is not compared with the one before.
+    let put = http::Request::put("/v1/inventory/devices").header("idempotency-key", "two");
+    assert_eq!(send(&router, put, "").await.0, 400);
+    // On a long route, and on a quick one of which there is no GET.
+    for path in ["/v1/content/gc", "/v1/setup-link"] {
+        let (status, _, body) = send(&router, post(path).header("if-match", "\"seen\""), "").await;
+        assert_eq!(status, 400, "{path}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_goes_on_where_a_package_was_that_left_the_list() {
+    use domain::servicing::transition::{PackageEvent as E, Verdict};
+    let (_folder, service) = crate::testing::service();
+    let guid = domain::servicing::package::PackageGuid;
+    let listed = |number: u128| store::ListedPackage {
+        guid: guid(number),
+        name: format!("Package {number}"),
+        full_version: format!("5.00.91{number:02}.1000").parse().unwrap(),
+        released_at: "2026-11-20T12:00:00Z".parse().unwrap(),
+        record: "{}".into(),
+    };
+    let write = service
+        .context()
+        .store
+        .write_blocking::<_, store::StoreError>(|tx| {
+            tx.store_shard("catalogue/0", &[1, 2, 3, 4].map(listed), service.now())?;
+            // The third is not in the short list, like one that was superseded since it was shown there.
+            for number in [1, 2, 4] {
+                let row = tx.package(guid(number))?;
+                let events = [E::Listed, E::Evaluated(Verdict::Applicable)];
+                tx.apply_all(&row, &events, "", service.now())?;
+            }
+            Ok(())
+        });
+    write.unwrap();
+    let page = async |after: u128| {
+        let page = service.updates_page(false, Some(guid(after)), 2).await.unwrap();
+        let names = page.updates.into_iter().map(|update| update.name);
+        (names.collect::<Vec<_>>(), page.more)
+    };
+    let both = vec!["Package 2".to_owned(), "Package 1".to_owned()];
+    assert_eq!(page(4).await, (both.clone(), false));
+    assert_eq!(page(3).await, (both, false));
+    let unknown = service.updates_page(true, Some(guid(99)), 2).await;
+    assert!(matches!(
+        unknown,
+        Err(crate::service::ServiceError::NotFound { .. })
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_of_the_throttle_are_stored_and_put_in_force_by_one_change_at_a_time() {
+    let (_folder, service) = crate::testing::service();
+    let local = crate::service::Actor::user("alice", domain::access::Access::FULL);
+    let request = || protocol::api::ThrottleRequest {
+        rules: vec!["3 MB/s".into()],
+    };
+    let other = service.context().throttle.change().await;
+    let patience = std::time::Duration::from_secs(60);
+    let waiting = tokio::time::timeout(patience, service.set_throttle(request(), &local)).await;
+    assert!(waiting.is_err(), "it does not wait for the other change");
+    assert!(
+        service.throttle().await.unwrap().rules.is_empty(),
+        "nothing is stored"
+    );
+    drop(other);
+    let info = service.set_throttle(request(), &local).await.unwrap();
+    assert_eq!(info.now, "3000000 B/s", "it is in force");
+}
+
 #[tokio::test(start_paused = true)]
 async fn events_tell_what_changed_and_end_with_the_right_to_see_it() {
     use futures_util::StreamExt;

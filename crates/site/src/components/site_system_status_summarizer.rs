@@ -11,7 +11,6 @@ use executive::{Activation, Component, ComponentError, Next, Report};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use store::{StoreError, SystemRow, Tx};
 
 use crate::context::SiteContext;
@@ -51,7 +50,7 @@ impl SiteSystemStatusSummarizer {
             .await?;
         Ok(Report {
             summary: words.join(", "),
-            next: Next::At(next_look(&now.to_zoned(TimeZone::system()))),
+            next: Next::At(next_look(&now.to_zoned(self.context.throttle.zone().clone()))),
             waiting: None,
         })
     }
@@ -131,5 +130,30 @@ impl Component for SiteSystemStatusSummarizer {
 
     fn activate<'a>(&'a self, cx: Activation<'a>) -> BoxFuture<'a, Result<Report, ComponentError>> {
         async move { self.run(cx.now()).await }.boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::{Offset, TimeZone};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_looks_on_the_hour_of_the_site_and_not_of_the_machine() {
+        // Half an hour beside whatever zone the machine has, if it has one of full hours.
+        for minutes in [30, 45] {
+            let zone = TimeZone::fixed(Offset::from_seconds(minutes * 60).unwrap());
+            let (_folder, context, _clock) = crate::testing::context_in(zone.clone(), "");
+            let component = SiteSystemStatusSummarizer::new(Arc::new(context));
+            let report = component
+                .run("2026-11-21T12:05:00Z".parse().unwrap())
+                .await
+                .unwrap();
+            let Next::At(next) = report.next else {
+                panic!("{:?}", report.next);
+            };
+            assert_eq!(next.to_zoned(zone).minute(), 0, "{next}");
+        }
     }
 }

@@ -1,14 +1,17 @@
 //! Accounts and roles: users, what each role gives, tokens of the API.
 
 use axum::Form;
+use axum::extract::Extension;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::access::{ObjectClass, Role, Scope};
+use http::HeaderMap;
 use maud::{Markup, html};
 use pages::parts::{badge, field, password_field, table};
 use protocol::api::{AccountInfo, AccountRequest, RoleRequest, TokenInfo, TokenRequest};
 use serde::Deserialize;
 
 use super::catalogue::t;
+use super::door::{Peer, address, device};
 use super::page::{Page, back};
 use crate::service::ServiceError;
 
@@ -164,10 +167,22 @@ pub(super) struct OwnPassword {
     password: String,
 }
 
-pub(super) async fn change_own_password(page: Page, Form(form): Form<OwnPassword>) -> Response {
+pub(super) async fn change_own_password(
+    page: Page,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    Form(form): Form<OwnPassword>,
+) -> Response {
+    let device = device(&page.service, &headers);
     let changed = page
         .service
-        .change_own_password(page.session(), &form.present, &form.password)
+        .change_own_password(
+            page.session(),
+            &form.present,
+            &form.password,
+            address(peer),
+            device.as_deref(),
+        )
         .await;
     match changed {
         Ok(()) => Redirect::to("/sign-in").into_response(),

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::{Extension, Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use http::header::{CONTENT_TYPE, SET_COOKIE};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::BodyExt;
 use maud::{DOCTYPE, Markup, html};
@@ -18,20 +18,47 @@ use pages::requests::{cookie_named, is_same_origin, own_path};
 use protocol::api::ApiProblem;
 use serde::Deserialize;
 
-use super::FORM_BYTES_MAX;
 use super::catalogue::t;
+use super::{FORM_BYTES_MAX, LIVE_PATH};
 
 use super::single_sign_on;
+use crate::api::problem::{AGAIN_AFTER, status_of};
 use crate::service::{ServiceError, Session, SignedIn, SiteService};
 
 /// The field of a form that only this session's pages know.
 pub(super) const CSRF_FIELD: &str = "_csrf";
+
+/// How long a browser is known; the longest that browsers keep a cookie (RFC 6265bis, 5.5).
+const DEVICE_SECONDS: u32 = 400 * 24 * 60 * 60;
 
 type Service = State<Arc<SiteService>>;
 
 /// Where a request comes from; put there by the listener.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
+
+/// The address of a request; that of nobody where no listener said it.
+pub(super) fn address(peer: Option<Extension<Peer>>) -> IpAddr {
+    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(peer)| peer.0.ip())
+}
+
+/// Bounds what people who are not signed in have under way.
+pub(super) async fn one_of_few(State(service): Service, request: Request, next: Next) -> Response {
+    match service.stranger_place().await {
+        Ok(_place) => next.run(request).await,
+        Err(failure) => refused_for_now(&failure),
+    }
+}
+
+/// Something could not be done for somebody who is not in.
+fn refused_for_now(failure: &ServiceError) -> Response {
+    let status = status_of(failure);
+    let mut response = door(status, failed(failure));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, AGAIN_AFTER);
+    }
+    response
+}
 
 /// Lets in who has a session; changes only from this session's own forms.
 pub(super) async fn check_session(
@@ -41,9 +68,9 @@ pub(super) async fn check_session(
 ) -> Result<Response, Response> {
     let session = match cookie(&service, request.headers()) {
         Some(cookie) => service
-            .session(&cookie, true)
+            .session(&cookie, request.uri().path() != LIVE_PATH)
             .await
-            .map_err(|failure| door(StatusCode::INTERNAL_SERVER_ERROR, failed(&failure)))?,
+            .map_err(|failure| refused_for_now(&failure))?,
         None => None,
     };
     let Some(session) = session else {
@@ -101,13 +128,7 @@ async fn from_own_form(request: Request, session: &Session) -> Result<Request, R
     let bytes = http_body_util::Limited::new(body, FORM_BYTES_MAX)
         .collect()
         .await
-        .map_err(|_| {
-            let note = problem_note(
-                t("This form is larger than any of ours; nothing was changed."),
-                None,
-            );
-            door(StatusCode::PAYLOAD_TOO_LARGE, note)
-        })?
+        .map_err(|_| unread())?
         .to_bytes();
     let word = url::form_urlencoded::parse(&bytes)
         .find(|(name, _)| name == CSRF_FIELD)
@@ -119,6 +140,21 @@ async fn from_own_form(request: Request, session: &Session) -> Result<Request, R
             "This form does not belong to your session; open the page again. Nothing was changed.",
         ))),
     }
+}
+
+/// What is told of a form that cannot be read to its end.
+pub(super) fn unread() -> Response {
+    let note = problem_note(
+        t("This form is larger than any of ours; nothing was changed."),
+        None,
+    );
+    door(StatusCode::PAYLOAD_TOO_LARGE, note)
+}
+
+/// What is told when a page takes too long.
+pub(super) fn late() -> Response {
+    let note = problem_note(t("This took too long; what was begun goes on."), None);
+    door(StatusCode::SERVICE_UNAVAILABLE, note)
 }
 
 /// `__Host-` binds the cookie to this host, over TLS, for all of it (RFC 6265bis, 4.1.3.2). Cookies know no ports, so that
@@ -188,8 +224,11 @@ pub(super) async fn sign_in(
         );
         return door(StatusCode::FORBIDDEN, note);
     }
-    let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(peer)| peer.0.ip());
-    match service.sign_in(&given.name, &given.password, address).await {
+    let before = device(&service, &headers);
+    let signed_in = service
+        .sign_in(&given.name, &given.password, address(peer), before.as_deref())
+        .await;
+    match signed_in {
         Ok(signed_in) => {
             // Who signs in anew in a browser leaves no session of it behind.
             if let Some(before) = cookie(&service, &headers)
@@ -198,7 +237,11 @@ pub(super) async fn sign_in(
                 tracing::warn!("a session could not be ended: {failure}");
             }
             let answer = Redirect::to(own_path(&given.to)).into_response();
-            with_cookie(answer, &session_cookie(&service, &signed_in))
+            let answer = with_cookie(answer, &session_cookie(&service, &signed_in));
+            match &signed_in.device {
+                Some(device) => with_cookie(answer, &device_cookie(&service, device)),
+                None => answer,
+            }
         }
         Err(failure) => {
             let status = match &failure {
@@ -211,6 +254,22 @@ pub(super) async fn sign_in(
             )
         }
     }
+}
+
+/// What a browser keeps of a sign-in, for longer than a session.
+pub(super) fn device(service: &SiteService, headers: &HeaderMap) -> Option<String> {
+    cookie_named(headers, &device_name(service))
+}
+
+fn device_name(service: &SiteService) -> String {
+    format!("__Host-tidegate-device-{}", service.site_code())
+}
+
+fn device_cookie(service: &SiteService, device: &str) -> String {
+    format!(
+        "{}={device}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={DEVICE_SECONDS}",
+        device_name(service)
+    )
 }
 
 /// The cookie of a session; no other site can have it sent.

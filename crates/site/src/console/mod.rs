@@ -37,20 +37,26 @@ use axum::routing::{get, post};
 use domain::access::ObjectClass::{
     Accounts, Components, Content, ServiceConnectionPoint, Site, StatusMessages, UpdatePackages, UsageData,
 };
-use http::StatusCode;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::TimeoutLayer;
 
 use crate::api::guard::{
     Route, both, both_all, modifies, modifies_all, reads, route, signed_in, signed_in_changes,
 };
+use crate::api::in_time::{self, Limits};
 use crate::service::SiteService;
 
 /// Largest form; the longest one lists features and rules.
 const FORM_BYTES_MAX: usize = 64 * 1024;
 
 /// Longest time for a page, the reading of its form included.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+const LIMITS: Limits = Limits {
+    within: Duration::from_secs(60),
+    bytes: FORM_BYTES_MAX,
+    late: door::late,
+    unread: door::unread,
+};
+/// The stream of changes of a page.
+const LIVE_PATH: &str = "/live";
 /// Pages that are kept up to date; asking for any other again and again would be work for nothing.
 const LIVE: [&str; 8] = [
     "/overview",
@@ -65,20 +71,20 @@ const LIVE: [&str; 8] = [
 
 /// The console, for the listener that other machines reach.
 pub fn router(service: Arc<SiteService>) -> Router {
-    let pages = some_pages(|_| true, &service).layer(TimeoutLayer::with_status_code(
-        StatusCode::SERVICE_UNAVAILABLE,
-        ANSWER_TIME_MAX,
-    ));
+    // Whoever sends a form, signed in or not, has the same time for it.
+    let pages = some_pages(|_| true, &service)
+        .layer(from_fn_with_state(service.clone(), door::check_session))
+        .merge(open_routes(service.clone()))
+        .layer(from_fn_with_state(LIMITS, in_time::answer));
     // A live view asks for the same page again, behind the door, with the same user.
     let pages_live = some_pages(|path| LIVE.contains(&path), &service);
     let live = Router::new()
-        .route("/live", get(live::stream))
+        .route(LIVE_PATH, get(live::stream))
         .layer(axum::Extension(live::Pages(pages_live)))
-        .with_state(service.clone());
+        .with_state(service.clone())
+        .layer(from_fn_with_state(service, door::check_session));
     pages
         .merge(live)
-        .layer(from_fn_with_state(service.clone(), door::check_session))
-        .merge(open_routes(service))
         .layer(from_fn(pages::add_headers))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .layer(CatchPanicLayer::custom(page::after_panic))
@@ -102,6 +108,7 @@ fn open_routes(service: Arc<SiteService>) -> Router {
         .route("/sign-in/oidc", get(single_sign_on::begin))
         .route("/sign-in/oidc/callback", get(single_sign_on::end))
         .route("/setup", get(door::setup_page).post(door::set_up))
+        .layer(from_fn_with_state(service.clone(), door::one_of_few))
         .route("/assets/{name}", get(assets::get))
         .with_state(service)
 }

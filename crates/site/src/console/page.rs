@@ -16,6 +16,7 @@ use pages::parts::problem_note;
 use super::catalogue::t;
 use super::door::CSRF_FIELD;
 use super::live::Fragment;
+use crate::api::problem::{status_of, words_of};
 use crate::service::{Actor, ServiceError, Session, SiteService};
 use crate::words;
 
@@ -148,13 +149,7 @@ impl Page {
 
     /// Why it could not be done.
     pub(super) fn problem(&self, failure: &ServiceError) -> Response {
-        let status = match failure {
-            ServiceError::NotFound { .. } => StatusCode::NOT_FOUND,
-            ServiceError::Refused { .. } => StatusCode::CONFLICT,
-            ServiceError::Invalid { .. } => StatusCode::BAD_REQUEST,
-            ServiceError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            ServiceError::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-        };
+        let status = status_of(failure);
         let note = problem_note(&crate::context::whole_story(failure), failure.hint());
         self.frame(status, t("It could not be done"), note, false)
     }
@@ -197,7 +192,8 @@ impl Page {
                     input id="search" type="search" name="q" aria-label=(t("Search packages, components and pages"));
                     button class="plain" { (t("Search")) }
                 }
-                span id="live-state" class="faint" role="status" data-live=(t("live")) data-lost=(t("connection lost; trying again")) {
+                span id="live-state" class="faint" role="status" data-live=(t("live")) data-lost=(t("connection lost; trying again"))
+                    data-still=(t("as of now; too long to be kept up to date")) {
                     @if live { (t("as of now")) }
                 }
                 div class="who" {
@@ -301,12 +297,7 @@ pub(super) fn back(path: &str, done: &str) -> Response {
 /// A panic in a page ends that request only.
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
 pub(super) fn after_panic(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let words = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_default();
-    tracing::error!("a page ended in a panic: {words}");
+    tracing::error!("a page ended in a panic: {}", words_of(&*panic));
     let text = t("The site failed while it made this page; the reason is in smsexec.log.");
     (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
 }

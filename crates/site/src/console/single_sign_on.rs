@@ -1,6 +1,5 @@
 //! Signing in by way of the provider of single sign-on: the browser goes there and comes back with a code.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
@@ -11,7 +10,8 @@ use http::{HeaderMap, StatusCode, Uri};
 use maud::{Markup, html};
 
 use super::catalogue::t;
-use super::door::{self, Peer, Wanted};
+use super::door::{self, Peer, Wanted, address};
+use crate::api::problem::status_of;
 use crate::service::{SIGN_ON_LIFE, ServiceError, SignOnAnswer, SiteService};
 use pages::requests::{cookie_named, own_path};
 
@@ -92,17 +92,10 @@ pub(super) async fn end(
 fn refused(service: &SiteService, failure: &ServiceError, to: &str) -> Response {
     let status = match failure {
         ServiceError::Refused { .. } => StatusCode::UNAUTHORIZED,
-        ServiceError::NotFound { .. } => StatusCode::NOT_FOUND,
-        ServiceError::Invalid { .. } => StatusCode::BAD_REQUEST,
-        ServiceError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        ServiceError::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        other => status_of(other),
     };
     door::door(
         status,
         html! { (door::failed(failure)) (door::sign_in_form(service, to)) },
     )
-}
-
-fn address(peer: Option<Extension<Peer>>) -> IpAddr {
-    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(peer)| peer.0.ip())
 }

@@ -435,7 +435,13 @@ async fn names_change_and_are_taken_but_nobody_becomes_somebody_else() {
     // Nothing of it gives a password, and no password lets in.
     for password in ["", "four words are enough"] {
         let address = "192.0.2.1".parse().unwrap();
-        assert!(world.service.sign_in("eva", password, address).await.is_err());
+        assert!(
+            world
+                .service
+                .sign_in("eva", password, address, None)
+                .await
+                .is_err()
+        );
     }
     let long = "four words are enough";
     assert!(

@@ -198,3 +198,127 @@ async fn sessions_begin_anew_end_and_cannot_be_chosen_by_others() {
         "with the account its sessions end"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_form_that_never_comes_to_its_end_is_not_waited_for() {
+    let (_folder, service) = service();
+    let cookie = signed_in(&service).await;
+    let console = super::router(service);
+    for path in ["/sign-in", "/setup", "/check", "/sign-out"] {
+        let endless = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
+        let asked = Request::post(path)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("cookie", &cookie)
+            .body(Body::from_stream(endless))
+            .unwrap();
+        let begun = tokio::time::Instant::now();
+        let answer = console.clone().oneshot(asked).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert_eq!(begun.elapsed(), super::LIMITS.within, "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_have_few_things_under_way_at_a_time() {
+    let (_folder, service) = service();
+    let routers = [super::router(service.clone()), api::router(service.clone())];
+    let ask = async |of: usize, path: &str| {
+        let asked = Request::get(path)
+            .header("cookie", "__Host-tidegate-P01=bogus")
+            .body(Body::empty())
+            .unwrap();
+        let answer = routers[of].clone().oneshot(asked).await.unwrap();
+        let retry = answer.headers().contains_key("retry-after");
+        (answer.status().as_u16(), retry)
+    };
+    let mut held = Vec::new();
+    while let Ok(place) = service.stranger_place().await {
+        held.push(place);
+    }
+    for path in ["/sign-in", "/setup", "/sign-in/oidc", "/sign-in/oidc/callback"] {
+        assert_eq!(ask(0, path).await, (503, true), "{path}");
+    }
+    assert_eq!(ask(0, "/assets/style.css").await.0, 200);
+    // Who is signed in is not held up by who is not, unless those look like them.
+    assert_eq!(ask(0, "/overview").await.0, 303);
+    while let Ok(place) = service.lookup_place().await {
+        held.push(place);
+    }
+    assert_eq!(ask(0, "/overview").await, (503, true));
+    assert_eq!(ask(1, "/readyz").await, (503, true));
+    assert!(held.len() <= 16);
+    drop(held);
+    assert_eq!(ask(0, "/sign-in").await.0, 200);
+    assert_eq!(ask(0, "/overview").await.0, 303);
+}
+
+#[tokio::test]
+async fn looking_on_keeps_no_session_alive() {
+    let (_folder, service, clock) = crate::testing::service_with("");
+    let cookie = signed_in(&service).await;
+    let console = super::router(service);
+    let see = async |path: &str| {
+        let asked = Request::get(path)
+            .header("cookie", &cookie)
+            .body(Body::empty())
+            .unwrap();
+        console.clone().oneshot(asked).await.unwrap().status()
+    };
+    let minutes = |minutes: u64| clock.advance(std::time::Duration::from_secs(60 * minutes));
+    minutes(50);
+    assert_ne!(see("/own-password").await, StatusCode::SEE_OTHER);
+    minutes(50);
+    assert_eq!(see("/live?page=/overview").await, StatusCode::OK);
+    minutes(20);
+    assert_eq!(see("/own-password").await, StatusCode::SEE_OTHER);
+}
+
+/// The cookie of a new user who has just signed in.
+async fn signed_in(service: &crate::service::SiteService) -> String {
+    let request = protocol::api::AccountRequest {
+        name: "alice".into(),
+        role: "full-administrator".into(),
+        scope: None,
+        password: "four words are enough".into(),
+    };
+    let local = Actor::user("root", Access::FULL);
+    service.add_account(request, &local).await.unwrap();
+    let address = std::net::Ipv4Addr::LOCALHOST.into();
+    let signed_in = service
+        .sign_in("alice", "four words are enough", address, None)
+        .await
+        .unwrap();
+    format!("__Host-tidegate-P01={}", signed_in.cookie)
+}
+
+#[tokio::test]
+async fn a_browser_keeps_what_tells_that_a_user_signed_in_there() {
+    let (_folder, service) = service();
+    signed_in(&service).await;
+    let console = super::router(service);
+    let sign_in = async |cookie: &str| {
+        let asked = Request::post("/sign-in")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("cookie", cookie)
+            .body(Body::from("name=alice&password=four+words+are+enough"))
+            .unwrap();
+        let answer = console.clone().oneshot(asked).await.unwrap();
+        let set = answer.headers().get_all("set-cookie").iter();
+        let device = set.filter_map(|value| value.to_str().ok());
+        let mut device = device.filter(|value| value.starts_with("__Host-tidegate-device-P01="));
+        device.next().unwrap().to_owned()
+    };
+    let first = sign_in("").await;
+    for word in [
+        "Path=/",
+        "Secure",
+        "HttpOnly",
+        "SameSite=Strict",
+        "Max-Age=34560000",
+    ] {
+        assert!(first.contains(word), "{first}");
+    }
+    let kept = first.split(';').next().unwrap();
+    assert_eq!(sign_in(kept).await, first, "it stays the same, for longer");
+    assert_ne!(sign_in("__Host-tidegate-device-P01=made.up").await, first);
+}

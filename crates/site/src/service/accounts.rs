@@ -1,5 +1,7 @@
 //! Users of the console: who they are and what they may do.
 
+use std::net::IpAddr;
+
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
 use domain::access::{Access, Role, Scope};
@@ -8,7 +10,7 @@ use jiff::Timestamp;
 use protocol::api::{AccountInfo, AccountRequest, RoleRequest};
 use store::{AccountRow, StoreError, Tx};
 
-use super::sign_in::{Session, compare};
+use super::sign_in::{Counted, Session, compare, locked_until};
 use super::{Actor, ServiceError, SiteService};
 
 /// Shortest password in characters; length is what makes it hard to guess (NIST SP 800-63B).
@@ -95,29 +97,54 @@ impl SiteService {
         self.change_account(name, message, move |tx, mut account| {
             only_local(&account, "its password")?;
             (account.password, account.failures, account.locked_until) = (hash, 0, None);
+            tx.forget_devices(&account.name)?;
             tx.end_sessions(&account.name)?;
             Ok(tx.record_account(&account)?)
         })
         .await
     }
 
-    /// A user's own password, changed by whoever knows the present one; all sessions of the user end.
+    /// A user's own password, changed by whoever knows the present one; all sessions of the user end. A session that
+    /// somebody else got hold of is no way around what slows down and counts guesses at the door.
     pub async fn change_own_password(
         &self,
         session: &Session,
         present: &str,
         password: &str,
+        address: IpAddr,
+        device: Option<&str>,
     ) -> Result<(), ServiceError> {
-        let account = self.account(&session.account).await?;
+        let now = self.clock.now();
+        self.admit(address, now)?;
         let one_of_few = self.door.comparing.acquire().await;
+        let known = self.known_device(&session.account, device);
+        let account = self.account(&session.account).await?;
+        only_local(&account, "its password")?;
+        let (row, from) = (account.clone(), known.clone());
+        let locked_until = self
+            .context
+            .store
+            .read::<_, StoreError, _>(move |tx| locked_until(tx, Some(&row), from.as_deref()))
+            .await?;
+        let locked = locked_until.is_some_and(|until| until > now);
         let right = compare(present, Some(account.password)).await?;
-        drop(one_of_few);
-        if !right {
+        if locked || !right {
+            let why = match locked {
+                true => "the password was to be changed while the user is locked",
+                false => "the password was to be changed, and the present one is wrong",
+            };
+            let counted = (!locked).then(|| Counted {
+                account: account.name.clone(),
+                device: known,
+            });
+            self.record_refusal(&account.name, counted, why, address, now)
+                .await?;
             return Err(ServiceError::Refused {
-                message: "the present password is wrong".into(),
+                message: "the present password is wrong, or the user is locked for some minutes".into(),
                 hint: None,
             });
         }
+        drop(one_of_few);
         self.set_account_password(&session.account, password, &session.actor)
             .await
     }

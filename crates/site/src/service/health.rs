@@ -18,6 +18,7 @@ impl SiteService {
             message,
             hint: Some("see smsexec.log of the site".into()),
         };
+        let _one_of_few = self.lookup_place().await?;
         let reading = self.context.store.read::<_, StoreError, _>(|tx| {
             tx.site()?;
             ComponentName::ALL

@@ -54,6 +54,7 @@ impl SiteService {
         let message = self
             .context
             .status_message(StatusMessageId::AdminThrottle, &strings, self.clock.now());
+        let alone = self.context.throttle.change().await;
         self.context
             .store
             .write::<_, StoreError, _>(move |tx| {
@@ -63,6 +64,7 @@ impl SiteService {
             })
             .await?;
         self.context.throttle.set(schedule);
+        drop(alone);
         self.context.wake(ComponentName::DmpDownloader);
         self.throttle().await
     }

@@ -381,7 +381,7 @@ impl SiteService {
                 ServiceError::Refused { message, .. } => Refusal::No(message),
                 other => Refusal::Failed(other),
             })?;
-        Ok(SignedIn { cookie })
+        Ok(SignedIn { cookie, device: None })
     }
 }
 

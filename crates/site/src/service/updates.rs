@@ -38,6 +38,11 @@ pub struct UpdatesPage {
     pub more: bool,
 }
 
+/// What packages are listed by, the greatest first.
+fn place(row: &PackageRow) -> impl Ord + use<> {
+    (row.full_version, row.released_at, row.guid)
+}
+
 impl SiteService {
     /// `updates list`: newest version first; installed ones only if they are the newest installed.
     pub async fn updates(&self, all: bool) -> Result<Vec<UpdateSummary>, ServiceError> {
@@ -58,7 +63,7 @@ impl SiteService {
             .store
             .read::<_, StoreError, _>(move |tx| {
                 let mut rows = tx.packages(all, PACKAGES_MAX)?;
-                rows.sort_by_key(|row| std::cmp::Reverse((row.full_version, row.released_at, row.guid)));
+                rows.sort_by_key(|row| std::cmp::Reverse(place(row)));
                 let mut installed_shown = false;
                 rows.retain(|row| {
                     let installed = row.state == PackageState::InstallSuccess;
@@ -67,10 +72,11 @@ impl SiteService {
                     keep
                 });
                 let from = match after {
-                    Some(after) => rows
-                        .iter()
-                        .position(|row| row.guid == after)
-                        .map_or(rows.len(), |at| at + 1),
+                    // It may have left the list since the page before; its place in it is still known.
+                    Some(after) => {
+                        let last = place(&tx.package(after)?);
+                        rows.partition_point(|row| place(row) >= last)
+                    }
                     None => 0,
                 };
                 let more = rows.len().saturating_sub(from) > limit;

@@ -173,7 +173,7 @@ async fn a_web_address_gets_each_alert_until_it_takes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_alert_is_given_up_after_ten_attempts() {
+async fn an_alert_is_given_up_after_thirteen_attempts() {
     // Nobody listens there any more.
     let port = TcpListener::bind("127.0.0.1:0")
         .await
@@ -197,7 +197,7 @@ async fn an_alert_is_given_up_after_ten_attempts() {
         find(&site, "email")["failure"],
         "there is no [alerts.email] in tidegate.toml"
     );
-    for attempt in 1..=9 {
+    for attempt in 1..=12 {
         let alert = until(&format!("attempt {attempt}"), || {
             let alert = find(&site, "webhook");
             (alert["failed_attempts"] == attempt).then_some(alert)
@@ -211,7 +211,7 @@ async fn an_alert_is_given_up_after_ten_attempts() {
         (alert["state"] == "given up").then_some(alert)
     })
     .await;
-    assert_eq!(alert["failed_attempts"], 10);
+    assert_eq!(alert["failed_attempts"], 13);
     site.stop().await;
 }
 
@@ -274,7 +274,7 @@ async fn mail_goes_through_the_server() {
     tasks.spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let mail = take_mail(stream).await;
+            let mail = take_mail(stream, "").await;
             taken.lock().unwrap().push(mail);
         }
     });
@@ -285,11 +285,15 @@ async fn mail_goes_through_the_server() {
     .await;
     act(&site, &["email"], "errors");
     newest_is(&site, "delivered").await;
-    let mail = mails.lock().unwrap()[0].clone();
+    let mails = mails.lock().unwrap().clone();
+    // Each receiver gets it by itself, and sees who else did.
+    assert_eq!(mails.len(), 2);
+    assert!(mails[1].contains("RCPT TO:<b@example.org>") && !mails[1].contains("RCPT TO:<a@"));
+    let mail = &mails[0];
     for part in [
         "MAIL FROM:<site@example.org>",
         "RCPT TO:<a@example.org>",
-        "RCPT TO:<b@example.org>",
+        "<b@example.org>",
         "Subject: =?utf-8?B?",
         "Message-ID: <00112233-4455-6677-8899-aabbccddeeff-P01-1@example.org>",
     ] {
@@ -298,8 +302,66 @@ async fn mail_goes_through_the_server() {
     site.stop().await;
 }
 
-/// A mail server's half of one conversation; what the client said.
-async fn take_mail(stream: TcpStream) -> String {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_receiver_costs_the_others_nothing_until_somebody_mends_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mails: Arc<Mutex<Vec<String>>> = Arc::default();
+    let refused: Arc<Mutex<&'static str>> = Arc::new(Mutex::new("a@example.org"));
+    let (taken, refusing) = (mails.clone(), refused.clone());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let refused = *refusing.lock().unwrap();
+            let mail = take_mail(stream, refused).await;
+            taken.lock().unwrap().push(mail);
+        }
+    });
+    let taken_by = |receiver: &str| {
+        let mails = mails.lock().unwrap();
+        let to = format!("RCPT TO:<{receiver}>");
+        let got = mails
+            .iter()
+            .filter(|mail| mail.contains(&to) && mail.contains("DATA"));
+        got.count()
+    };
+    let mut site = site_with(&format!(
+        "[alerts.email]\nserver = \"127.0.0.1:{port}\"\ntls = \"off\"\nfrom = \"site@example.org\"\n\
+         to = [\"a@example.org\", \"b@example.org\"]\n"
+    ))
+    .await;
+    act(&site, &["email"], "errors");
+    let failed = |index: usize| {
+        let alert = alerts(&site)["alerts"][index].clone();
+        (alert["failed_attempts"] == 1).then_some(alert)
+    };
+    let waiting = until("a refused receiver", || failed(0)).await;
+    assert_eq!(waiting["state"], "waiting");
+    let why = waiting["failure"].as_str().unwrap();
+    assert!(
+        why.starts_with("a@example.org: ") && why.contains("550") && !why.contains("b@"),
+        "{why}"
+    );
+    // The alert behind it does not wait.
+    act(&site, &["email"], "default");
+    until("the next alert", || failed(0)).await;
+    assert_eq!((taken_by("a@example.org"), taken_by("b@example.org")), (0, 2));
+    // Mended: who got it before does not get it again.
+    *refused.lock().unwrap() = "";
+    site.clock.set(day(1));
+    until("both to be delivered", || {
+        let all = alerts(&site);
+        let mut listed = all["alerts"].as_array().unwrap().iter();
+        listed.all(|alert| alert["state"] == "delivered").then_some(())
+    })
+    .await;
+    assert_eq!((taken_by("a@example.org"), taken_by("b@example.org")), (2, 2));
+    site.stop().await;
+}
+
+/// A mail server's half of one conversation, in which it knows one receiver not; what the client said.
+async fn take_mail(stream: TcpStream, refused: &str) -> String {
     let mut stream = BufReader::new(stream);
     let mut said = String::new();
     stream.get_mut().write_all(b"220 stub\r\n").await.unwrap();
@@ -316,6 +378,7 @@ async fn take_mail(stream: TcpStream) -> String {
                 b"250 taken\r\n"
             }
             _ if data => b"",
+            to if !refused.is_empty() && to == format!("RCPT TO:<{refused}>") => b"550 no such user\r\n",
             "DATA" => {
                 data = true;
                 b"354 go on\r\n"

@@ -57,7 +57,8 @@ impl Round {
         self.site.stop().await;
         let settings = site::settings::Settings::load(&directory.configuration()).unwrap();
         let now = Clock::Fake(self.site.clock.clone()).now();
-        let context = Arc::new(site::context::open(directory, settings, now).unwrap());
+        let context =
+            Arc::new(site::context::open(directory, settings, jiff::tz::TimeZone::UTC, now).unwrap());
         let clock = Clock::Fake(FakeClock::new(now));
         let bytes = site::offline::prepare::prepare(&context, &clock, Carried::Nothing)
             .await

@@ -9,6 +9,7 @@ use domain::notification::Evaluated;
 use domain::servicing::install::Journal;
 use domain::servicing::package::PackageGuid;
 use domain::servicing::transition::{PackageEvent as E, PrereqOutcome, Verdict};
+use domain::status_message::systems::{SPACE_KIB_MAX, SpaceThresholds, SystemObject};
 use executive::logs::{CmTraceLayer, LogSettings};
 use executive::{Activation, Clock, Component, ComponentError, Executive, FakeClock, Report, Supervision};
 use futures_util::future::BoxFuture;
@@ -51,7 +52,8 @@ impl Still {
         let directory = SiteDirectory::new(site.dir());
         let mut settings = Settings::load(&directory.configuration()).unwrap();
         change(&mut settings);
-        let context = Arc::new(site::context::open(directory, settings, day(0)).unwrap());
+        let context =
+            Arc::new(site::context::open(directory, settings, jiff::tz::TimeZone::UTC, day(0)).unwrap());
         let clock = FakeClock::new(day(0));
         let logs = CmTraceLayer::new(LogSettings {
             folder: site.dir().join("logs"),
@@ -102,6 +104,26 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 
 fn fail_checks(tx: &Tx<'_>, times: u32, reason: &str) -> Result<(), StoreError> {
     (0..times).try_for_each(|_| tx.record_sync_failed(day(0), day(1), reason, "no answer"))
+}
+
+#[tokio::test]
+async fn low_space_is_what_was_set_in_system_status() {
+    let site = Still::new();
+    // More than any machine has; and below the critical threshold nothing ever is.
+    let set = SpaceThresholds {
+        warning_kib: SPACE_KIB_MAX,
+        critical_kib: 0,
+    };
+    site.write(|tx| tx.set_system_threshold(SystemObject::FileSystem, Some(set)));
+    site.look(day(0)).await;
+    let anna = Actor::token("anna", Access::FULL);
+    let list = site.service.notifications(&anna, false).await.unwrap();
+    let low = list.iter().find(|info| info.kind == "disk-space-low");
+    assert_eq!(
+        low.map(|info| info.severity.as_str()),
+        Some("warning"),
+        "{list:?}"
+    );
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use domain::status_message::rules::AlertTarget;
 use domain::status_message::syslog::SyslogEntry;
 use domain::status_message::{MessageType, Severity};
 use protocol::alert::{Alert, VERSION};
-use store::AlertRow;
+use store::{AlertRow, StoreError};
 use zeroize::Zeroizing;
 
 use crate::alert_settings::{EmailSettings, WebhookSettings};
@@ -27,6 +27,8 @@ pub struct NotDelivered {
     pub may_pass: bool,
     /// How long the target asks to wait.
     pub retry_after: Option<Duration>,
+    /// Only some of the target's receivers did not take it: the alerts behind it need not wait.
+    pub only_some: bool,
 }
 
 /// The ways to the targets.
@@ -39,6 +41,7 @@ fn later_perhaps(why: String) -> NotDelivered {
         why,
         may_pass: true,
         retry_after: None,
+        only_some: false,
     }
 }
 
@@ -47,6 +50,7 @@ fn never(why: &str) -> NotDelivered {
         why: why.to_owned(),
         may_pass: false,
         retry_after: None,
+        only_some: false,
     }
 }
 
@@ -80,7 +84,7 @@ impl<'a> Deliveries<'a> {
                 None => Err(never("there is no [alerts.webhook] in tidegate.toml")),
             },
             AlertTarget::Email => match &alerts.email {
-                Some(settings) => self.email(settings, &alert).await,
+                Some(settings) => self.email(settings, &alert, row).await,
                 None => Err(never("there is no [alerts.email] in tidegate.toml")),
             },
         }
@@ -128,10 +132,16 @@ impl<'a> Deliveries<'a> {
                 why: failure.to_string(),
                 may_pass: failure.may_pass(),
                 retry_after: failure.retry_after(),
+                only_some: false,
             })
     }
 
-    async fn email(&self, settings: &EmailSettings, alert: &Alert) -> Result<(), NotDelivered> {
+    async fn email(
+        &self,
+        settings: &EmailSettings,
+        alert: &Alert,
+        row: &AlertRow,
+    ) -> Result<(), NotDelivered> {
         let credentials = match &settings.account {
             Some((user, file)) => Some((user.clone(), self.secret(file)?)),
             None => None,
@@ -178,19 +188,48 @@ impl<'a> Deliveries<'a> {
             text: &text,
             at: alert.time,
         };
-        // A conversation has many steps; together they get no more time than one attempt has.
-        match tokio::time::timeout(PATIENCE, server.send(mail)).await {
-            Ok(sent) => sent.map_err(|failure| NotDelivered {
-                why: failure.to_string(),
-                may_pass: failure.may_pass(),
-                retry_after: None,
-            }),
-            Err(_) => Err(later_perhaps(format!(
-                "{} did not take a mail within {} s",
-                settings.host,
-                PATIENCE.as_secs()
-            ))),
+        // Whatever a mail server refuses, a person mends (a password, a mailbox), and then it takes the same mail.
+        let mut refusals = Vec::new();
+        let mut taken = row.taken_by.len();
+        for receiver in settings.to.iter().filter(|to| !row.taken_by.contains(to)) {
+            // A conversation has many steps; together they get no more time than one attempt has.
+            match tokio::time::timeout(PATIENCE, server.send(mail, receiver)).await {
+                Ok(Ok(())) => {
+                    self.record_taken(row.id, receiver).await?;
+                    taken += 1;
+                }
+                Ok(Err(failure)) => {
+                    refusals.push(format!("{receiver}: {failure}"));
+                    if failure.is_for_all() {
+                        return Err(later_perhaps(refusals.join("; ")));
+                    }
+                }
+                Err(_) => {
+                    return Err(later_perhaps(format!(
+                        "{} did not take a mail within {} s",
+                        settings.host,
+                        PATIENCE.as_secs()
+                    )));
+                }
+            }
         }
+        if refusals.is_empty() {
+            return Ok(());
+        }
+        Err(NotDelivered {
+            only_some: taken > 0,
+            ..later_perhaps(refusals.join("; "))
+        })
+    }
+
+    /// Written down at once: whatever happens to the other receivers, this one does not get the mail again.
+    async fn record_taken(&self, id: i64, receiver: &str) -> Result<(), NotDelivered> {
+        let receiver = receiver.to_owned();
+        self.context
+            .store
+            .write::<_, StoreError, _>(move |tx| tx.alert_taken_by(id, &receiver))
+            .await
+            .map_err(|failure| later_perhaps(whole_story(&failure)))
     }
 
     /// The content of a file of `secrets/`, without the end of its line.

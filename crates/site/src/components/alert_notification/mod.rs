@@ -2,7 +2,8 @@
 //!
 //! Alerts wait in a queue that is as durable as the messages. Each target gets its own in their order, one at a time
 //! under a deadline: while the oldest waits for its next try, so do those behind it, so that a server that is down is
-//! asked seldom and gets everything once it is back. An alert is recorded as delivered after the target took it; a
+//! asked seldom and gets everything once it is back. Where only some receivers of a target refuse, the others get what
+//! is behind. An alert is recorded as delivered after the target took it; a
 //! crash in between sends it again with the same key. After some attempts, or a refusal that speaks of the alert
 //! itself, it is given up, and that is told once for each target and activation.
 
@@ -19,20 +20,20 @@ use executive::{Activation, Component, ComponentError, Next, Report, Waiting};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use store::{AlertRow, StoreError};
+use store::{ALERTS_WAITING_MAX, AlertRow, StoreError};
 
 use crate::context::SiteContext;
 use deliver::{Deliveries, NotDelivered};
 
 /// Attempts before an alert is given up. With the waits below, the last is more than two hours after the first.
-const ATTEMPTS_MAX: u32 = 10;
+const ATTEMPTS_MAX: u32 = 13;
 /// Waits between attempts.
 const BACKOFF: Backoff = Backoff {
     first: Duration::from_secs(10),
     longest: Duration::from_secs(60 * 60),
 };
 /// Alerts of one target in one activation, so that a long queue does not hold up a stop.
-const BATCH: u32 = 50;
+const BATCH: usize = 50;
 /// No attempt is planned further ahead than this.
 const WAIT_MAX: Duration = Duration::from_secs(60 * 60);
 /// How long until it is looked again whether a target may be told.
@@ -56,6 +57,15 @@ struct Outcome {
     held: Option<(Timestamp, String)>,
     /// There is more to do at once.
     more: bool,
+}
+
+impl Outcome {
+    /// Something waits until then; the soonest counts.
+    fn hold(&mut self, next: Timestamp, why: String) {
+        if self.held.as_ref().is_none_or(|(sooner, _)| next < *sooner) {
+            self.held = Some((next, why));
+        }
+    }
 }
 
 impl AlertNotification {
@@ -121,7 +131,7 @@ impl AlertNotification {
         let waiting = self
             .context
             .store
-            .read::<_, StoreError, _>(move |tx| tx.alerts_waiting(target, BATCH))
+            .read::<_, StoreError, _>(move |tx| tx.alerts_waiting(target, ALERTS_WAITING_MAX as u32))
             .await?;
         if !waiting.is_empty()
             && let Some(why) = deliveries.held_back(target)
@@ -129,13 +139,21 @@ impl AlertNotification {
             outcome.held = Some((later(cx.now(), HELD), why.to_owned()));
             return Ok(outcome);
         }
-        outcome.more = waiting.len() == BATCH as usize;
+        let mut tried = 0;
         for alert in waiting {
             if !is_due(Some(alert.next_attempt_at), cx.now(), WAIT_MAX) {
                 let why = alert.failure.unwrap_or_else(|| "not due yet".to_owned());
-                outcome.held = Some((alert.next_attempt_at, why));
+                outcome.hold(alert.next_attempt_at, why);
+                if alert.taken_by.is_empty() {
+                    break;
+                }
+                continue;
+            }
+            if tried == BATCH {
+                outcome.more = true;
                 break;
             }
+            tried += 1;
             cx.progress(format!("telling {} of alert {}", target.as_str(), alert.id));
             let result = tokio::select! {
                 result = deliveries.deliver(target, &alert) => result,
@@ -145,7 +163,7 @@ impl AlertNotification {
                 break;
             }
         }
-        outcome.more &= outcome.held.is_none() && !cx.cancelled().is_cancelled();
+        outcome.more &= !cx.cancelled().is_cancelled();
         Ok(outcome)
     }
 
@@ -189,8 +207,8 @@ impl AlertNotification {
             .await?;
         match next {
             Some(next) => {
-                outcome.held = Some((next, failure.why));
-                Ok(false)
+                outcome.hold(next, failure.why);
+                Ok(failure.only_some)
             }
             None => {
                 outcome.given_up += 1;
@@ -208,5 +226,18 @@ impl Component for AlertNotification {
 
     fn activate<'a>(&'a self, mut cx: Activation<'a>) -> BoxFuture<'a, Result<Report, ComponentError>> {
         async move { self.run(&mut cx).await }.boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_is_tried_for_more_than_two_hours_even_with_the_shortest_waits() {
+        let shortest: Duration = (1..ATTEMPTS_MAX)
+            .map(|failures| BACKOFF.wait(failures, 0).min(WAIT_MAX))
+            .sum();
+        assert!(shortest > Duration::from_secs(2 * 60 * 60), "{shortest:?}");
     }
 }
