@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use pages::parts::table;
 use pages::plot::{Bar, bars, lying_bars};
+use pages::t;
 use store::intake::{Fleet, IntakeListed};
 
 const DAY_S: i64 = 24 * 60 * 60;
@@ -22,15 +23,15 @@ pub fn fleet_page(fleet: &Fleet, quarantined: &[IntakeListed], days: u32, now: T
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Fleet" }
+                title { (t("Fleet")) }
                 style { (PreEscaped(pages::STYLE)) }
             }
             body {
                 main {
-                    h1 { "Fleet" }
-                    p { "As of " (now.strftime("%Y-%m-%d %H:%M UTC")) "." }
+                    h1 { (t("Fleet")) }
+                    p { (t("As of ")) (now.strftime("%Y-%m-%d %H:%M UTC")) "." }
                     (distributions(fleet, days))
-                    h2 { "Intake of usage data" }
+                    h2 { (t("Intake of usage data")) }
                     (health(fleet, quarantined))
                 }
             }
@@ -42,14 +43,14 @@ pub fn fleet_page(fleet: &Fleet, quarantined: &[IntakeListed], days: u32, now: T
 /// Totals, and hierarchies by each distribution.
 pub(crate) fn distributions(fleet: &Fleet, days: u32) -> Markup {
     html! {
-        p class="faint" { "Hierarchies that reported within " (days) " days, counted by the newest report of each. Nothing here names one." }
+        p class="faint" { (t("Hierarchies that reported within ")) (days) " days, counted by the newest report of each. Nothing here names one." }
         div class="cards" {
             (total(fleet.hierarchies, "hierarchies"))
             (total(fleet.sites, "sites"))
             (total(fleet.devices, "devices, about"))
         }
         @for (name, rows) in ORDER.iter().filter_map(|name| fleet.by.get_key_value(name)) {
-            h2 { "By " (name) }
+            h2 { (t("By ")) (name) }
             (plot(&format!("Hierarchies by {name}"), rows))
         }
     }
@@ -80,12 +81,12 @@ pub(crate) fn health(fleet: &Fleet, quarantined: &[IntakeListed]) -> Markup {
             (total(sum(&fleet.refused), "refused"))
             (total(quarantined.len() as u64, "of the newest in quarantine"))
         }
-        h2 { "Reports by day" }
+        h2 { (t("Reports by day")) }
         (by_day(&fleet.reports))
-        h2 { "Refused uploads" }
+        h2 { (t("Refused uploads")) }
         (plot("Refused uploads by reason", &reasons))
-        h2 { "In quarantine" }
-        (table("Reports that say what this release does not know", &["Report", "Received", "Not understood"], rows, "None."))
+        h2 { (t("In quarantine")) }
+        (table(t("Reports that say what this release does not know"), &[t("Report"), t("Received"), t("Not understood")], rows, t("None.")))
     }
 }
 
@@ -95,7 +96,7 @@ fn total(count: u64, what: &str) -> Markup {
 
 fn plot(title: &str, rows: &[(String, u64)]) -> Markup {
     if rows.is_empty() {
-        return html! { p class="faint" { "None." } };
+        return html! { p class="faint" { (t("None.")) } };
     }
     let told: Vec<(String, u64)> = rows
         .iter()
@@ -119,7 +120,7 @@ fn behind(title: &str, rows: &[(String, u64)]) -> Markup {
         .iter()
         .map(|(word, count)| html! { td { (word) } td class="number" { (count) } })
         .collect();
-    html! { details { summary { "As a table" } (table(title, &["What", "Count"], cells, "None.")) } }
+    html! { details { summary { (t("As a table")) } (table(title, &[t("What"), t("Count")], cells, t("None."))) } }
 }
 
 fn by_day(rows: &[(i64, String, u64)]) -> Markup {
@@ -128,7 +129,7 @@ fn by_day(rows: &[(i64, String, u64)]) -> Markup {
         *days.entry(*at).or_default() += count;
     }
     let (Some(first), Some(last)) = (days.keys().next().copied(), days.keys().last().copied()) else {
-        return html! { p class="faint" { "None." } };
+        return html! { p class="faint" { (t("None.")) } };
     };
     let every: Vec<(String, u64)> = (first..=last.min(first + DAYS_MAX))
         .map(|at| (day(at), days.get(&at).copied().unwrap_or(0)))
@@ -141,7 +142,7 @@ fn by_day(rows: &[(i64, String, u64)]) -> Markup {
             name: format!("{day}: {count}"),
         })
         .collect();
-    html! { (bars("Reports by day", "reports", &in_order)) (behind("Reports by day", &every)) }
+    html! { (bars(t("Reports by day"), "reports", &in_order)) (behind(t("Reports by day"), &every)) }
 }
 
 /// A day since 1970 as people write it.

@@ -29,7 +29,8 @@ impl BackupSchedule {
     /// When the next one is due after the last good one; a last one in the future was made by a clock that ran ahead
     /// and counts for nothing.
     pub fn due(&self, last: Option<Timestamp>, now: Timestamp, zone: &TimeZone) -> Timestamp {
-        let (from, days) = match last.filter(|last| *last <= now) {
+        let last = last.filter(|last| *last <= now);
+        let (from, days) = match last {
             Some(last) => (last, self.every_days),
             None => (self.since, 0),
         };

@@ -3,11 +3,13 @@
 //!
 //! It refuses to know what is shown: no route, no session, no text of the product.
 
+mod catalogue;
 mod headers;
 pub mod parts;
 pub mod plot;
 pub mod requests;
 
+pub use catalogue::{said_in, t};
 pub use headers::add_headers;
 
 /// The style sheet of every page.

@@ -14,7 +14,9 @@ const MESSAGES: u32 = 1_000_000;
 const RUNS: usize = 9;
 const VIEWS: usize = 30;
 /// How long live views are open.
-const LOOKED_AT: Duration = Duration::from_secs(20);
+const LOOKED_AT: Duration = Duration::from_secs(300);
+/// How long before that: what a process takes once is no growth.
+const WARMED_UP: Duration = Duration::from_secs(60);
 
 /// A page of the API, the same page in SQL, and what it is.
 const PAGES: [(&str, &str, &str); 5] = [
@@ -130,7 +132,7 @@ fn views(running: &Background, site: &Path) -> Result<Row> {
         let path = "/events?path=/updates%3Fall=true%26limit=100";
         open.push(curl(site, path).stdout(Stdio::null()).spawn()?);
     }
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(WARMED_UP);
     let before = running.memory_mib("VmRSS")?;
     std::thread::sleep(LOOKED_AT);
     let after = running.memory_mib("VmRSS")?;

@@ -7,6 +7,7 @@ use domain::servicing::package::{PackageGuid, PackageRecord};
 use http::StatusCode;
 use maud::{Markup, html};
 use pages::parts::{badge, table};
+use pages::t;
 use serde::Deserialize;
 use store::intake::Fleet;
 
@@ -72,26 +73,26 @@ pub(super) async fn list(page: Page, Query(wanted): Query<Wanted>) -> Response {
         html! { a class="button plain" href={ "/catalogue?" (query) } { (text) } }
     };
     let heads = [
-        "Name",
-        "Version",
-        "Type",
-        "Released",
-        "Offered to",
-        "Where",
-        "Cold download",
+        t("Name"),
+        t("Version"),
+        t("Type"),
+        t("Released"),
+        t("Offered to"),
+        t("Where"),
+        t("Cold download"),
     ];
     page.show(
-        "Catalogue",
+        t("Catalogue"),
         &html! {
             form class="filters" action="/catalogue" role="search" {
-                label { "Name, version or GUID" input type="search" name="q" value=(wanted.q) maxlength=(SEARCH_BYTES_MAX); }
-                button { "Search" }
+                label { (t("Name, version or GUID")) input type="search" name="q" value=(wanted.q) maxlength=(SEARCH_BYTES_MAX); }
+                button { (t("Search")) }
             }
             p class="faint" { (found) " of " (total) " packages, the newest first" }
-            (table("Packages of the feed", &heads, rows, "Nothing is published that matches."))
+            (table(t("Packages of the feed"), &heads, rows, t("Nothing is published that matches.")))
             div class="actions" {
-                @if wanted.from > 0 { (other(wanted.from.saturating_sub(ROWS), "Newer")) }
-                @if found > wanted.from.saturating_add(ROWS) { (other(wanted.from + ROWS, "Older")) }
+                @if wanted.from > 0 { (other(wanted.from.saturating_sub(ROWS), t("Newer"))) }
+                @if found > wanted.from.saturating_add(ROWS) { (other(wanted.from + ROWS, t("Older"))) }
             }
         },
     )
@@ -121,7 +122,7 @@ struct Shown {
 }
 
 fn no_guid() -> Response {
-    refusal(StatusCode::NOT_FOUND, "This is no GUID of a package.")
+    refusal(StatusCode::NOT_FOUND, t("This is no GUID of a package."))
 }
 
 async fn find(page: &Page, guid: PackageGuid) -> Result<Shown, CloudError> {
@@ -164,21 +165,21 @@ pub(super) async fn one(page: Page, Path(guid): Path<String>) -> Response {
         &html! {
             dl {
                 dt { "GUID" } dd { (record.guid) }
-                dt { "Version" } dd { (record.full_version) }
-                dt { "Type" } dd { (record.update_type.as_str()) }
-                dt { "Released" } dd { (page.time(record.released)) }
-                dt { "Rings" } dd { @if record.rings.is_empty() { "all" } @else { (record.rings.join(", ")) } }
-                dt { "Payload" } dd { (size(record.payload.bytes)) " in " (record.payload.files) " files; " (size(record.payload.download_bytes)) " for a cold download" }
+                dt { (t("Version")) } dd { (record.full_version) }
+                dt { (t("Type")) } dd { (record.update_type.as_str()) }
+                dt { (t("Released")) } dd { (page.time(record.released)) }
+                dt { (t("Rings")) } dd { @if record.rings.is_empty() { (t("all")) } @else { (record.rings.join(", ")) } }
+                dt { (t("Payload")) } dd { (size(record.payload.bytes)) " in " (record.payload.files) " files; " (size(record.payload.download_bytes)) " for a cold download" }
                 @for delta in &record.payload.deltas {
-                    dt { "Delta" } dd { (size(delta.bytes)) " from " @match delta.base { Some(base) => a href={ "/packages/" (base) } { (base) }, None => "nothing" } }
+                    dt { (t("Delta")) } dd { (size(delta.bytes)) " from " @match delta.base { Some(base) => a href={ "/packages/" (base) } { (base) }, None => "nothing" } }
                 }
-                dt { "Offered to" } dd { (standing(record)) @if let Some(rule) = &record.rollout_when { ", where " code { (rule) } } }
-                @if let Some(reason) = &record.withdrawn { dt { "Withdrawn" } dd { (reason) } }
-                @if let Some(fleet) = &shown.fleet { dt { "In use" } dd { (in_use(record, fleet)) } }
+                dt { (t("Offered to")) } dd { (standing(record)) @if let Some(rule) = &record.rollout_when { ", where " code { (rule) } } }
+                @if let Some(reason) = &record.withdrawn { dt { (t("Withdrawn")) } dd { (reason) } }
+                @if let Some(fleet) = &shown.fleet { dt { (t("In use")) } dd { (in_use(record, fleet)) } }
             }
             @if page.may_steer() && record.withdrawn.is_none() { (steering(&page, &shown)) }
-            h2 { "History" }
-            (table("Changes of this package", &ENTRY_HEADS, rows, "Nothing was changed since this feed keeps a history."))
+            h2 { (t("History")) }
+            (table(t("Changes of this package"), &ENTRY_HEADS, rows, t("Nothing was changed since this feed keeps a history.")))
         },
     )
 }
@@ -213,36 +214,36 @@ fn steering(page: &Page, shown: &Shown) -> Markup {
     let record = &shown.record;
     let at = |what: &str| format!("/packages/{}/{what}", record.guid);
     html! {
-        h2 { "Roll-out" }
-        p class="faint" { "Share and rule are signed with the package; each site decides by them at its next check. A hierarchy that was offered it stays in when the share grows." }
+        h2 { (t("Roll-out")) }
+        p class="faint" { (t("Share and rule are signed with the package; each site decides by them at its next check. A hierarchy that was offered it stays in when the share grows.")) }
         div class="actions" {
             @if record.rollout_percent > 0 {
-                form class="inline" method="post" action=(at("halt")) { (page.csrf()) button class="danger" { "Halt the roll-out" } }
+                form class="inline" method="post" action=(at("halt")) { (page.csrf()) button class="danger" { (t("Halt the roll-out")) } }
             }
             @if let Some(before) = halted_from(shown) {
                 form class="inline" method="post" action=(at("roll-out")) {
                     (page.csrf()) input type="hidden" name="percent" value=(before);
                     input type="hidden" name="rule" value=(record.rollout_when.as_deref().unwrap_or_default());
-                    button { "Go on with " (before) " %" }
+                    button { (t("Go on with ")) (before) " %" }
                 }
             }
         }
         form method="post" action=(at("roll-out")) {
             (page.csrf())
-            div class="field" { label for="percent" { "Share of hierarchies, percent" }
+            div class="field" { label for="percent" { (t("Share of hierarchies, percent")) }
                 input id="percent" name="percent" type="number" min="0" max="100" required value=(record.rollout_percent); }
-            div class="field" { label for="rule" { "Only where this rule holds" }
+            div class="field" { label for="rule" { (t("Only where this rule holds")) }
                 input id="rule" name="rule" size="50" value=(record.rollout_when.as_deref().unwrap_or_default()) aria-describedby="rule-hint";
-                span class="faint" id="rule-hint" { "Over the facts of a site, such as " code { "inventory.devices < 5000" } ". Empty: sites of every kind." } }
-            button { "Sign and publish" }
+                span class="faint" id="rule-hint" { (t("Over the facts of a site, such as ")) code { "inventory.devices < 5000" } ". Empty: sites of every kind." } }
+            button { (t("Sign and publish")) }
         }
         details {
-            summary { "Take this package back" }
-            p { "It cannot be offered again: a correction is a new package. Sites stop offering it and say why." }
+            summary { (t("Take this package back")) }
+            p { (t("It cannot be offered again: a correction is a new package. Sites stop offering it and say why.")) }
             form method="post" action=(at("withdraw")) {
                 (page.csrf())
-                div class="field" { label for="reason" { "Why, for administrators" } input id="reason" name="reason" size="50" maxlength="1000" required; }
-                button class="danger" { "Withdraw" }
+                div class="field" { label for="reason" { (t("Why, for administrators")) } input id="reason" name="reason" size="50" maxlength="1000" required; }
+                button class="danger" { (t("Withdraw")) }
             }
         }
     }

@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use maud::html;
 use pages::parts::problem_note;
 use pages::requests::{cookie_named, is_same_origin};
+use pages::t;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -132,16 +133,16 @@ pub(super) async fn check(
         .and_then(|cookie| console.sessions.find(&cookie, console.now()));
     let Some(session) = session else {
         let note = html! {
-            p { "This console is opened by a link that works once. On the machine of the service:" }
+            p { (t("This console is opened by a link that works once. On the machine of the service:")) }
             pre { "tidegate cloud console" }
         };
-        return Err(bare(StatusCode::UNAUTHORIZED, "Nobody is signed in", &note));
+        return Err(bare(StatusCode::UNAUTHORIZED, t("Nobody is signed in"), &note));
     };
     if session.right < right {
         tracing::info!(name = session.name, path = request.uri().path(), "refused");
         return Err(refusal(
             StatusCode::FORBIDDEN,
-            "Your link was made for looking only; nothing was changed.",
+            t("Your link was made for looking only; nothing was changed."),
         ));
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -157,7 +158,7 @@ async fn from_own_form(request: Request, session: &Session) -> Result<Request, R
     if !is_same_origin(&parts.headers, &parts.uri) {
         return Err(refusal(
             StatusCode::FORBIDDEN,
-            "This form was sent by another site; nothing was changed.",
+            t("This form was sent by another site; nothing was changed."),
         ));
     }
     let bytes = http_body_util::Limited::new(body, FORM_BYTES_MAX)
@@ -166,7 +167,7 @@ async fn from_own_form(request: Request, session: &Session) -> Result<Request, R
         .map_err(|_| {
             refusal(
                 StatusCode::PAYLOAD_TOO_LARGE,
-                "This form is larger than any of ours; nothing was changed.",
+                t("This form is larger than any of ours; nothing was changed."),
             )
         })?
         .to_bytes();
@@ -178,7 +179,7 @@ async fn from_own_form(request: Request, session: &Session) -> Result<Request, R
         Ok(()) => Ok(Request::from_parts(parts, Body::from(bytes))),
         Err(_) => Err(refusal(
             StatusCode::FORBIDDEN,
-            "This form does not belong to your session; open the page again. Nothing was changed.",
+            t("This form does not belong to your session; open the page again. Nothing was changed."),
         )),
     }
 }
@@ -189,7 +190,7 @@ pub(super) struct Link {
     link: String,
 }
 
-const GONE: &str = "This link was used, or its time is over. Make another one: tidegate cloud console";
+const GONE: &str = t("This link was used, or its time is over. Make another one: tidegate cloud console");
 
 /// Shows who comes in; only the button uses the link up, so that a program that looks at links beforehand does not.
 pub(super) async fn enter_page(State(console): State<Arc<Console>>, Query(link): Query<Link>) -> Response {
@@ -197,12 +198,12 @@ pub(super) async fn enter_page(State(console): State<Arc<Console>>, Query(link):
         None => refusal(StatusCode::GONE, GONE),
         Some(guest) => bare(
             StatusCode::OK,
-            "Connected service",
+            t("Connected service"),
             &html! {
-                p { "You come in as " strong { (guest.name) } ", " (guest.right.as_str()) "." }
+                p { (t("You come in as ")) strong { (guest.name) } ", " (guest.right.as_str()) "." }
                 form method="post" action="/enter" {
                     input type="hidden" name="link" value=(link.link);
-                    button { "Enter" }
+                    button { (t("Enter")) }
                 }
             },
         ),
@@ -216,7 +217,7 @@ pub(super) async fn enter(
     Form(link): Form<Link>,
 ) -> Response {
     if !is_same_origin(&headers, &uri) {
-        return refusal(StatusCode::FORBIDDEN, "This form was sent by another site.");
+        return refusal(StatusCode::FORBIDDEN, t("This form was sent by another site."));
     }
     let now = console.now();
     let Some(guest) = links::take(&console.dir, &link.link, now) else {
@@ -230,7 +231,7 @@ pub(super) async fn enter(
     let Some(cookie) = console.sessions.begin(guest.name, guest.right, now) else {
         return bare(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "It could not be done",
+            t("It could not be done"),
             &problem_note("this machine gives no random numbers", None),
         );
     };
@@ -245,8 +246,8 @@ pub(super) async fn leave(State(console): State<Arc<Console>>, headers: HeaderMa
     let gone = format!("{COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0");
     let answer = bare(
         StatusCode::OK,
-        "Signed out",
-        &html! { p { "You are signed out. Another link: " code { "tidegate cloud console" } } },
+        t("Signed out"),
+        &html! { p { (t("You are signed out. Another link: ")) code { "tidegate cloud console" } } },
     );
     with_cookie(answer, &gone)
 }

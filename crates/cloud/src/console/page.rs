@@ -9,6 +9,7 @@ use http::request::Parts;
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 use pages::parts::{badge, problem_note};
+use pages::t;
 
 use super::Console;
 use super::door::{CSRF_FIELD, Right, Session};
@@ -17,12 +18,12 @@ use crate::history::{Entry, Outcome};
 
 /// The pages, in the order of the navigation.
 const PAGES: [(&str, &str); 6] = [
-    ("/catalogue", "Catalogue"),
-    ("/history", "Publish history"),
-    ("/fleet", "Fleet"),
-    ("/intake", "Intake of usage data"),
-    ("/notices", "Messages and configuration"),
-    ("/keys", "Keys and signatures"),
+    ("/catalogue", t("Catalogue")),
+    ("/history", t("Publish history")),
+    ("/fleet", t("Fleet")),
+    ("/intake", t("Intake of usage data")),
+    ("/notices", t("Messages and configuration")),
+    ("/keys", t("Keys and signatures")),
 ];
 
 /// The request that a page answers.
@@ -39,7 +40,7 @@ impl FromRequestParts<Arc<Console>> for Page {
 
     async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, Response> {
         let Some(session) = parts.extensions.get::<Session>().cloned() else {
-            return Err(refusal(StatusCode::UNAUTHORIZED, "Nobody is signed in."));
+            return Err(refusal(StatusCode::UNAUTHORIZED, t("Nobody is signed in.")));
         };
         let query = parts.uri.query().unwrap_or_default();
         let done = url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "done");
@@ -84,7 +85,7 @@ impl Page {
         }
         self.frame(
             status,
-            "It could not be done",
+            t("It could not be done"),
             &problem_note(&whole_story(failure), None),
         )
     }
@@ -97,17 +98,17 @@ impl Page {
             html lang="en" {
                 (head(title))
                 body {
-                    a class="skip" href="#main" { "To the content" }
+                    a class="skip" href="#main" { (t("To the content")) }
                     header class="top" {
-                        a class="brand" href="/" { "Tidegate · " (self.console.name) }
-                        span class="faint" { "connected service" }
+                        a class="brand" href="/" { (t("Tidegate · ")) (self.console.name) }
+                        span class="faint" { (t("connected service")) }
                         div class="who" {
                             span { (self.session.name) " " span class="faint" { "(" (self.session.right.as_str()) ")" } }
-                            form class="inline" method="post" action="/leave" { (self.csrf()) button class="plain" { "Sign out" } }
+                            form class="inline" method="post" action="/leave" { (self.csrf()) button class="plain" { (t("Sign out")) } }
                         }
                     }
                     div class="frame" {
-                        nav class="side" aria-label="Pages" {
+                        nav class="side" aria-label=(t("Pages")) {
                             ul {
                                 @for (path, title) in PAGES {
                                     li { a href=(path) aria-current=[is_here(path).then_some("page")] { (title) } }
@@ -116,7 +117,7 @@ impl Page {
                         }
                         main id="main" tabindex="-1" {
                             h1 { (title) }
-                            @if self.done { div class="note good" role="status" { p { "Signed and published. Sites see it at their next check." } } }
+                            @if self.done { div class="note good" role="status" { p { (t("Signed and published. Sites see it at their next check.")) } } }
                             (content)
                         }
                     }
@@ -160,7 +161,7 @@ impl Page {
 }
 
 /// The heads of the columns of [`Page::entry`].
-pub(super) const ENTRY_HEADS: [&str; 5] = ["When", "Who", "Did", "What", "Outcome"];
+pub(super) const ENTRY_HEADS: [&str; 5] = [t("When"), t("Who"), t("Did"), t("What"), t("Outcome")];
 
 fn head(title: &str) -> Markup {
     html! {
@@ -188,7 +189,7 @@ pub(super) fn bare(status: StatusCode, title: &str, content: &Markup) -> Respons
 
 /// Why somebody does not get what they asked for.
 pub(super) fn refusal(status: StatusCode, why: &str) -> Response {
-    bare(status, "Refused", &problem_note(why, None))
+    bare(status, t("Refused"), &problem_note(why, None))
 }
 
 /// Where to go after something was done.

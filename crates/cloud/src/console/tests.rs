@@ -331,3 +331,17 @@ async fn messages_are_published_and_taken_back() {
     let history = crate::history(&ServiceDir::new(world.dir()), None).unwrap();
     assert_eq!(history.len(), 3, "published, message, taken back: {history:?}");
 }
+
+#[test]
+fn the_catalogue_of_words_lists_what_pages_say() {
+    let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let listed = sources.join("console/english.txt");
+    let said = pages::said_in(&[&sources.join("console"), &sources.join("fleet.rs")]).unwrap();
+    if std::env::var_os("UPDATE_REFERENCE").is_some() {
+        std::fs::write(&listed, &said).unwrap();
+    }
+    assert!(
+        said == std::fs::read_to_string(&listed).unwrap_or_default(),
+        "english.txt is out of date; run this test once with UPDATE_REFERENCE=1"
+    );
+}

@@ -7,6 +7,7 @@ use feed::publisher::RoleState;
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 use pages::parts::{badge, table};
+use pages::t;
 use protocol::notice::{Notice, NoticeCategory};
 use serde::Deserialize;
 
@@ -50,12 +51,12 @@ pub(super) async fn history(page: Page, Query(wanted): Query<From>) -> Response 
         .collect();
     let other = |from: usize, text: &str| html! { a class="button plain" href={ "/history?from=" (from) } { (text) } };
     page.show(
-        "Publish history",
+        t("Publish history"),
         &html! {
-            (table("Changes of the feed, the newest first", &ENTRY_HEADS, rows, "Nothing was changed since this feed keeps a history."))
+            (table(t("Changes of the feed, the newest first"), &ENTRY_HEADS, rows, t("Nothing was changed since this feed keeps a history.")))
             div class="actions" {
-                @if wanted.from > 0 { (other(wanted.from.saturating_sub(ENTRIES), "Newer")) }
-                @if entries.len() > wanted.from.saturating_add(ENTRIES) { (other(wanted.from + ENTRIES, "Older")) }
+                @if wanted.from > 0 { (other(wanted.from.saturating_sub(ENTRIES), t("Newer"))) }
+                @if entries.len() > wanted.from.saturating_add(ENTRIES) { (other(wanted.from + ENTRIES, t("Older"))) }
             }
         },
     )
@@ -63,23 +64,23 @@ pub(super) async fn history(page: Page, Query(wanted): Query<From>) -> Response 
 
 fn without_intake() -> Markup {
     html! {
-        p { "This service takes no usage data. To tell sites where it goes:" }
+        p { (t("This service takes no usage data. To tell sites where it goes:")) }
         pre { "tidegate cloud config usage" }
     }
 }
 
 pub(super) async fn fleet(page: Page) -> Response {
     let Some(intake) = &page.console.intake else {
-        return page.show("Fleet", &without_intake());
+        return page.show(t("Fleet"), &without_intake());
     };
     match intake.fleet(since(page.now)).await {
-        Ok(fleet) => page.show("Fleet", &crate::fleet::distributions(&fleet, DAYS)),
+        Ok(fleet) => page.show(t("Fleet"), &crate::fleet::distributions(&fleet, DAYS)),
         Err(failure) => page.problem(&failure),
     }
 }
 
 pub(super) async fn intake(page: Page) -> Response {
-    let title = "Intake of usage data";
+    let title = t("Intake of usage data");
     let Some(intake) = &page.console.intake else {
         return page.show(title, &without_intake());
     };
@@ -125,7 +126,7 @@ pub(super) async fn notices(page: Page) -> Response {
                     @if page.may_steer() {
                         form class="inline" method="post" action="/notices/retract" {
                             (page.csrf()) input type="hidden" name="id" value=(notice.id);
-                            " " button class="plain" { "Take back" }
+                            " " button class="plain" { (t("Take back")) }
                         }
                     }
                 }
@@ -133,21 +134,21 @@ pub(super) async fn notices(page: Page) -> Response {
         })
         .collect();
     page.show(
-        "Messages and configuration",
+        t("Messages and configuration"),
         &html! {
-            p class="faint" { "Signed with the feed. Sites show messages to administrators who asked for their category, after their next check." }
-            (table("Messages to administrators", &["For", "Message", "Shown", "Id"], rows, "There is none."))
+            p class="faint" { (t("Signed with the feed. Sites show messages to administrators who asked for their category, after their next check.")) }
+            (table(t("Messages to administrators"), &[t("For"), t("Message"), t("Shown"), t("Id")], rows, t("There is none.")))
             @if page.may_steer() { (notice_form(&page)) }
-            h2 { "Configuration of the service" }
+            h2 { (t("Configuration of the service")) }
             @match &config {
-                None => p class="faint" { "The feed says nothing of how the service wants to be used." },
+                None => p class="faint" { (t("The feed says nothing of how the service wants to be used.")) },
                 Some(config) => dl {
-                    dt { "Version" } dd { (config.version) ", " (page.time(config.published)) }
-                    dt { "What changed" } dd { (config.what) }
-                    @for mirror in &config.mirrors { dt { "Copy of the feed" } dd { (mirror) } }
+                    dt { (t("Version")) } dd { (config.version) ", " (page.time(config.published)) }
+                    dt { (t("What changed")) } dd { (config.what) }
+                    @for mirror in &config.mirrors { dt { (t("Copy of the feed")) } dd { (mirror) } }
                 },
             }
-            p class="faint" { "Changed by " code { "tidegate cloud config service" } "; it comes into force at a site when SMS_EXECUTIVE restarts there." }
+            p class="faint" { (t("Changed by ")) code { "tidegate cloud config service" } "; it comes into force at a site when SMS_EXECUTIVE restarts there." }
         },
     )
 }
@@ -155,18 +156,18 @@ pub(super) async fn notices(page: Page) -> Response {
 fn notice_form(page: &Page) -> Markup {
     html! {
         details {
-            summary { "Publish a message" }
+            summary { (t("Publish a message")) }
             form method="post" action="/notices/publish" {
                 (page.csrf())
-                div class="field" { label for="id" { "Id" } input id="id" name="id" required maxlength="40" pattern="[a-z0-9\\-]+" aria-describedby="id-hint";
-                    span class="faint" id="id-hint" { "Lower-case letters, digits and hyphens. The same id again is the same message, put differently." } }
-                div class="field" { label for="category" { "What it is for" }
+                div class="field" { label for="id" { (t("Id")) } input id="id" name="id" required maxlength="40" pattern="[a-z0-9\\-]+" aria-describedby="id-hint";
+                    span class="faint" id="id-hint" { (t("Lower-case letters, digits and hyphens. The same id again is the same message, put differently.")) } }
+                div class="field" { label for="category" { (t("What it is for")) }
                     select id="category" name="category" { @for category in NoticeCategory::ALL { option value=(category.as_str()) { (category.title()) } } } }
-                div class="field" { label for="title" { "Title" } input id="title" name="title" required size="60" maxlength="120"; }
-                div class="field" { label for="text" { "Text, one paragraph" } textarea id="text" name="text" required rows="4" cols="60" maxlength="1000" {} }
-                div class="field" { label for="link" { "Where more is said, https (may be empty)" } input id="link" name="link" size="60" maxlength="500"; }
-                div class="field" { label for="until" { "Shown until this day (may be empty)" } input id="until" name="until" type="date"; }
-                button { "Sign and publish" }
+                div class="field" { label for="title" { (t("Title")) } input id="title" name="title" required size="60" maxlength="120"; }
+                div class="field" { label for="text" { (t("Text, one paragraph")) } textarea id="text" name="text" required rows="4" cols="60" maxlength="1000" {} }
+                div class="field" { label for="link" { (t("Where more is said, https (may be empty)")) } input id="link" name="link" size="60" maxlength="500"; }
+                div class="field" { label for="until" { (t("Shown until this day (may be empty)")) } input id="until" name="until" type="date"; }
+                button { (t("Sign and publish")) }
             }
         }
     }
@@ -280,10 +281,10 @@ pub(super) async fn keys(page: Page) -> Response {
         })
         .collect();
     page.show(
-        "Keys and signatures",
+        t("Keys and signatures"),
         &html! {
-            (table("Roles of the feed", &["Role", "Version", "Valid until", "Signatures needed", "Keys on this machine"], rows, "There is none."))
-            p class="faint" { "Timestamp and snapshot are renewed here in time. Keys are changed by " code { "tidegate cloud keys" } "." }
+            (table(t("Roles of the feed"), &[t("Role"), t("Version"), t("Valid until"), t("Signatures needed"), t("Keys on this machine")], rows, t("There is none.")))
+            p class="faint" { (t("Timestamp and snapshot are renewed here in time. Keys are changed by ")) code { "tidegate cloud keys" } "." }
         },
     )
 }

@@ -67,6 +67,8 @@ struct Ready {
     newest: Option<String>,
     /// Address of the console; a link that sets up its first user if there is none.
     console: Option<String>,
+    /// A link that opens the console of the connected service, once.
+    service_console: String,
 }
 
 /// Runs the command.
@@ -120,7 +122,11 @@ async fn tell(
         "A vendor's connected service with a signed sample feed",
     );
     sample_feed(cx, &service).await?;
-    let address = start_service(cx, &service, remembered, running, shutdown).await?;
+    let intake = Intake::open(&service, || Clock::System.now())
+        .await?
+        .map(Arc::new);
+    let address = start_service(cx, &service, intake.clone(), remembered, running, shutdown).await?;
+    let service_console = start_service_console(&service, intake, running, shutdown).await?;
     let feed_url = format!("https://localhost:{}", address.port());
     step(
         &cx.output,
@@ -172,6 +178,7 @@ async fn tell(
     if cx.output.json {
         cx.output.json_line(&Ready {
             console: console.clone(),
+            service_console: service_link(cx, &service, service_console)?,
             directory: cx.directory.clone(),
             service: service.root().to_owned(),
             feed_url,
@@ -180,7 +187,8 @@ async fn tell(
         })?;
     }
     if !arguments.once {
-        what_next(cx, newest, console.as_deref());
+        let link = service_link(cx, &service, service_console)?;
+        what_next(cx, newest, console.as_deref(), &link);
     }
     Ok(())
 }
@@ -262,12 +270,12 @@ async fn sample_feed(cx: &Context, service: &ServiceDir) -> Result<(), Failure> 
 async fn start_service(
     cx: &Context,
     service: &ServiceDir,
+    intake: Option<Arc<Intake>>,
     listen: SocketAddr,
     running: &mut JoinSet<Result<(), Failure>>,
     shutdown: &CancellationToken,
 ) -> Result<SocketAddr, Failure> {
     let (bound, address) = tokio::sync::oneshot::channel();
-    let intake = Intake::open(service, || Clock::System.now()).await?.map(Arc::new);
     let options = ServeOptions {
         repository: service.repository(),
         listen,
@@ -306,6 +314,35 @@ async fn start_service(
         }
     }
     .inspect(|_| cx.output.note(""))
+}
+
+/// The console of the connected service, on a port that is free.
+async fn start_service_console(
+    service: &ServiceDir,
+    intake: Option<Arc<Intake>>,
+    running: &mut JoinSet<Result<(), Failure>>,
+    shutdown: &CancellationToken,
+) -> Result<SocketAddr, Failure> {
+    let name = cloud::Settings::load(service)?.name;
+    let pages = cloud::console::Console::new(service.clone(), &name, intake, || Clock::System.now());
+    let tls = super::cloud::own_certificate(service);
+    let (listen, stop) = (free_address()?, shutdown.clone());
+    let (bound, address) = tokio::sync::oneshot::channel();
+    running.spawn(async move {
+        let router = cloud::console::router(pages);
+        Ok(cloud::serve::serve_console(router, listen, &tls, bound, stop).await?)
+    });
+    address
+        .await
+        .map_err(|_| Failure::new("the console of the connected service did not start"))
+}
+
+/// A link that opens it once.
+fn service_link(cx: &Context, service: &ServiceDir, address: SocketAddr) -> Result<String, Failure> {
+    let now = cx.output.now();
+    let user = site::service::Actor::local(rustix::process::geteuid().as_raw());
+    let link = cloud::console::make_link(service.root(), user.as_str(), false, now)?;
+    Ok(format!("https://localhost:{}{}", address.port(), link.path))
 }
 
 async fn set_up_site(cx: &Context, service: &ServiceDir, feed_url: &str) -> Result<(), Failure> {
@@ -443,7 +480,7 @@ fn step(output: &Output, text: impl std::fmt::Display) {
     ));
 }
 
-fn what_next(cx: &Context, newest: Option<&UpdateSummary>, console: Option<&str>) {
+fn what_next(cx: &Context, newest: Option<&UpdateSummary>, console: Option<&str>, service_console: &str) {
     let output = &cx.output;
     let dir = cx.dir_option();
     let service = cx.dir_option_of(&cx.directory.join(SERVICE_FOLDER));
@@ -478,6 +515,11 @@ fn what_next(cx: &Context, newest: Option<&UpdateSummary>, console: Option<&str>
         ));
         output.note(format_args!("  {}", output.command(console)));
     }
+    output.note(output.styled_note(
+        Style::Bold,
+        "\nThe vendor's side, a link that opens it once within ten minutes:",
+    ));
+    output.note(format_args!("  {}", output.command(service_console)));
     output.note(output.styled_note(Style::Bold, "\nEverything runs. In another terminal, try:"));
     for (what, command) in lines {
         output.note(format_args!("  {}\n      {what}", output.command(command)));

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A folder with a connected service, made once per test.
 pub struct World {
