@@ -81,8 +81,10 @@ impl<'a> Source<'a> {
         if layouts.len() != old.len() {
             return Err(Malformed("it is for other files").into());
         }
-        let unpacked = layouts.iter().filter(|layout| !layout.streams.is_empty());
-        if unpacked.map(Layout::unpacked).sum::<u64>() > UNPACKED_MAX {
+        // What is read of archives counts as well as what it becomes: both are in memory.
+        let archives = layouts.iter().filter(|layout| !layout.streams.is_empty());
+        let held = archives.map(|layout| layout.unpacked().max(layout.length));
+        if held.fold(0, u64::saturating_add) > UNPACKED_MAX {
             return Err(Malformed("its archives are larger than they may be").into());
         }
         let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(THREADS_MAX));
@@ -126,7 +128,7 @@ impl<'a> Source<'a> {
         let mut number = self.parts.partition_point(|(begin, _)| *begin <= offset);
         while !buffer.is_empty() {
             let before = number.checked_sub(1).ok_or(io::ErrorKind::UnexpectedEof)?;
-            let (begin, part) = &self.parts[before];
+            let (begin, part) = self.parts.get(before).ok_or(io::ErrorKind::UnexpectedEof)?;
             let end = self.parts.get(number).map_or(self.length, |(begin, _)| *begin);
             let length = buffer.len().min(end.saturating_sub(offset) as usize);
             if length == 0 && number == self.parts.len() {

@@ -205,7 +205,8 @@ const DYNAMIC: u32 = 2;
 /// written again.
 pub(crate) fn unpack(packed: &[u8], max: u64) -> Option<Vec<u8>> {
     let mut bits = Bits::new(packed);
-    let mut out = Vec::with_capacity(packed.len() + packed.len() / 2);
+    let usual = packed.len() + packed.len() / 2;
+    let mut out = Vec::with_capacity(usual.min(usize::try_from(max).unwrap_or(usize::MAX)));
     loop {
         let head = bits.take(3)?;
         out.push(head as u8);

@@ -53,10 +53,11 @@ impl BackupSchedule {
     }
 }
 
-/// The backups to remove, of these in order of time: all but the newest ones.
-pub fn surplus<T>(in_order: &[T], keep: u32) -> &[T] {
-    let kept = usize::try_from(keep.max(1)).unwrap_or(usize::MAX);
-    &in_order[..in_order.len().saturating_sub(kept)]
+/// The backups to remove when one more was made, of the others in the order in which they are of use: all but as many as
+/// are kept beside the new one.
+pub fn surplus<T>(others: &[T], keep: u32) -> &[T] {
+    let kept = usize::try_from(keep.saturating_sub(1)).unwrap_or(usize::MAX);
+    &others[..others.len().saturating_sub(kept)]
 }
 
 #[cfg(test)]
@@ -117,7 +118,7 @@ mod tests {
             prop_assert!(wait > 0 || every == 1, "{wait}");
             prop_assert!(wait <= (i64::from(every) + 1) * 86_400 + 3_600, "{wait}");
             let all: Vec<usize> = (0..count).collect();
-            prop_assert_eq!(count - surplus(&all, keep).len(), count.min(keep.max(1) as usize));
+            prop_assert_eq!(count - surplus(&all, keep).len(), count.min(keep.saturating_sub(1) as usize));
         }
     }
 }

@@ -66,8 +66,10 @@ pub(super) fn vendor_message(message: &VendorMessage) -> Notification {
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(MESSAGE_CHARACTERS_MAX)
         .collect();
+    let key = key(Kind::VendorMessage, &message.id);
     Notification {
-        key: key(Kind::VendorMessage, &message.id),
+        command: format!("tidegate notifications dismiss {key}"),
+        key,
         kind: Kind::VendorMessage,
         severity: match message.pressing {
             true => Severity::Warning,
@@ -76,7 +78,6 @@ pub(super) fn vendor_message(message: &VendorMessage) -> Notification {
         cause: message.published.to_string(),
         title: format!("{}: {}", tame(&message.category), tame(&message.title)),
         body: format!("{body}{more}"),
-        command: "tidegate notifications list".to_owned(),
     }
 }
 

@@ -15,6 +15,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use domain::backup::surplus;
+use domain::servicing::state::PackageState as S;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -70,6 +71,15 @@ pub enum BackupError {
     Damaged {
         /// File.
         path: PathBuf,
+    },
+    /// Something is being installed.
+    #[error("an installation began while the backup was made; it is made when the installation has ended")]
+    Installing,
+    /// Where backups cannot be.
+    #[error("{folder} is in what is backed up; name a folder outside of it")]
+    Inside {
+        /// Folder.
+        folder: PathBuf,
     },
     /// The site stops.
     #[error("the site stops; the backup is made when it runs again")]
@@ -178,6 +188,7 @@ pub fn make(
         .mode(0o700)
         .create(folder)
         .map_err(failed("create", folder))?;
+    refuse_inside(context, folder)?;
     let site = context.identity.code.to_string();
     let name = format!("{site}-{}", now.strftime("%Y%m%dT%H%M%S%.3fZ"));
     let (unfinished, path) = (folder.join(format!("{UNFINISHED}{name}")), folder.join(&name));
@@ -199,13 +210,58 @@ pub fn make(
     std::fs::rename(&unfinished, &path).map_err(failed("name", &path))?;
     sync_folder_of(&path).map_err(failed("flush", folder))?;
     if let Some(keep) = keep {
-        let all = list(folder, &site)?;
-        for old in surplus(&all, keep) {
-            tracing::info!("removing the backup {}", old.path.display());
-            remove_tree(&old.path).map_err(failed("remove", &old.path))?;
-        }
+        remove_surplus(folder, &site, &path, keep, now);
     }
     Ok(manifest)
+}
+
+/// Removes the oldest backups beside the new one. What cannot be removed makes the new one no worse.
+fn remove_surplus(folder: &Path, site: &str, new: &Path, keep: u32, now: Timestamp) {
+    let mut others = list(folder, site).unwrap_or_else(|failure| {
+        tracing::warn!("{}", crate::context::whole_story(&failure));
+        Vec::new()
+    });
+    others.retain(|other| other.path != new);
+    // One of the future was made by a clock that ran ahead: nobody knows how old it is.
+    others.sort_by_key(|other| (other.made <= now, other.made));
+    for old in surplus(&others, keep) {
+        tracing::info!("removing the backup {}", old.path.display());
+        if let Err(failure) = remove_tree(&old.path) {
+            tracing::warn!("the backup {} stays: {failure}", old.path.display());
+        }
+    }
+}
+
+fn refuse_inside(context: &SiteContext, folder: &Path) -> Result<(), BackupError> {
+    let real = |path: &Path| path.canonicalize().map_err(failed("find", path));
+    let place = real(folder)?;
+    let directory = &context.directory;
+    let taken = [
+        directory.root().join("trust"),
+        directory.secrets(),
+        directory.product(),
+    ];
+    for taken in taken.iter().filter(|taken| taken.exists()) {
+        if place.starts_with(real(taken)?) {
+            return Err(BackupError::Inside {
+                folder: folder.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether something is being installed, and which version is current.
+fn installation(context: &SiteContext) -> Result<(bool, Option<String>), BackupError> {
+    let busy = context
+        .store
+        .read_blocking::<_, store::StoreError>(|tx| tx.packages_in(&[S::InstallInProgress]))?;
+    let current = context.product.current().map_err(|failure| BackupError::File {
+        act: "read",
+        path: context.directory.product(),
+        source: std::io::Error::other(failure),
+    })?;
+    Ok((!busy.is_empty(), current))
 }
 
 fn remove_unfinished(folder: &Path, site: &str) -> Result<(), BackupError> {
@@ -225,6 +281,10 @@ fn fill(
     now: Timestamp,
     go_on: &dyn Fn(&str) -> bool,
 ) -> Result<Manifest, BackupError> {
+    let (busy, product) = installation(context)?;
+    if busy {
+        return Err(BackupError::Installing);
+    }
     let mut copy = Copy {
         root: context.directory.root(),
         into,
@@ -241,23 +301,37 @@ fn fill(
         kind: Kind::File { bytes, sha256 },
     });
     for entry in sorted(context.directory.root())? {
-        let metadata = entry.symlink_metadata().map_err(failed("read", &entry))?;
+        // A link counts as what it leads to: on another machine that is not there.
+        let Ok(metadata) = entry.metadata() else { continue };
         let is_database = entry
             .file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with("site.db"));
-        if metadata.is_file() && !is_database && metadata.len() <= TOP_BYTES_MAX {
-            copy.take(&entry)?;
+        if !metadata.is_file() || is_database {
+            continue;
+        }
+        match metadata.len() <= TOP_BYTES_MAX {
+            true => copy.take_listed(&entry, Links::Followed)?,
+            false => tracing::warn!("{} is too large for a backup and left out", entry.display()),
         }
     }
-    copy.tree(&context.directory.root().join("trust"))?;
-    copy.tree(&context.directory.secrets())?;
-    let product = context.product.current().map_err(|failure| BackupError::File {
-        act: "read",
-        path: context.directory.product(),
-        source: std::io::Error::other(failure),
-    })?;
+    copy.tree(&context.directory.root().join("trust"), Links::Followed)?;
+    copy.tree(&context.directory.secrets(), Links::Followed)?;
+    for file in configured_files(context) {
+        if file.exists() && !copy.has(&file) {
+            copy.take(&file, Links::Followed)?;
+        }
+    }
     if let Some(version) = &product {
-        copy.tree(&context.product.version_directory(version))?;
+        copy.tree(&context.product.version_directory(version), Links::Kept)?;
+    }
+    if !copy.has(&context.directory.configuration()) {
+        return Err(BackupError::Odd {
+            path: context.directory.configuration(),
+        });
+    }
+    // An installation that began meanwhile may have changed what was copied.
+    if installation(context)? != (false, product.clone()) {
+        return Err(BackupError::Installing);
     }
     let manifest = Manifest {
         format: FORMAT,
@@ -282,6 +356,37 @@ fn fill(
     Ok(manifest)
 }
 
+/// Files of the site's directory that the configuration names, wherever they lie below it.
+fn configured_files(context: &SiteContext) -> Vec<PathBuf> {
+    let settings = &context.settings;
+    let named = [
+        settings.feed_ca.clone(),
+        settings.internet_catalogue.clone(),
+        settings.oidc.as_ref().and_then(|oidc| oidc.ca.clone()),
+        settings.alerts.email.as_ref().and_then(|email| email.ca.clone()),
+        settings
+            .telemetry
+            .as_ref()
+            .and_then(|telemetry| telemetry.ca.clone()),
+    ];
+    let below = |path: &PathBuf| {
+        let plain = path
+            .components()
+            .all(|part| part != std::path::Component::ParentDir);
+        plain && path.starts_with(context.directory.root())
+    };
+    named.into_iter().flatten().filter(below).collect()
+}
+
+/// What becomes of symbolic links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Links {
+    /// They are part of what is installed.
+    Kept,
+    /// What they lead to is what counts.
+    Followed,
+}
+
 /// Copies files of a directory and writes down what they are.
 struct Copy<'a> {
     root: &'a Path,
@@ -292,21 +397,39 @@ struct Copy<'a> {
 
 impl Copy<'_> {
     /// A folder with all that is below it.
-    fn tree(&mut self, from: &Path) -> Result<(), BackupError> {
+    fn tree(&mut self, from: &Path, links: Links) -> Result<(), BackupError> {
         if !from.exists() {
             return Ok(());
         }
         let mut waiting = vec![from.to_owned()];
         while let Some(next) = waiting.pop() {
-            self.take(&next)?;
-            if next.symlink_metadata().map_err(failed("read", &next))?.is_dir() {
+            self.take_listed(&next, links)?;
+            if next.symlink_metadata().is_ok_and(|found| found.is_dir()) {
                 waiting.extend(sorted(&next)?.into_iter().rev());
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, from: &Path) -> Result<(), BackupError> {
+    /// Whether this file was taken along.
+    fn has(&self, file: &Path) -> bool {
+        let relative = file.strip_prefix(self.root).unwrap_or(file);
+        self.files.iter().any(|entry| Path::new(&entry.path) == relative)
+    }
+
+    /// Takes what a listing had; what is gone by now, a file that was being replaced, is no part of the site any more.
+    fn take_listed(&mut self, from: &Path, links: Links) -> Result<(), BackupError> {
+        match self.take(from, links) {
+            Err(BackupError::File { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound && from.symlink_metadata().is_err() =>
+            {
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn take(&mut self, from: &Path, links: Links) -> Result<(), BackupError> {
         let relative = from.strip_prefix(self.root).unwrap_or(from);
         let path = relative.to_str().ok_or_else(|| BackupError::Odd {
             path: from.to_owned(),
@@ -318,7 +441,15 @@ impl Copy<'_> {
         if let Some(above) = to.parent() {
             std::fs::create_dir_all(above).map_err(failed("create", above))?;
         }
-        let metadata = from.symlink_metadata().map_err(failed("read", from))?;
+        let mut metadata = from.symlink_metadata().map_err(failed("read", from))?;
+        if metadata.is_symlink() && links == Links::Followed {
+            metadata = from.metadata().map_err(failed("follow", from))?;
+            if !metadata.is_file() {
+                return Err(BackupError::Odd {
+                    path: from.to_owned(),
+                });
+            }
+        }
         let kind = if metadata.is_dir() {
             std::fs::create_dir_all(&to).map_err(failed("create", &to))?;
             Kind::Folder
@@ -417,8 +548,26 @@ pub fn read_manifest(backup: &Path) -> Result<Manifest, BackupError> {
                 .split('/')
                 .all(|part| !matches!(part, "" | "." | "..") && !part.contains('\0'))
     };
-    match manifest.files.iter().find(|entry| !plain(&entry.path)) {
-        Some(odd) => Err(wrong(format!("it names {:?}", odd.path))),
+    if let Some(odd) = manifest.files.iter().find(|entry| !plain(&entry.path)) {
+        return Err(wrong(format!("it names {:?}", odd.path)));
+    }
+    let version = |name: &String| plain(name) && !name.contains('/');
+    if let Some(odd) = manifest.product.as_ref().filter(|name| !version(name)) {
+        return Err(wrong(format!("it names the version {odd:?}")));
+    }
+    // Nothing is written through a link, and nothing twice.
+    let mut kinds = std::collections::BTreeMap::new();
+    for entry in &manifest.files {
+        if kinds.insert(Path::new(&entry.path), &entry.kind).is_some() {
+            return Err(wrong(format!("it names {:?} twice", entry.path)));
+        }
+    }
+    let through = |entry: &&Entry| {
+        let mut above = Path::new(&entry.path).ancestors().skip(1);
+        above.any(|above| kinds.get(above).is_some_and(|kind| !matches!(kind, Kind::Folder)))
+    };
+    match manifest.files.iter().find(through) {
+        Some(odd) => Err(wrong(format!("it names {:?} below what is no folder", odd.path))),
         None => Ok(manifest),
     }
 }

@@ -120,9 +120,12 @@ pub fn request(tx: &Tx<'_>, folder: &str) -> Result<(), StoreError> {
     tx.set_setting(REQUESTED, Some(folder))
 }
 
-/// Records how an attempt ended. One that was asked for is not tried again: whoever asked sees why.
-pub fn ended(tx: &Tx<'_>, outcome: &BackupOutcome) -> Result<(), StoreError> {
-    tx.set_setting(REQUESTED, None)?;
+/// Records how an attempt ended. One that was asked for is not tried again: whoever asked sees why. What was asked for
+/// meanwhile stays asked for.
+pub fn ended(tx: &Tx<'_>, outcome: &BackupOutcome, served: Option<&str>) -> Result<(), StoreError> {
+    if served.is_some() && tx.setting(REQUESTED)?.as_deref() == served {
+        tx.set_setting(REQUESTED, None)?;
+    }
     write(tx, LAST, outcome)?;
     match outcome.failure {
         None => write(tx, LAST_GOOD, &outcome.at),

@@ -3,6 +3,7 @@
 //! Everything is read and checked before anything changes. What was there before is set aside, not removed; a crash in
 //! between is ended by running the same command again.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use domain::servicing::state::PackageState as S;
@@ -74,6 +75,14 @@ pub fn restore(dir: &Path, backup: &Path, now: Timestamp) -> Result<Restored, Re
     crate::directory::remove_tree(&incoming).map_err(failed("empty", &incoming))?;
     copy_all(backup, &incoming, &manifest)?;
     let fetched_again = prepare_database(&incoming.join("site.db"), now)?;
+    let log = incoming.join("site.db-wal");
+    if log.exists() {
+        // What was changed is still beside the database: placed without it, it would be lost.
+        return Err(BackupError::Damaged { path: log }.into());
+    }
+    std::fs::File::open(&incoming)
+        .and_then(|folder| rustix::fs::syncfs(&folder).map_err(Into::into))
+        .map_err(failed("flush", &incoming))?;
     let set_aside = put_in_place(&directory, &incoming, &manifest, now)?;
     Ok(Restored {
         manifest,
@@ -174,6 +183,9 @@ fn put_in_place(
     // The database last: as long as it is the old one, or none, the restore is not done.
     items.sort_by_key(|path| path == Path::new("site.db"));
     for item in &items {
+        if item == Path::new("site.db") {
+            switch(directory, manifest)?;
+        }
         let (from, to) = (incoming.join(item), root.join(item));
         if !from.exists() {
             continue;
@@ -200,17 +212,40 @@ fn put_in_place(
         std::fs::rename(&from, &to).map_err(failed("place", &to))?;
         sync_folder_of(&to).map_err(failed("flush", &to))?;
     }
-    let product = Product::new(directory.product());
-    product
+    crate::directory::remove_tree(incoming).map_err(failed("remove", incoming))?;
+    if moved {
+        set_mode(&aside, 0o700)?;
+    }
+    items.push("product".into());
+    for item in &items {
+        give_to_owner(root, &root.join(item))?;
+    }
+    Ok(moved.then_some(aside))
+}
+
+fn switch(directory: &SiteDirectory, manifest: &Manifest) -> Result<(), BackupError> {
+    Product::new(directory.product())
         .switch(manifest.product.as_deref())
         .map_err(|failure| BackupError::File {
             act: "switch",
             path: directory.product(),
             source: std::io::Error::other(failure),
-        })?;
-    crate::directory::remove_tree(incoming).map_err(failed("remove", incoming))?;
-    if moved {
-        set_mode(&aside, 0o700)?;
+        })
+}
+
+/// What root restores belongs to whom the directory belongs to: the site does not run as root.
+fn give_to_owner(root: &Path, item: &Path) -> Result<(), BackupError> {
+    if !rustix::process::geteuid().is_root() || item.symlink_metadata().is_err() {
+        return Ok(());
     }
-    Ok(moved.then_some(aside))
+    let owner = root.metadata().map_err(failed("read", root))?;
+    let mut waiting = vec![item.to_owned()];
+    while let Some(next) = waiting.pop() {
+        std::os::unix::fs::lchown(&next, Some(owner.uid()), Some(owner.gid()))
+            .map_err(failed("give away", &next))?;
+        if next.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+            waiting.extend(super::sorted(&next)?);
+        }
+    }
+    Ok(())
 }

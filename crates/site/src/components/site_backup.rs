@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use domain::component::ComponentName;
 use domain::schedule::{is_due, later};
+use domain::servicing::state::PackageState as S;
 use domain::status_message::StatusMessageId;
 use executive::{Activation, Component, ComponentError, Next, Report, Waiting};
 use futures_util::FutureExt;
@@ -22,6 +23,8 @@ use crate::internet::configured_mode;
 
 /// Longest sleep: a schedule or a clock may change meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(60 * 60);
+/// Wait while something is being installed.
+const INSTALLING: Duration = Duration::from_secs(60);
 /// Wait after a failed attempt.
 const AGAIN: Duration = Duration::from_secs(60 * 60);
 
@@ -72,7 +75,15 @@ impl SiteBackup {
                 });
             }
         };
-        self.back_up(cx, folder, keep).await
+        let installing = self
+            .context
+            .store
+            .read::<_, StoreError, _>(|tx| tx.packages_in(&[S::InstallInProgress]))
+            .await?;
+        if !installing.is_empty() {
+            return Ok(until_installed(cx.now()));
+        }
+        self.back_up(cx, folder, keep, plan.requested).await
     }
 
     async fn back_up(
@@ -80,6 +91,7 @@ impl SiteBackup {
         cx: &mut Activation<'_>,
         folder: String,
         keep: Option<u32>,
+        served: Option<String>,
     ) -> Result<Report, ComponentError> {
         cx.progress(format!("backing up to {folder}"));
         let now = cx.now();
@@ -98,6 +110,9 @@ impl SiteBackup {
                 next: Next::WhenWoken,
                 waiting: None,
             });
+        }
+        if matches!(result, Err(backup::BackupError::Installing)) {
+            return Ok(until_installed(cx.now()));
         }
         let again = later(now, AGAIN);
         let (outcome, message) = match &result {
@@ -138,7 +153,7 @@ impl SiteBackup {
             .context
             .store
             .write::<_, StoreError, _>(move |tx| {
-                plan::ended(tx, &outcome)?;
+                plan::ended(tx, &outcome, served.as_deref())?;
                 tx.record_status_message(&message)?;
                 configured_mode(tx)
             })
@@ -156,6 +171,21 @@ impl SiteBackup {
             next: Next::After(Duration::from_millis(10)),
             waiting: None,
         })
+    }
+}
+
+/// Halfway through an installation neither version is whole.
+fn until_installed(now: jiff::Timestamp) -> Report {
+    let next = later(now, INSTALLING);
+    Report {
+        summary: "waiting for an installation to end".into(),
+        next: Next::At(next),
+        waiting: Some(Waiting {
+            what: "an installation is under way; a backup of half of it would be of no use".into(),
+            since: now,
+            next_try: Some(next),
+            action: "nothing: the backup is made when the installation has ended".into(),
+        }),
     }
 }
 

@@ -144,6 +144,14 @@ fn what_is_damaged_or_anothers_is_refused_and_nothing_is_touched() {
             "no backup that this release can read",
         ),
         (text.replace("\"format\":1", "\"format\":9"), "format 9"),
+        (
+            text.replace("\"product\":null", "\"product\":\"../../elsewhere\""),
+            "it names the version",
+        ),
+        (
+            text.replace("secrets/site.key", "site.db/site.key"),
+            "below what is no folder",
+        ),
     ] {
         std::fs::write(&manifest, odd).unwrap();
         refused(&empty, why);
@@ -175,6 +183,17 @@ fn a_backup_that_fails_is_told_and_old_ones_go() {
     assert!(String::from_utf8_lossy(&relative.stderr).contains("no folder is named"));
 
     let backups = world.folder.path().join("backups");
+    // One that a clock made which ran ahead takes no place of a new one.
+    std::fs::create_dir_all(backups.join("P01-20990101T000000.000Z")).unwrap();
+    // What a link leads to is taken along: on another machine it is not there.
+    let outside = world.folder.path().join("outside");
+    std::fs::write(&outside, "of another file").unwrap();
+    std::os::unix::fs::symlink(&outside, site.dir.join("secrets/linked")).unwrap();
+    let inside = site.dir.join("secrets/backups");
+    let refused = site.run(&["backup", "run", "--folder", &inside.display().to_string()]);
+    let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(errors.contains("is in what is backed up"), "{errors}");
+    std::fs::remove_dir_all(&inside).unwrap();
     let mut made = Vec::new();
     for _ in 0..3 {
         made.push(backup(&site, &backups));
@@ -184,7 +203,13 @@ fn a_backup_that_fails_is_told_and_old_ones_go() {
         .map(|entry| entry.unwrap().path())
         .collect();
     assert_eq!(left.len(), 2, "{left:?}");
-    assert!(left.contains(made.last().unwrap()));
+    assert!(
+        left.contains(made.last().unwrap()) && left.contains(&made[1]),
+        "{left:?}"
+    );
+    let linked = made[1].join("secrets/linked");
+    assert!(linked.symlink_metadata().unwrap().is_file());
+    assert_eq!(std::fs::read_to_string(linked).unwrap(), "of another file");
     use std::os::unix::fs::PermissionsExt;
     let mode = made.last().unwrap().metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700, "it holds secrets");

@@ -8,5 +8,6 @@ mod disks;
 mod installs;
 mod kills;
 mod media;
+mod notices;
 mod servers;
 mod world;

@@ -226,6 +226,10 @@ async fn take_in(
             without_deltas: seeded.without_deltas,
         });
     }
+    if cx.cancelled().is_cancelled() {
+        // What was broken off says nothing of the medium: the next start takes it in again.
+        return Ok(());
+    }
     // What is left on the medium tells for which of them deltas are of no use.
     keep(context, status).await?;
     warn_of_expiry(context, &client, cx.now()).await?;
