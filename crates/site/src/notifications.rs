@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use domain::component::ComponentState;
+use domain::component::{ComponentName, ComponentState};
 use domain::notification::{
     Certificate, CrashedComponent, Evaluated, Facts, FailedEndpoint, FailingChecks, FreeSpace, Installing,
     Kind, MissingBackup, OfferStage, Offered, SecretKey, TrustedRole, VendorMessage, WaitingConfig, in_force,
@@ -75,11 +75,6 @@ async fn facts_outside(context: &SiteContext, looked_at: &[Evaluated], now: Time
         .get()
         .map(executive::ExecutiveHandle::query_all)
         .unwrap_or_default();
-    let stopped = snapshots
-        .iter()
-        .filter(|snapshot| snapshot.state == ComponentState::Stopped)
-        .map(|snapshot| snapshot.name.to_string())
-        .collect();
     let crashed = snapshots
         .into_iter()
         .filter(|snapshot| snapshot.state == ComponentState::Paused && snapshot.panics > 0)
@@ -103,7 +98,6 @@ async fn facts_outside(context: &SiteContext, looked_at: &[Evaluated], now: Time
     Facts {
         certificates,
         crashed,
-        stopped,
         vendor_messages,
         waiting_config: waiting_config(context),
         secret_keys: secret_keys(context),
@@ -189,6 +183,12 @@ fn facts_stored(tx: &Tx<'_>, facts: &mut Facts, zone: &TimeZone, now: Timestamp)
             name: row.name,
             rolled_back,
         });
+    }
+    // What an administrator decided: a component that is just starting, or restarting, is not stopped.
+    for name in ComponentName::ALL {
+        if tx.component(name.as_str())?.stopped {
+            facts.stopped.push(name.to_string());
+        }
     }
     let backups = plan::plan(tx)?;
     facts.backup = backups.schedule.and_then(|(_, schedule)| {
