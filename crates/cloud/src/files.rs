@@ -7,8 +7,6 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use crate::error::{CloudError, io as failed};
 
 /// What the name of every unfinished file begins with; our server never serves dot-files.
@@ -149,22 +147,13 @@ pub(crate) fn create_private_folder(folder: &Path) -> Result<(), CloudError> {
     created.map_err(failed("create", folder))
 }
 
-/// Length and SHA-256 of a file, read in one pass.
+/// Length and SHA-256 of a regular file.
 pub(crate) fn measure(path: &Path) -> Result<(u64, String), CloudError> {
-    let mut file = File::open(path).map_err(failed("open", path))?;
-    if !file.metadata().map_err(failed("read", path))?.is_file() {
+    if !std::fs::metadata(path).map_err(failed("open", path))?.is_file() {
         return Err(failed("read", path)(io::Error::other("it is no regular file")));
     }
-    let (mut hash, mut length) = (Sha256::new(), 0_u64);
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        let read = file.read(&mut buffer).map_err(failed("read", path))?;
-        if read == 0 {
-            return Ok((length, hex::encode(hash.finalize())));
-        }
-        hash.update(&buffer[..read]);
-        length += read as u64;
-    }
+    let (hash, length) = content::publish::hash_file(path).map_err(failed("read", path))?;
+    Ok((length, hash.to_string()))
 }
 
 /// Reads a file that has no business being larger than `max`.

@@ -33,27 +33,6 @@ pub struct Document {
     pub body: Bytes,
 }
 
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum DocumentError {
-    /// No connection, or it broke, or the answer is too long.
-    #[error("{host}: {why}")]
-    Network {
-        /// Host that was asked.
-        host: String,
-        /// Why.
-        why: String,
-    },
-    /// No answer in time.
-    #[error("{host} did not answer within {} s", limit.as_secs())]
-    Timeout {
-        /// Host that was asked.
-        host: String,
-        /// The limit.
-        limit: Duration,
-    },
-}
-
 impl Documents {
     /// Connects like everything else of this site; `patience` is for one request as a whole.
     pub fn new(options: &HttpsOptions, patience: Duration) -> Result<Self, LocationError> {
@@ -61,7 +40,7 @@ impl Documents {
     }
 
     /// Gets a document.
-    pub async fn get(&self, url: &Url) -> Result<Document, DocumentError> {
+    pub async fn get(&self, url: &Url) -> Result<Document, NoAnswer> {
         let request = Request::builder().method(Method::GET).uri(url.as_str());
         self.ask(url, request, Bytes::new()).await
     }
@@ -72,7 +51,7 @@ impl Documents {
         url: &Url,
         authorization: Option<&str>,
         form: String,
-    ) -> Result<Document, DocumentError> {
+    ) -> Result<Document, NoAnswer> {
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(url.as_str())
@@ -84,27 +63,17 @@ impl Documents {
         self.ask(url, request, form.into()).await
     }
 
-    async fn ask(&self, url: &Url, request: Builder, body: Bytes) -> Result<Document, DocumentError> {
-        let host = url.host_str().unwrap_or_default().to_owned();
+    async fn ask(&self, url: &Url, request: Builder, body: Bytes) -> Result<Document, NoAnswer> {
+        let host = url.host_str().unwrap_or_default();
         let request = request
             .header(USER_AGENT, "tidegate")
             .header(ACCEPT, "application/json")
             .body(Full::new(body));
-        let answered = match self.0.send(request, DOCUMENT_BYTES_MAX).await {
-            Ok(answered) => answered,
-            Err(NoAnswer::Network(why)) => return Err(DocumentError::Network { host, why }),
-            Err(NoAnswer::Timeout) => {
-                let limit = self.0.patience;
-                return Err(DocumentError::Timeout { host, limit });
-            }
-        };
-        match answered.body {
-            Ok(body) => Ok(Document {
-                success: answered.status.is_success(),
-                status: answered.status.as_u16(),
-                body,
-            }),
-            Err(why) => Err(DocumentError::Network { host, why }),
-        }
+        let answered = self.0.send(host, request, DOCUMENT_BYTES_MAX).await?;
+        Ok(Document {
+            success: answered.status.is_success(),
+            status: answered.status.as_u16(),
+            body: answered.body.map_err(|why| NoAnswer::broken(host, why))?,
+        })
     }
 }

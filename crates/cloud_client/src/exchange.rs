@@ -22,7 +22,7 @@ const QUOTED_MAX: usize = 300;
 pub(crate) struct Exchange {
     client: Client<Connector, Full<Bytes>>,
     /// How long one request may take, its answer included.
-    pub(crate) patience: Duration,
+    patience: Duration,
 }
 
 /// What was answered.
@@ -33,12 +33,35 @@ pub(crate) struct Answered {
     pub(crate) body: Result<Bytes, String>,
 }
 
-/// Why there was no answer. Whoever asked knows how much of the address may be told.
-pub(crate) enum NoAnswer {
-    /// No connection, or it broke.
-    Network(String),
-    /// Not within the patience.
-    Timeout,
+/// Why there was no answer. Whoever asks says how much of the address may be told.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAnswer {
+    /// No connection, or it broke, or the answer is too long.
+    #[error("{asked}: {why}")]
+    Network {
+        /// Host or address that was asked.
+        asked: String,
+        /// Why.
+        why: String,
+    },
+    /// Not in time.
+    #[error("{asked} did not answer within {} s", limit.as_secs())]
+    Timeout {
+        /// Host or address that was asked.
+        asked: String,
+        /// The limit.
+        limit: Duration,
+    },
+}
+
+impl NoAnswer {
+    /// The way broke.
+    pub(crate) fn broken(asked: &str, why: String) -> Self {
+        NoAnswer::Network {
+            asked: asked.to_owned(),
+            why,
+        }
+    }
 }
 
 impl Exchange {
@@ -47,19 +70,20 @@ impl Exchange {
         Ok(Exchange { client, patience })
     }
 
-    /// Sends a request and reads at most so many bytes of the answer.
+    /// Sends a request and reads at most so many bytes of the answer. Failures name `asked`.
     pub(crate) async fn send(
         &self,
+        asked: &str,
         request: http::Result<Request<Full<Bytes>>>,
         answer_bytes_max: usize,
     ) -> Result<Answered, NoAnswer> {
-        let request = request.map_err(|failure| NoAnswer::Network(failure.to_string()))?;
+        let request = request.map_err(|failure| NoAnswer::broken(asked, failure.to_string()))?;
         let exchange = async {
             let answer = self
                 .client
                 .request(request)
                 .await
-                .map_err(|failure| NoAnswer::Network(why(&failure)))?;
+                .map_err(|failure| NoAnswer::broken(asked, why(&failure)))?;
             let (head, body) = answer.into_parts();
             let body = Limited::new(body, answer_bytes_max).collect().await;
             Ok(Answered {
@@ -72,7 +96,12 @@ impl Exchange {
         };
         tokio::time::timeout(self.patience, exchange)
             .await
-            .unwrap_or(Err(NoAnswer::Timeout))
+            .unwrap_or_else(|_| {
+                Err(NoAnswer::Timeout {
+                    asked: asked.to_owned(),
+                    limit: self.patience,
+                })
+            })
     }
 }
 

@@ -48,22 +48,9 @@ pub enum Uploaded {
 /// Why an attempt failed. What the service has by now stays there.
 #[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
-    /// No connection, or it broke.
-    #[error("{url}: {why}")]
-    Network {
-        /// Address.
-        url: String,
-        /// Why.
-        why: String,
-    },
-    /// No answer in time.
-    #[error("{url} did not answer within {} s", limit.as_secs())]
-    Timeout {
-        /// Address.
-        url: String,
-        /// The limit.
-        limit: Duration,
-    },
+    /// There was no answer.
+    #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
     /// The service asks for patience, or has trouble of its own.
     #[error("{url} answered {status}: {why}")]
     Busy {
@@ -93,7 +80,7 @@ impl IntakeError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             IntakeError::Busy { retry_after, .. } => *retry_after,
-            IntakeError::Network { .. } | IntakeError::Timeout { .. } | IntakeError::Odd { .. } => None,
+            IntakeError::NoAnswer(_) | IntakeError::Odd { .. } => None,
         }
     }
 }
@@ -157,19 +144,8 @@ impl Intake {
         url: &str,
         request: http::Result<Request<Full<Bytes>>>,
     ) -> Result<(StatusCode, HeaderMap, Vec<u8>), IntakeError> {
-        let broken = |why: String| IntakeError::Network {
-            url: url.to_owned(),
-            why,
-        };
-        let answered = self.0.send(request, ANSWER_BYTES_MAX).await;
-        let answered = answered.map_err(|failure| match failure {
-            NoAnswer::Network(why) => broken(why),
-            NoAnswer::Timeout => IntakeError::Timeout {
-                url: url.to_owned(),
-                limit: self.0.patience,
-            },
-        })?;
-        let body = answered.body.map_err(broken)?;
+        let answered = self.0.send(url, request, ANSWER_BYTES_MAX).await?;
+        let body = answered.body.map_err(|why| NoAnswer::broken(url, why))?;
         Ok((answered.status, answered.headers, body.to_vec()))
     }
 }

@@ -28,7 +28,8 @@ mod webhook;
 
 pub use connector::WallClock;
 pub use dial::{Resolver, ResolverError};
-pub use document::{Document, DocumentError, Documents};
+pub use document::{Document, Documents};
+pub use exchange::NoAnswer;
 pub use https::HttpsTransport;
 pub use intake::{Intake, IntakeError, Uploaded};
 pub use location::{Location, LocationError, open};

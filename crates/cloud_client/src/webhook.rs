@@ -26,22 +26,9 @@ pub struct Webhook(Exchange);
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
-    /// No connection, or it broke.
-    #[error("{host}: {why}")]
-    Network {
-        /// Host that was asked.
-        host: String,
-        /// Why.
-        why: String,
-    },
-    /// No answer in time.
-    #[error("{host} did not answer within {} s", limit.as_secs())]
-    Timeout {
-        /// Host that was asked.
-        host: String,
-        /// The limit.
-        limit: Duration,
-    },
+    /// There was none.
+    #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
     /// An answer that is no success.
     #[error("{host} answered {status}: {why}")]
     Answer {
@@ -60,7 +47,7 @@ impl WebhookError {
     /// Whether the same request may succeed later. Answers that speak of the request itself stay what they are.
     pub fn may_pass(&self) -> bool {
         match self {
-            WebhookError::Network { .. } | WebhookError::Timeout { .. } => true,
+            WebhookError::NoAnswer(_) => true,
             WebhookError::Answer { status, .. } => {
                 // A wrong token or address is mended by a person, and then the same alert is taken.
                 !matches!(status, 400 | 409 | 410 | 413 | 415 | 422)
@@ -72,7 +59,7 @@ impl WebhookError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             WebhookError::Answer { retry_after, .. } => *retry_after,
-            WebhookError::Network { .. } | WebhookError::Timeout { .. } => None,
+            WebhookError::NoAnswer(_) => None,
         }
     }
 }
@@ -116,15 +103,8 @@ impl Webhook {
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let answered = self.0.send(request.body(Full::new(body)), ANSWER_BYTES_MAX).await;
-        let answered = match answered {
-            Ok(answered) => answered,
-            Err(NoAnswer::Network(why)) => return Err(WebhookError::Network { host, why }),
-            Err(NoAnswer::Timeout) => {
-                let limit = self.0.patience;
-                return Err(WebhookError::Timeout { host, limit });
-            }
-        };
+        let request = request.body(Full::new(body));
+        let answered = self.0.send(&host, request, ANSWER_BYTES_MAX).await?;
         if answered.status.is_success() {
             return Ok(answered.body.unwrap_or_default());
         }

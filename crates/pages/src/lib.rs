@@ -4,6 +4,7 @@
 //! It refuses to know what is shown: no route, no session, no text of the product.
 
 mod catalogue;
+pub mod forms;
 mod headers;
 pub mod parts;
 pub mod plot;

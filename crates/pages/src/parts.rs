@@ -1,6 +1,20 @@
-//! Badges, tables, fields and notes.
+//! The head of a page, badges, tables, fields and notes.
 
 use maud::{Markup, html};
+
+/// The head of a page, with what else one needs there.
+pub fn head(title: &str, more: &Markup) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            title { (title) " · Tidegate" }
+            link rel="stylesheet" href="/assets/style.css";
+            link rel="icon" href="data:,";
+            (more)
+        }
+    }
+}
 
 /// How something is, in a colour and in words.
 pub fn badge(class: &str, text: &str) -> Markup {

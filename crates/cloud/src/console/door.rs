@@ -3,17 +3,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::Form;
-use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
-use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
 use maud::html;
+use pages::forms::{FormRefusal, own_form};
 use pages::parts::problem_note;
 use pages::requests::{cookie_named, is_same_origin};
 use pages::t;
@@ -25,10 +23,6 @@ use super::{Console, links};
 
 /// `__Host-` binds the cookie to this host, over TLS, for all of it (RFC 6265bis, 4.1.3.2).
 const COOKIE: &str = "__Host-tidegate-service";
-/// The field of a form that only this session's pages know.
-pub(super) const CSRF_FIELD: &str = "_csrf";
-/// Largest form, in bytes.
-const FORM_BYTES_MAX: usize = 64 * 1024;
 /// A session that nobody uses ends.
 const IDLE: SignedDuration = SignedDuration::from_mins(60);
 /// A session ends however busy it is.
@@ -146,42 +140,14 @@ pub(super) async fn check(
         ));
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        request = from_own_form(request, &session).await?;
+        request = own_form(request, &session.csrf).await.map_err(refused_form)?;
     }
     request.extensions_mut().insert(session);
     Ok(next.run(request).await)
 }
 
-/// The same request, if its form carries the word of the session.
-async fn from_own_form(request: Request, session: &Session) -> Result<Request, Response> {
-    let (parts, body) = request.into_parts();
-    if !is_same_origin(&parts.headers, &parts.uri) {
-        return Err(refusal(
-            StatusCode::FORBIDDEN,
-            t("This form was sent by another site; nothing was changed."),
-        ));
-    }
-    let bytes = http_body_util::Limited::new(body, FORM_BYTES_MAX)
-        .collect()
-        .await
-        .map_err(|_| {
-            refusal(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                t("This form is larger than any of ours; nothing was changed."),
-            )
-        })?
-        .to_bytes();
-    let word = url::form_urlencoded::parse(&bytes)
-        .find(|(name, _)| name == CSRF_FIELD)
-        .map(|(_, value)| value.into_owned())
-        .unwrap_or_default();
-    match verify_slices_are_equal(word.as_bytes(), session.csrf.as_bytes()) {
-        Ok(()) => Ok(Request::from_parts(parts, Body::from(bytes))),
-        Err(_) => Err(refusal(
-            StatusCode::FORBIDDEN,
-            t("This form does not belong to your session; open the page again. Nothing was changed."),
-        )),
-    }
+fn refused_form(form: FormRefusal) -> Response {
+    refusal(form.status(), form.text())
 }
 
 #[derive(Deserialize)]
@@ -217,7 +183,7 @@ pub(super) async fn enter(
     Form(link): Form<Link>,
 ) -> Response {
     if !is_same_origin(&headers, &uri) {
-        return refusal(StatusCode::FORBIDDEN, t("This form was sent by another site."));
+        return refused_form(FormRefusal::OtherSite);
     }
     let now = console.now();
     let Some(guest) = links::take(&console.dir, &link.link, now) else {

@@ -26,6 +26,7 @@ use axum::routing::{MethodRouter, get, post};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use jiff::Timestamp;
+use pages::forms::FORM_BYTES_MAX;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::error::CloudError;
@@ -36,8 +37,6 @@ use crate::intake::Intake;
 pub use door::Right;
 pub use links::{ConsoleLink, make_link};
 
-/// Largest form, in bytes.
-const FORM_BYTES_MAX: usize = 64 * 1024;
 /// Longest time for a page, the reading of its form included. Signing waits for another step on the feed, too.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 

@@ -8,11 +8,12 @@ use http::StatusCode;
 use http::request::Parts;
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
-use pages::parts::{badge, problem_note};
+use pages::forms::CSRF_FIELD;
+use pages::parts::{badge, head, problem_note};
 use pages::t;
 
 use super::Console;
-use super::door::{CSRF_FIELD, Right, Session};
+use super::door::{Right, Session};
 use crate::error::CloudError;
 use crate::history::{Entry, Outcome};
 
@@ -96,7 +97,7 @@ impl Page {
         let page = html! {
             (DOCTYPE)
             html lang="en" {
-                (head(title))
+                (head(title, &html! {}))
                 body {
                     a class="skip" href="#main" { (t("To the content")) }
                     header class="top" {
@@ -163,24 +164,12 @@ impl Page {
 /// The heads of the columns of [`Page::entry`].
 pub(super) const ENTRY_HEADS: [&str; 5] = [t("When"), t("Who"), t("Did"), t("What"), t("Outcome")];
 
-fn head(title: &str) -> Markup {
-    html! {
-        head {
-            meta charset="utf-8";
-            meta name="viewport" content="width=device-width, initial-scale=1";
-            title { (title) " · Tidegate" }
-            link rel="stylesheet" href="/assets/style.css";
-            link rel="icon" href="data:,";
-        }
-    }
-}
-
 /// A page for somebody who is not in.
 pub(super) fn bare(status: StatusCode, title: &str, content: &Markup) -> Response {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
-            (head(title))
+            (head(title, &html! {}))
             body { main class="door" { div class="card" { h1 { (title) } (content) } } }
         }
     };

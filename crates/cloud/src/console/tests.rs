@@ -336,7 +336,8 @@ async fn messages_are_published_and_taken_back() {
 fn the_catalogue_of_words_lists_what_pages_say() {
     let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let listed = sources.join("console/english.txt");
-    let said = pages::said_in(&[&sources.join("console"), &sources.join("fleet.rs")]).unwrap();
+    let shared = sources.join("../../pages/src/forms.rs");
+    let said = pages::said_in(&[&sources.join("console"), &sources.join("fleet.rs"), &shared]).unwrap();
     if std::env::var_os("UPDATE_REFERENCE").is_some() {
         std::fs::write(&listed, &said).unwrap();
     }

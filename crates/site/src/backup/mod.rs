@@ -511,17 +511,8 @@ fn copy_file(from: &Path, to: &Path) -> Result<(u64, String), BackupError> {
 }
 
 fn measure(path: &Path) -> Result<(u64, String), BackupError> {
-    let mut file = File::open(path).map_err(failed("open", path))?;
-    let (mut hash, mut length) = (Sha256::new(), 0_u64);
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        let read = file.read(&mut buffer).map_err(failed("read", path))?;
-        if read == 0 {
-            return Ok((length, hex::encode(hash.finalize())));
-        }
-        hash.update(&buffer[..read]);
-        length += read as u64;
-    }
+    let (hash, length) = content::publish::hash_file(path).map_err(failed("read", path))?;
+    Ok((length, hash.to_string()))
 }
 
 /// Reads a manifest.

@@ -3,9 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::Form;
-use axum::body::Body;
 use axum::extract::{Extension, Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
@@ -13,20 +11,18 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::BodyExt;
 use maud::{DOCTYPE, Markup, html};
-use pages::parts::{field, password_field, problem_note};
+use pages::forms::{FORM_BYTES_MAX, FormRefusal, own_form};
+use pages::parts::{self, field, password_field, problem_note};
 use pages::requests::{cookie_named, is_same_origin, own_path};
 use protocol::api::ApiProblem;
 use serde::Deserialize;
 
+use super::LIVE_PATH;
 use super::catalogue::t;
-use super::{FORM_BYTES_MAX, LIVE_PATH};
 
 use super::single_sign_on;
 use crate::api::problem::{AGAIN_AFTER, status_of};
-use crate::service::{ServiceError, Session, SignedIn, SiteService};
-
-/// The field of a form that only this session's pages know.
-pub(super) const CSRF_FIELD: &str = "_csrf";
+use crate::service::{ServiceError, SignedIn, SiteService};
 
 /// How long a browser is known; the longest that browsers keep a cookie (RFC 6265bis, 5.5).
 const DEVICE_SECONDS: u32 = 400 * 24 * 60 * 60;
@@ -85,7 +81,7 @@ pub(super) async fn check_session(
         return Err(Redirect::to(&to).into_response());
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        request = from_own_form(request, &session).await?;
+        request = own_form(request, &session.csrf).await.map_err(refused_form)?;
     }
     request.extensions_mut().insert(session.actor.clone());
     request.extensions_mut().insert(session);
@@ -116,39 +112,14 @@ async fn readable(response: Response) -> Response {
     )
 }
 
-/// The same request, if its form carries the word of the session.
-async fn from_own_form(request: Request, session: &Session) -> Result<Request, Response> {
-    let refused = |why: &'static str| door(StatusCode::FORBIDDEN, problem_note(why, None));
-    let (parts, body) = request.into_parts();
-    if !is_same_origin(&parts.headers, &parts.uri) {
-        return Err(refused(t(
-            "This form was sent by another site; nothing was changed.",
-        )));
-    }
-    let bytes = http_body_util::Limited::new(body, FORM_BYTES_MAX)
-        .collect()
-        .await
-        .map_err(|_| unread())?
-        .to_bytes();
-    let word = url::form_urlencoded::parse(&bytes)
-        .find(|(name, _)| name == CSRF_FIELD)
-        .map(|(_, value)| value.into_owned())
-        .unwrap_or_default();
-    match verify_slices_are_equal(word.as_bytes(), session.csrf.as_bytes()) {
-        Ok(()) => Ok(Request::from_parts(parts, Body::from(bytes))),
-        Err(_) => Err(refused(t(
-            "This form does not belong to your session; open the page again. Nothing was changed.",
-        ))),
-    }
+/// What is told of a form that changes nothing.
+fn refused_form(refusal: FormRefusal) -> Response {
+    door(refusal.status(), problem_note(refusal.text(), None))
 }
 
-/// What is told of a form that cannot be read to its end.
+/// The same of one that cannot be read to its end.
 pub(super) fn unread() -> Response {
-    let note = problem_note(
-        t("This form is larger than any of ours; nothing was changed."),
-        None,
-    );
-    door(StatusCode::PAYLOAD_TOO_LARGE, note)
+    refused_form(FormRefusal::Unread)
 }
 
 /// What is told when a page takes too long.
@@ -218,11 +189,7 @@ pub(super) async fn sign_in(
     Form(given): Form<Credentials>,
 ) -> Response {
     if !is_same_origin(&headers, &uri) {
-        let note = problem_note(
-            t("This form was sent by another site; nothing was changed."),
-            None,
-        );
-        return door(StatusCode::FORBIDDEN, note);
+        return refused_form(FormRefusal::OtherSite);
     }
     let before = device(&service, &headers);
     let signed_in = service
@@ -366,14 +333,7 @@ pub(super) fn door_with(status: StatusCode, head: Markup, content: Markup) -> Re
     let page = html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (t("Sign in")) " · Tidegate" }
-                link rel="stylesheet" href="/assets/style.css";
-                link rel="icon" href="data:,";
-                (head)
-            }
+            (parts::head(t("Sign in"), &head))
             body {
                 main class="door" { div class="card" { h1 { "Tidegate" } (content) } }
             }

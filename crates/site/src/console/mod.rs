@@ -37,6 +37,7 @@ use axum::routing::{get, post};
 use domain::access::ObjectClass::{
     Accounts, Components, Content, ServiceConnectionPoint, Site, StatusMessages, UpdatePackages, UsageData,
 };
+use pages::forms::FORM_BYTES_MAX;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::guard::{
@@ -44,9 +45,6 @@ use crate::api::guard::{
 };
 use crate::api::in_time::{self, Limits};
 use crate::service::SiteService;
-
-/// Largest form; the longest one lists features and rules.
-const FORM_BYTES_MAX: usize = 64 * 1024;
 
 /// Longest time for a page, the reading of its form included.
 const LIMITS: Limits = Limits {

@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use maud::{DOCTYPE, Markup, html};
 
-use pages::parts::problem_note;
+use pages::forms::CSRF_FIELD;
+use pages::parts::{head, problem_note};
 
 use super::catalogue::t;
-use super::door::CSRF_FIELD;
 use super::live::Fragment;
 use crate::api::problem::{status_of, words_of};
 use crate::service::{Actor, ServiceError, Session, SiteService};
@@ -155,18 +155,14 @@ impl Page {
     }
 
     fn frame(&self, status: StatusCode, title: &str, content: Markup, live: bool) -> Response {
+        let script = html! {
+            script src="/assets/live.js" defer {}
+            @if live { noscript { meta http-equiv="refresh" content="10"; } }
+        };
         let page = html! {
             (DOCTYPE)
             html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    title { (title) " · Tidegate" }
-                    link rel="stylesheet" href="/assets/style.css";
-                    link rel="icon" href="data:,";
-                    script src="/assets/live.js" defer {}
-                    @if live { noscript { meta http-equiv="refresh" content="10"; } }
-                }
+                (head(title, &script))
                 body {
                     a class="skip" href="#main" { (t("To the content")) }
                     (self.header(live))

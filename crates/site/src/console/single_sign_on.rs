@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use http::header::HOST;
 use http::{HeaderMap, StatusCode, Uri};
 use maud::{Markup, html};
 
@@ -13,7 +12,7 @@ use super::catalogue::t;
 use super::door::{self, Peer, Wanted, address};
 use crate::api::problem::status_of;
 use crate::service::{SIGN_ON_LIFE, ServiceError, SignOnAnswer, SiteService};
-use pages::requests::{cookie_named, own_path};
+use pages::requests::{authority, cookie_named, own_path};
 
 /// Holds one attempt. The provider's redirect comes from another site, so that this one cookie is `Lax`; it opens nothing.
 const NAME: &str = "__Host-tidegate-sign-on";
@@ -37,14 +36,7 @@ pub(super) async fn begin(
     headers: HeaderMap,
     Query(wanted): Query<Wanted>,
 ) -> Response {
-    // HTTP/2 has the host in the address of the request, HTTP/1.1 in a header.
-    let authority = match uri.authority() {
-        Some(authority) => authority.as_str(),
-        None => headers
-            .get(HOST)
-            .and_then(|host| host.to_str().ok())
-            .unwrap_or_default(),
-    };
+    let authority = authority(&headers, &uri).unwrap_or_default();
     let to = own_path(&wanted.to);
     match service.begin_sign_on(authority, to, address(peer)).await {
         Ok(begun) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use cloud_client::{Document, DocumentError, Documents, HttpsOptions, LocationError};
+use cloud_client::{Document, Documents, HttpsOptions, LocationError, NoAnswer};
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -91,7 +91,7 @@ pub enum ProviderError {
         what: &'static str,
         /// Cause.
         #[source]
-        source: DocumentError,
+        source: NoAnswer,
     },
     /// An answer that is no success.
     #[error("the provider answered {status} when asked for {what}{}", .word.as_deref().map(|word| format!(": {word}")).unwrap_or_default())]

@@ -4,9 +4,19 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::world::{Site, World, now, until};
+use crate::world::{Running, Site, World, now, until};
 
 const GUID: &str = "11111111-1111-1111-1111-111111111111";
+
+/// A running site to which the package was downloaded.
+fn downloaded(world: &World) -> (Site, Running) {
+    package(world);
+    let site = world.site("site");
+    let running = site.started();
+    site.must(&["updates", "check", "--wait"]);
+    site.wait_for(GUID, 262_146);
+    (site, running)
+}
 
 fn package(world: &World) {
     let description = format!(
@@ -39,11 +49,7 @@ fn backup(site: &Site, folder: &Path) -> PathBuf {
 #[test]
 fn a_site_is_given_back_on_another_machine() {
     let world = World::empty(now());
-    package(&world);
-    let site = world.site("site");
-    let running = site.started();
-    site.must(&["updates", "check", "--wait"]);
-    site.wait_for(GUID, 262_146);
+    let (site, running) = downloaded(&world);
     site.must(&["updates", "install", GUID, "--wait"]);
     assert_eq!(site.current().as_deref(), Some("5.00.9500.1000"));
     site.must(&["user", "token", "monitoring"]);
@@ -76,11 +82,7 @@ fn a_site_is_given_back_on_another_machine() {
 #[test]
 fn what_was_ready_to_install_is_fetched_again() {
     let world = World::empty(now());
-    package(&world);
-    let site = world.site("site");
-    let running = site.started();
-    site.must(&["updates", "check", "--wait"]);
-    site.wait_for(GUID, 262_146);
+    let (site, running) = downloaded(&world);
     let made = backup(&site, &world.folder.path().join("backups"));
     running.kill();
     // The same directory, with its content lost.
