@@ -5,6 +5,7 @@
 mod catalogue;
 mod check;
 mod console;
+mod deltas;
 mod download;
 mod media;
 mod publish;
@@ -18,6 +19,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+
+pub use deltas::run as delta;
 
 /// Every benchmark.
 pub const NAMES: [&str; 10] = [
@@ -139,6 +142,45 @@ fn time(command: &mut Command) -> Result<Duration> {
         bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(start.elapsed())
+}
+
+/// What a command took.
+struct Measured {
+    /// Seconds by the clock.
+    clock: f64,
+    /// Seconds of processor time, user and system, of all its threads.
+    processor: f64,
+    /// Most resident memory, in MiB.
+    memory: f64,
+}
+
+/// Runs a command, which has to succeed.
+fn measured(command: &mut Command) -> Result<Measured> {
+    let before = processor_seconds("self", ENDED_CHILDREN)?;
+    let start = now();
+    let mut child = command
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    let status = format!("/proc/{}/status", child.id());
+    let mut memory = 0.0_f64;
+    loop {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with("VmHWM"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
+        memory = memory.max(kib.unwrap_or_default() / 1024.0);
+        if let Some(status) = child.try_wait()? {
+            if !status.success() {
+                bail!("{command:?} failed");
+            }
+            return Ok(Measured {
+                clock: start.elapsed().as_secs_f64(),
+                processor: processor_seconds("self", ENDED_CHILDREN)? - before,
+                memory,
+            });
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A program of ours in the background, ended by process id.

@@ -15,6 +15,8 @@ fn main() -> ExitCode {
         ["test", "--negotiate"] => test::run(true),
         ["check"] => check::run(),
         ["package", arguments @ ..] => package::run(arguments),
+        // What a benchmark measures from outside, as a process of its own.
+        ["delta", arguments @ ..] => bench::delta(arguments),
         ["bench", names @ ..] => bench::run(names),
         _ => {
             eprintln!(

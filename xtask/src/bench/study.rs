@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Row, local_pair, now, ours, started, time, until};
+use super::{Row, deltas, local_pair, measured, ours, started, time, until};
 
 /// Where the two releases come from.
 enum From {
@@ -138,7 +138,7 @@ pub fn run(program: &Path, wanted: &[&str]) -> Result<Vec<Row>> {
         }
         let trees = fetch(&cache.join(name), &from)?;
         rows.extend(compare(program, &cache.join(name).join("work"), what, &trees)?);
-        for row in rows.iter().rev().take(6).rev() {
+        for row in rows.iter().rev().take(11).rev() {
             eprintln!("{}: {} | {} | {}", row.what, row.ours, row.peer, row.ratio);
         }
     }
@@ -260,31 +260,6 @@ fn debian(fetched: &Path, package: &str, to: &Path) -> Result<()> {
     time(Command::new("dpkg").arg("-x").arg(file).arg(to)).map(drop)
 }
 
-/// Time and peak memory of a command.
-fn measured(command: &mut Command) -> Result<(Duration, f64)> {
-    let start = now();
-    let mut child = command
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .with_context(|| format!("cannot run {command:?}"))?;
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0.0_f64;
-    loop {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with("VmHWM"));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
-        peak = peak.max(kib.unwrap_or_default() / 1024.0);
-        if let Some(status) = child.try_wait()? {
-            if !status.success() {
-                bail!("{command:?} failed");
-            }
-            return Ok((start.elapsed(), peak));
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 fn length(path: &Path) -> Result<f64> {
     Ok(std::fs::metadata(path)?.len() as f64)
 }
@@ -325,7 +300,7 @@ fn compare(program: &Path, work: &Path, what: &str, trees: &[PathBuf; 2]) -> Res
         &patch,
         &["--long=31".into(), format!("--patch-from={}", tars[0].display())],
     )?;
-    let (ostree_bytes, ostree_made, ostree_memory, ostree_applied) = ostree(work, trees)?;
+    let peer = ostree(work, trees)?;
 
     let (service, site) = local_pair(program, work)?;
     for (number, guid, name) in [(1, FIRST, "a.toml"), (2, SECOND, "b.toml")] {
@@ -359,7 +334,15 @@ fn compare(program: &Path, work: &Path, what: &str, trees: &[PathBuf; 2]) -> Res
         })
     };
     ready(FIRST)?;
-    let (made, memory) = measured(&mut publish(
+    let library = work.join("library");
+    time(
+        Command::new("cp")
+            .arg("-r")
+            .arg(site.join("content"))
+            .arg(&library),
+    )?;
+    let own = deltas::between(work, trees, &library)?;
+    time(&mut publish(
         "b.toml",
         &trees[1],
         &["--level", "1", "--delta-from", FIRST],
@@ -396,43 +379,37 @@ fn compare(program: &Path, work: &Path, what: &str, trees: &[PathBuf; 2]) -> Res
         ratio: format!("{ratio:.2}"),
     };
     let (patch, cold) = (length(&patch)?, length(&cold)?);
-    let seconds = |time: Duration| time.as_secs_f64();
+    let seconds = |label: &str, ours: f64, peer: f64| {
+        let (left, right) = (format!("{ours:.2} s"), format!("OSTree {peer:.2} s"));
+        row(label, left, right, ours / peer)
+    };
+    let memory = |label: &str, ours: f64, peer: f64| {
+        let (left, right) = (format!("{ours:.0} MiB"), format!("OSTree {peer:.0} MiB"));
+        row(label, left, right, ours / peer)
+    };
+    let bytes_to = |what: &str, ours: f64, name: &str, peer: f64| {
+        row(what, mega(ours), format!("{name} {}", mega(peer)), ours / peer)
+    };
     let rows = vec![
-        row(
-            "next version",
-            mega(bytes),
-            format!("OSTree {}", mega(ostree_bytes)),
-            bytes / ostree_bytes,
+        bytes_to("next version", bytes, "OSTree", peer.bytes),
+        bytes_to("next version", bytes, "zstd -19 --patch-from", patch),
+        bytes_to("delta alone", own.bytes, "zstd -19 --patch-from", patch),
+        bytes_to("cold", cold_bytes, "zstd -19 --long", cold),
+        seconds("make, by the clock", own.make.clock, peer.make.clock),
+        seconds("make, processor", own.make.processor, peer.make.processor),
+        memory("memory of making", own.make.memory, peer.make.memory),
+        seconds(
+            "apply, verified and durable, by the clock",
+            own.apply.clock,
+            peer.apply.clock,
         ),
+        seconds("apply, processor", own.apply.processor, peer.apply.processor),
+        memory("memory of applying", own.apply.memory, peer.apply.memory),
         row(
-            "next version",
-            mega(bytes),
-            format!("zstd -19 --patch-from {}", mega(patch)),
-            bytes / patch,
-        ),
-        row(
-            "cold",
-            mega(cold_bytes),
-            format!("zstd -19 --long {}", mega(cold)),
-            cold_bytes / cold,
-        ),
-        row(
-            "make",
-            format!("{:.1} s", seconds(made)),
-            format!("OSTree {:.1} s", seconds(ostree_made)),
-            seconds(made) / seconds(ostree_made),
-        ),
-        row(
-            "memory of making",
-            format!("{memory:.0} MiB"),
-            format!("OSTree {ostree_memory:.0} MiB"),
-            memory / ostree_memory,
-        ),
-        row(
-            "fetch, apply, verify, durable",
-            format!("{:.2} s, site {site_memory:.0} MiB", seconds(applied)),
-            format!("OSTree {:.2} s", seconds(ostree_applied)),
-            seconds(applied) / seconds(ostree_applied),
+            "fetch and apply in a site, by the clock",
+            format!("{:.2} s, site {site_memory:.0} MiB", applied.as_secs_f64()),
+            format!("OSTree {:.2} s", peer.apply.clock),
+            applied.as_secs_f64() / peer.apply.clock,
         ),
     ];
     std::fs::remove_dir_all(work)?;
@@ -476,7 +453,7 @@ fn fetched_bytes(site: &Path) -> Result<f64> {
 }
 
 /// Bytes, time and memory of making, and time of applying OSTree's static delta.
-fn ostree(work: &Path, trees: &[PathBuf; 2]) -> Result<(f64, Duration, f64, Duration)> {
+fn ostree(work: &Path, trees: &[PathBuf; 2]) -> Result<deltas::Deltas> {
     let (repo, other, file) = (
         work.join("ostree"),
         work.join("ostree-site"),
@@ -505,7 +482,7 @@ fn ostree(work: &Path, trees: &[PathBuf; 2]) -> Result<(f64, Duration, f64, Dura
             &["commit".into(), "-b".into(), (*branch).to_owned(), tree],
         ))?);
     }
-    let (made, memory) = measured(&mut run(
+    let make = measured(&mut run(
         &repo,
         &[
             "static-delta".into(),
@@ -532,6 +509,10 @@ fn ostree(work: &Path, trees: &[PathBuf; 2]) -> Result<(f64, Duration, f64, Dura
         "apply-offline".into(),
         file.display().to_string(),
     ];
-    let (applied, _) = measured(&mut run(&other, &apply))?;
-    Ok((length(&file)?, made, memory, applied))
+    let apply = measured(&mut run(&other, &apply))?;
+    Ok(deltas::Deltas {
+        bytes: length(&file)?,
+        make,
+        apply,
+    })
 }

@@ -1,7 +1,7 @@
 //! Fetching a segment and applying it to the library.
 
 use std::io::SeekFrom;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -43,34 +43,40 @@ pub async fn fetch(
     let (segment, span) = (segment.clone(), tracing::Span::current());
     let applying = tokio::task::spawn_blocking(move || {
         let _entered = span.enter();
-        let (found, _) = hash_file(&path)
-            .map_err(disk("read", &path))
-            .map_err(DownloadError::Disk)?;
-        let applied = match found == segment.sha256 {
-            true => library.apply_delta(&segment, &path),
-            false => Err(DeltaError::Refused(format!(
-                "expected SHA-256 {}, found {found}",
-                segment.sha256
-            ))),
-        };
-        if !matches!(applied, Err(DeltaError::Disk(_))) {
+        let applied = apply(&segment, &library, &path);
+        if !matches!(applied, Err(SegmentError::Download(_))) {
             std::fs::remove_file(&path)
                 .map_err(disk("remove", &path))
                 .map_err(DownloadError::Disk)?;
         }
-        applied.map_err(|failure| match failure {
-            DeltaError::Disk(failure) => SegmentError::Download(DownloadError::Disk(failure)),
-            DeltaError::Refused(why) => SegmentError::Refused(why),
-        })
+        applied
     });
     applying.await.map_err(|_| DownloadError::Writer)?
+}
+
+/// Applies a segment that was fetched into a file: afterwards its objects are in the library, each under its verified
+/// hash, and durable.
+pub fn apply(segment: &Segment, library: &Library, file: &Path) -> Result<(), SegmentError> {
+    let (found, _) = hash_file(file).map_err(disk("read", file))?;
+    if found != segment.sha256 {
+        return Err(SegmentError::Refused(format!(
+            "expected SHA-256 {}, found {found}",
+            segment.sha256
+        )));
+    }
+    library
+        .apply_delta(segment, file)
+        .map_err(|failure| match failure {
+            DeltaError::Disk(failure) => failure.into(),
+            DeltaError::Refused(why) => SegmentError::Refused(why),
+        })
 }
 
 /// Brings the file of a segment to its full length. Its bytes are not looked at yet.
 async fn download(
     index: &DeltaIndex,
     segment: &Segment,
-    path: &PathBuf,
+    path: &Path,
     source: &dyn RangeSource,
     progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<(), DownloadError> {

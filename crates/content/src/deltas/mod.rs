@@ -13,6 +13,6 @@ mod make;
 mod tests;
 
 pub use choose::{Chosen, Source, choose};
-pub use fetch::{SegmentError, fetch};
+pub use fetch::{SegmentError, apply, fetch};
 pub use index::{DeltaIndex, Segment};
 pub use make::{DeltaOptions, MadeDeltas, make};
