@@ -6,7 +6,7 @@
 //! does the same with the same copies; a field that was guessed wrong costs a correction, never a wrong byte.
 
 use crate::instructions::distance_at;
-use crate::matching::Copy;
+use crate::matching;
 
 /// Bytes of a file that are mapped to addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,19 @@ pub(crate) enum Kind {
     Addresses32,
     /// Call frame information (`.eh_frame`): the begin of each described function, a 32-bit distance from itself.
     Frames,
+}
+
+impl Kind {
+    /// Every kind, in the order of their numbers in a delta.
+    pub(crate) const ALL: [Kind; 7] = [
+        Kind::CodeX64,
+        Kind::Pointers,
+        Kind::Relocations,
+        Kind::Symbols,
+        Kind::FromBegin,
+        Kind::Addresses32,
+        Kind::Frames,
+    ];
 }
 
 /// A part of the old bytes whose fields are known.
@@ -99,10 +112,25 @@ pub(crate) struct Field {
     pub width: u8,
 }
 
+/// A copy in less memory: offsets stay far below 4 GiB (`BYTES_MAX`).
+#[derive(Clone, Copy)]
+struct Move {
+    old: u32,
+    new: u32,
+    length: u32,
+}
+
+impl Move {
+    /// End of its old bytes.
+    fn end(&self) -> usize {
+        self.old as usize + self.length as usize
+    }
+}
+
 /// All copies, to be asked where an old offset went.
 pub(crate) struct Moves {
     /// By old offset.
-    copies: Vec<Copy>,
+    moves: Vec<Move>,
     /// For each page of old bytes the number of the first copy that begins in it or later.
     pages: Vec<u32>,
 }
@@ -114,35 +142,40 @@ const LOOKED_BACK: usize = 4;
 const NEAR: usize = 4096;
 
 impl Moves {
-    pub(crate) fn new(copies: &[Copy], old_length: usize) -> Self {
-        let mut copies: Vec<Copy> = copies.iter().copied().filter(|copy| copy.length >= 16).collect();
-        copies.sort_unstable_by_key(|copy| (copy.old, copy.new));
-        let mut pages = vec![copies.len() as u32; (old_length >> PAGE_BITS) + 2];
-        for (number, copy) in copies.iter().enumerate().rev() {
-            pages[copy.old >> PAGE_BITS] = number as u32;
+    pub(crate) fn new(copies: &[matching::Copy], old_length: usize) -> Self {
+        let moves = copies.iter().filter(|copy| copy.length >= 16).map(|copy| Move {
+            old: copy.old as u32,
+            new: copy.new as u32,
+            length: copy.length as u32,
+        });
+        let mut moves: Vec<Move> = moves.collect();
+        moves.sort_unstable_by_key(|copy| u64::from(copy.old) << 32 | u64::from(copy.new));
+        let mut pages = vec![moves.len() as u32; (old_length >> PAGE_BITS) + 2];
+        for (number, copy) in moves.iter().enumerate().rev() {
+            pages[copy.old as usize >> PAGE_BITS] = number as u32;
         }
         for page in (1..pages.len()).rev() {
             pages[page - 1] = pages[page - 1].min(pages[page]);
         }
-        Moves { copies, pages }
+        Moves { moves, pages }
     }
 
     /// Where an old offset went.
     fn of(&self, offset: usize) -> Option<usize> {
         let mut after = self.pages[(offset >> PAGE_BITS).min(self.pages.len() - 1)] as usize;
-        while after < self.copies.len() && self.copies[after].old <= offset {
+        while after < self.moves.len() && self.moves[after].old as usize <= offset {
             after += 1;
         }
-        let before = &self.copies[after.saturating_sub(LOOKED_BACK)..after];
-        let inside = before.iter().rev().find(|copy| offset < copy.old + copy.length);
+        let before = &self.moves[after.saturating_sub(LOOKED_BACK)..after];
+        let inside = before.iter().rev().find(|copy| offset < copy.end());
         let copy = match inside {
             Some(copy) => copy,
             None => before
                 .iter()
-                .max_by_key(|copy| copy.old + copy.length)
-                .filter(|copy| offset - (copy.old + copy.length) < NEAR)?,
+                .max_by_key(|copy| copy.end())
+                .filter(|copy| offset - copy.end() < NEAR)?,
         };
-        Some(copy.new + (offset - copy.old))
+        Some(copy.new as usize + (offset - copy.old as usize))
     }
 }
 

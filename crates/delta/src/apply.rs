@@ -1,24 +1,30 @@
-//! Applying a delta: the new files from front to back, with memory that does not grow with them.
+//! Applying a delta: the new files from front to back, made in parts by several threads, with memory that does not grow
+//! with them.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
 
-use crate::addresses::{Field, Moves, Predictor};
-use crate::entropy::{Ahead, Unpacked};
-use crate::instructions::to_relative;
+use crate::addresses::{Moves, Predictor, Program};
+use crate::entropy::{Unpacked, Windows};
 use crate::layout::{Head, Layout, MAGIC};
-use crate::make::PIECE_BYTES;
 use crate::matching::{Copy, Recent};
-use crate::repack::{CHUNKS_WAITING, Chunk, Files};
+use crate::parts::{Made, Maker, Part, Parts, Runs};
 use crate::source::{Input, Pages, Source};
+use crate::steps::{self, STREAMS, Steps};
 use crate::varint::Reader;
 use crate::{BYTES_MAX, Malformed};
 
 /// Most bytes of the streams that are held in memory whole.
 const NUMBERS_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// Pages of old files that are held: where copies come from moves slowly through them.
-const PAGES_HELD: usize = 2048;
+/// Pages of old files that all threads hold together: where copies come from moves slowly through them.
+const PAGES_HELD: usize = 8192;
+/// Most threads that make parts.
+const MAKERS_MAX: usize = 8;
+/// Parts under way for each of them: one is made, others wait to be made or written.
+const PARTS_PER_MAKER: usize = 3;
 
 /// Takes the next bytes of a new file, by its number.
 pub type Write<'a> = dyn FnMut(usize, &[u8]) -> io::Result<()> + 'a;
@@ -40,15 +46,6 @@ pub enum ApplyError {
     Io(#[from] io::Error),
 }
 
-/// The pieces in which a copy is predicted and corrected.
-pub(crate) fn pieces(copy: Copy) -> impl Iterator<Item = Copy> {
-    (0..copy.length).step_by(PIECE_BYTES).map(move |at| Copy {
-        new: copy.new + at,
-        old: copy.old + at,
-        length: PIECE_BYTES.min(copy.length - at),
-    })
-}
-
 /// Writes the new files, whose lengths must be `new`, one after the other: `write` is called with a file's number and
 /// its next bytes. The bytes are only as good as the delta: whoever called checks their hash.
 ///
@@ -58,44 +55,73 @@ pub fn apply(delta: &[u8], old: &[Input<'_>], new: &[u64], write: &mut Write<'_>
     if from.bytes(MAGIC.len() as u64)? != MAGIC {
         return Err(Malformed("it begins with something else").into());
     }
-    let absolute = from.byte()? != 0;
-    let head = Head::read(&Unpacked::take(&mut from, NUMBERS_BYTES_MAX)?.all()?)?;
+    let mut windows = Windows::new();
+    let mut head = Head::read(&Unpacked::take(&mut from, NUMBERS_BYTES_MAX, &mut windows)?.all()?)?;
     if !head.new.iter().map(|file| file.length).eq(new.iter().copied()) {
         return Err(Malformed("it is for other files").into());
     }
-    let mut numbers = || Unpacked::take(&mut from, NUMBERS_BYTES_MAX);
-    let numbers = [
-        numbers()?,
-        numbers()?,
-        numbers()?,
-        numbers()?,
-        numbers()?,
-        numbers()?,
-        numbers()?,
-    ];
-    let values = Unpacked::take(&mut from, BYTES_MAX)?;
-    let literals = Unpacked::take(&mut from, BYTES_MAX)?;
+    let mut take = |max| Unpacked::take(&mut from, max, &mut windows);
+    let numbers = in_order(|_| take(NUMBERS_BYTES_MAX))?;
+    let values = take(BYTES_MAX)?;
+    let literals: [Unpacked<'_>; STREAMS] = in_order(|stream| Ok(take(BYTES_MAX)?.restored(stream)))?;
     if !from.is_empty() {
         return Err(Malformed("it is longer than it says").into());
     }
-    let source = Source::open(&head.old, old)?;
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MAKERS_MAX));
+    let programs = std::mem::take(&mut head.programs);
+    let head = &head;
     std::thread::scope(|scope| {
-        let (sender, chunks) = sync_channel(CHUNKS_WAITING);
         // Unpacking the longest streams begins at once; they are read while more of them is unpacked.
-        let (values, literals) = (values.ahead(scope), literals.ahead(scope));
-        let maker = scope.spawn(|| {
-            let numbers = unpack_numbers(scope, numbers)?;
-            make_files(head, absolute, &numbers, values, literals, &source, sender)
-        });
-        let written = chunks.iter().try_for_each(|chunk: Chunk| chunk.write(write));
-        // Ends the maker at its next chunk, if writing failed.
-        drop(chunks);
-        let made = maker
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        written?;
+        let literals_length = literals.iter().map(Unpacked::left).sum::<u64>() as usize;
+        let (values, literals) = (values.ahead(scope), literals.map(|stream| stream.ahead(scope)));
+        let opening = scope.spawn(move || Source::open(&head.old, &head.new, old, threads));
+        let numbers = unpack_numbers(scope, numbers)?;
+        let source = joined(opening.join())?;
+        let [
+            recipes,
+            literal_lengths,
+            copy_lengths,
+            places,
+            jumps,
+            differing,
+            agreeing,
+        ] = &numbers;
+        let copies = read_copies(
+            [literal_lengths, copy_lengths, places, jumps],
+            source.length as usize,
+            head.new.iter().map(Layout::unpacked).sum::<u64>() as usize,
+            literals_length,
+        )?;
+        check_programs(&programs, source.length)?;
+        let moves = Moves::new(&copies, source.length as usize);
+        let predictor = Predictor::new(programs, moves, |offset, length| {
+            let mut bytes = vec![0; length as usize];
+            source.read(offset, &mut bytes).map(|()| bytes)
+        })?;
+        let sections = steps::sections(&head.new);
+        let mut parts = Parts {
+            steps: Steps::new(&copies, &head.regions, &sections),
+            sections: &sections,
+            literals,
+            runs: Runs::new(agreeing, differing)?,
+            values,
+            recipes,
+        };
+        let made = make_all(&mut parts, threads, &source, &predictor, write);
+        // Those that unpack wait for somebody to read on.
+        drop(parts);
         made
     })
+}
+
+/// As many as there are, one after the other.
+fn in_order<T, const N: usize>(take: impl FnMut(usize) -> Result<T, Malformed>) -> Result<[T; N], Malformed> {
+    let all: Vec<T> = (0..N).map(take).collect::<Result<_, _>>()?;
+    all.try_into().map_err(|_| Malformed("it ends early"))
+}
+
+fn joined<T>(done: std::thread::Result<T>) -> T {
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The short streams: recipes, literal lengths, copy lengths, places, jumps, differing and agreeing runs.
@@ -108,91 +134,96 @@ fn unpack_numbers<'scope>(
     let handles = streams.map(|stream| scope.spawn(|| stream.all()));
     let mut all = Numbers::default();
     for (numbers, handle) in all.iter_mut().zip(handles) {
-        *numbers = handle
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        *numbers = joined(handle.join())?;
     }
     Ok(all)
 }
 
-fn make_files(
-    head: Head,
-    absolute: bool,
-    numbers: &Numbers,
-    values: Ahead,
-    mut literals: Ahead,
+/// Parts on their way to whoever makes them, by number.
+type Queue<'a> = Mutex<Receiver<(usize, Part<'a>)>>;
+
+/// Cuts everything into parts, has them made on so many threads, and writes them in their order.
+fn make_all(
+    parts: &mut Parts<'_>,
+    threads: usize,
     source: &Source<'_>,
-    sender: SyncSender<Chunk>,
+    predictor: &Predictor,
+    write: &mut Write<'_>,
 ) -> Result<(), ApplyError> {
-    let [
-        recipes,
-        literal_lengths,
-        copy_lengths,
-        places,
-        jumps,
-        differing,
-        agreeing,
-    ] = numbers;
-    let length: u64 = head.new.iter().map(Layout::unpacked).sum();
-    let (copies, rest) = read_copies(
-        [literal_lengths, copy_lengths, places, jumps],
-        source.length as usize,
-        length as usize,
-        literals.left() as usize,
-    )?;
-    check_programs(&head, source.length)?;
-    let moves = Moves::new(&copies, source.length as usize);
-    let predictor = Predictor::new(head.programs, moves, |offset, length| {
-        let mut bytes = vec![0; length as usize];
-        source.read(offset, &mut bytes).map(|()| bytes)
-    })?;
-    let mut files = Files::new(&head.new, recipes, sender);
-    let mut corrections = Corrections {
-        agreeing: Reader(agreeing),
-        differing: Reader(differing),
-        values,
-        run: 0,
-        wrong: 0,
-    };
-    corrections.next_run()?;
-    let mut pages = Pages::new(source, PAGES_HELD);
-    let (mut buffer, mut fields) = (vec![0; PIECE_BYTES], Vec::new());
-    let mut at = 0;
-    let mut put_literals = |files: &mut Files<'_>, mut at: usize, end: usize, buffer: &mut [u8]| {
-        while at < end {
-            let now = (end - at).min(buffer.len());
-            literals.fill(&mut buffer[..now])?;
-            if absolute {
-                to_relative(&mut buffer[..now], at as u64);
+    let under_way = threads * PARTS_PER_MAKER;
+    let (to_makers, queue) = sync_channel(under_way);
+    let (to_writer, made) = sync_channel(under_way);
+    // A place for each part that is under way, given back when it is written.
+    let (places, written) = sync_channel(under_way);
+    let queue: Queue<'_> = Mutex::new(queue);
+    std::thread::scope(|scope| {
+        let cutter = scope.spawn(move || -> Result<(), Malformed> {
+            let mut number = 0;
+            while let Some(part) = parts.next()? {
+                // Nobody takes it any more only after a failure of its own, which is what is told then.
+                if places.send(()).is_err() || to_makers.send((number, part)).is_err() {
+                    break;
+                }
+                number += 1;
             }
-            files.put(&buffer[..now])?;
-            at += now;
+            Ok(())
+        });
+        for _ in 0..threads {
+            let (queue, to_writer) = (&queue, to_writer.clone());
+            scope.spawn(move || {
+                let maker = Maker::new(Pages::new(source, PAGES_HELD / threads), predictor);
+                make_parts(maker, queue, &to_writer);
+            });
         }
-        Ok::<(), ApplyError>(())
-    };
-    for copy in &copies {
-        put_literals(&mut files, at, copy.new, &mut buffer)?;
-        for piece in pieces(*copy) {
-            let bytes = &mut buffer[..piece.length];
-            pages.read(piece.old as u64, bytes)?;
-            predictor.predict(bytes, piece.old as u64, piece.new as u64, &mut fields);
-            corrections.apply(bytes, &fields)?;
-            files.put(bytes)?;
-        }
-        at = copy.new + copy.length;
-    }
-    put_literals(&mut files, at, at + rest, &mut buffer)?;
-    corrections.end()?;
-    files.end()
+        drop(to_writer);
+        let done = write_in_order(made, &written, write);
+        // Ends the others, if writing failed.
+        drop(written);
+        let cut = joined(cutter.join());
+        done.and_then(|()| Ok(cut?))
+    })
 }
 
-/// Reads the copies and checks that they stay inside; says how many literals follow the last one.
+fn make_parts(
+    mut maker: Maker<'_>,
+    queue: &Queue<'_>,
+    to_writer: &SyncSender<(usize, Result<Made, ApplyError>)>,
+) {
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((number, part)) = next else { return };
+        if to_writer.send((number, maker.make(part))).is_err() {
+            return;
+        }
+    }
+}
+
+/// Writes parts by their numbers, in whatever order they arrive.
+fn write_in_order(
+    made: Receiver<(usize, Result<Made, ApplyError>)>,
+    written: &Receiver<()>,
+    write: &mut Write<'_>,
+) -> Result<(), ApplyError> {
+    let (mut waiting, mut next) = (BTreeMap::new(), 0);
+    for (number, part) in made {
+        waiting.insert(number, part?);
+        while let Some(part) = waiting.remove(&next) {
+            part.write(write)?;
+            next += 1;
+            // Its place; there is one for every part.
+            let _ = written.try_recv();
+        }
+    }
+    Ok(())
+}
+
+/// Reads the copies and checks that they and the literals between them are exactly the new bytes.
 fn read_copies(
     [literal_lengths, copy_lengths, places, jumps]: [&[u8]; 4],
     old: usize,
     new: usize,
     literals: usize,
-) -> Result<(Vec<Copy>, usize), Malformed> {
+) -> Result<Vec<Copy>, Malformed> {
     const OUTSIDE: Malformed = Malformed("a copy lies outside the files");
     let (mut literal_lengths, mut copy_lengths) = (Reader(literal_lengths), Reader(copy_lengths));
     let (mut places, mut jumps) = (Reader(places), Reader(jumps));
@@ -229,105 +260,16 @@ fn read_copies(
     if !literal_lengths.is_empty() || !places.is_empty() || !jumps.is_empty() || new - at != literals_left {
         return Err(Malformed("its copies and bytes are not those of its files"));
     }
-    Ok((copies, literals_left))
+    Ok(copies)
 }
 
 /// Programs lie inside the old bytes.
-fn check_programs(head: &Head, old: u64) -> Result<(), Malformed> {
-    let inside = head
-        .programs
+fn check_programs(programs: &[Program], old: u64) -> Result<(), Malformed> {
+    let inside = programs
         .iter()
         .flat_map(|program| &program.regions)
         .all(|region| region.offset + region.length <= old);
     inside
         .then_some(())
         .ok_or(Malformed("a program lies outside the files"))
-}
-
-/// The differences between what was predicted and what is.
-struct Corrections<'a> {
-    agreeing: Reader<'a>,
-    differing: Reader<'a>,
-    values: Ahead,
-    run: u64,
-    wrong: u64,
-}
-
-impl Corrections<'_> {
-    /// The next runs; without any, all the rest agrees.
-    fn next_run(&mut self) -> Result<(), Malformed> {
-        if self.agreeing.is_empty() {
-            (self.run, self.wrong) = (u64::MAX, 0);
-        } else {
-            self.run = self.agreeing.number()?;
-            self.wrong = self
-                .differing
-                .number_to(BYTES_MAX, "a correction is longer than it may be")?
-                + 1;
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, bytes: &mut [u8], fields: &[Field]) -> Result<(), Malformed> {
-        let mut at = 0;
-        let mut next_field = 0;
-        while at < bytes.len() {
-            if self.run >= (bytes.len() - at) as u64 {
-                self.run -= (bytes.len() - at) as u64;
-                return Ok(());
-            }
-            at += self.run as usize;
-            self.run = 0;
-            // A field is corrected as one number, from its first byte on.
-            while fields
-                .get(next_field)
-                .is_some_and(|field| (field.at + u32::from(field.width)) as usize <= at)
-            {
-                next_field += 1;
-            }
-            match fields.get(next_field) {
-                Some(field) if field.at as usize <= at => {
-                    let (begin, width) = (field.at as usize, usize::from(field.width));
-                    let mut difference = [0; 8];
-                    for byte in &mut difference[at - begin..width] {
-                        *byte = self.difference()?;
-                    }
-                    let field = &mut bytes[begin..begin + width];
-                    let mut carry = 0;
-                    for (byte, difference) in field.iter_mut().zip(difference) {
-                        let sum = u16::from(*byte) + u16::from(difference) + carry;
-                        (*byte, carry) = (sum as u8, sum >> 8);
-                    }
-                    at = begin + width;
-                }
-                _ => {
-                    bytes[at] = bytes[at].wrapping_add(self.difference()?);
-                    at += 1;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The difference of the next byte, which is nothing inside a run.
-    fn difference(&mut self) -> Result<u8, Malformed> {
-        if self.run > 0 {
-            self.run -= 1;
-            return Ok(0);
-        }
-        let mut value = [0];
-        self.values.fill(&mut value)?;
-        self.wrong -= 1;
-        if self.wrong == 0 {
-            self.next_run()?;
-        }
-        Ok(value[0])
-    }
-
-    fn end(&self) -> Result<(), Malformed> {
-        match self.agreeing.is_empty() && self.differing.is_empty() && self.values.left() == 0 {
-            true => Ok(()),
-            false => Err(Malformed("it has more corrections than copies")),
-        }
-    }
 }

@@ -13,7 +13,6 @@ use std::io::{self, Read};
 use preflate_rs::{PreflateConfig, preflate_whole_deflate_stream, recreate_whole_deflate_stream};
 
 use crate::Malformed;
-use crate::layout::Stream;
 use crate::parallel::in_parallel;
 use crate::source::Input;
 use crate::tokens;
@@ -21,7 +20,7 @@ use crate::tokens;
 /// Most bytes that one stream unpacks to: it is held in memory.
 pub(crate) const PLAIN_MAX: u64 = 32 * 1024 * 1024;
 /// Streams that are unpacked before the sum of their lengths is looked at, for each thread.
-const BATCH_PER_THREAD: usize = 2;
+const BATCH_PER_THREAD: usize = 1;
 /// Shorter streams are not worth a recipe.
 const PACKED_MIN: u64 = 64;
 /// Most streams of one file.
@@ -39,16 +38,14 @@ pub(crate) enum Form {
     Content,
 }
 
-/// A file with its streams unpacked.
+/// A stream that can be packed again.
 pub(crate) struct Unpacked {
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// Its streams.
-    pub streams: Vec<Stream>,
-    /// Their recipes, one after the other.
-    pub recipes: Vec<u8>,
-    /// Where content begins in `bytes`, and its lengths.
-    pub members: Vec<(u64, u64)>,
+    /// Where it is in its file.
+    pub found: Found,
+    /// What it is unpacked to.
+    pub plain: Vec<u8>,
+    /// What it takes to pack that again; nothing for tokens.
+    pub recipe: Vec<u8>,
 }
 
 /// Whether this looks like an archive whose streams may be unpacked.
@@ -112,62 +109,44 @@ pub(crate) fn streams(file: &[u8]) -> Vec<Found> {
     found.unwrap_or_default()
 }
 
-/// Unpacks those of the streams that can be packed again; nothing if there are none.
+/// Unpacks those of the streams that can be packed again, as long as their file has at most so many bytes then, and
+/// hands them over by offset: memory holds a few of them at a time.
 pub(crate) fn unpack(
-    file: &[u8],
+    file: &Input<'_>,
     found: &[Found],
     form: Form,
     bytes_max: u64,
     threads: usize,
-) -> Option<Unpacked> {
-    let mut unpacked = Unpacked {
-        bytes: Vec::new(),
-        streams: Vec::new(),
-        recipes: Vec::new(),
-        members: Vec::new(),
-    };
-    let (mut end, mut total) = (0_u64, file.len() as u64);
+    each: &mut dyn FnMut(Unpacked) -> io::Result<()>,
+) -> io::Result<()> {
+    let (mut end, mut total) = (0, file.length()?);
     // In batches: what all streams together unpack to may be far more than is allowed.
-    'all: for batch in found.chunks(BATCH_PER_THREAD * threads.max(1)) {
-        let plains = in_parallel(batch.len(), threads, |number| {
-            let packed = packed(file, batch[number]);
-            match form {
-                _ if (packed.len() as u64) < PACKED_MIN => None,
-                Form::Content => with_recipe(packed),
-                Form::Tokens => {
-                    let tokens = tokens::unpack(packed, PLAIN_MAX)?;
-                    (tokens::pack(&tokens).as_deref() == Ok(packed)).then(|| (tokens, Vec::new()))
-                }
-            }
+    for batch in found.chunks(BATCH_PER_THREAD * threads.max(1)) {
+        let unpacked = in_parallel(batch.len(), threads, |number| -> io::Result<_> {
+            let (offset, length) = batch[number];
+            let mut packed = vec![0; length as usize];
+            file.read(offset, &mut packed)?;
+            Ok(match form {
+                _ if length < PACKED_MIN => None,
+                Form::Content => with_recipe(&packed),
+                Form::Tokens => tokens::unpack(&packed, PLAIN_MAX)
+                    .filter(|tokens| tokens::pack(tokens).as_ref() == Ok(&packed))
+                    .map(|tokens| (tokens, Vec::new())),
+            })
         });
-        for ((offset, length), plain) in batch.iter().copied().zip(plains) {
-            let Some((plain, recipe)) = plain.filter(|_| offset >= end) else {
+        for (found, unpacked) in batch.iter().copied().zip(unpacked) {
+            let Some((plain, recipe)) = unpacked?.filter(|_| found.0 >= end) else {
                 continue;
             };
             total += plain.len() as u64;
             if total > bytes_max {
-                break 'all;
+                return Ok(());
             }
-            unpacked
-                .bytes
-                .extend_from_slice(&file[end as usize..offset as usize]);
-            if form == Form::Content {
-                let member = (unpacked.bytes.len() as u64, plain.len() as u64);
-                unpacked.members.push(member);
-            }
-            unpacked.bytes.extend_from_slice(&plain);
-            unpacked.recipes.extend_from_slice(&recipe);
-            unpacked.streams.push(Stream {
-                gap: offset - end,
-                packed: length,
-                plain: plain.len() as u64,
-                recipe: recipe.len() as u64,
-            });
-            end = offset + length;
+            end = found.0 + found.1;
+            each(Unpacked { found, plain, recipe })?;
         }
     }
-    unpacked.bytes.extend_from_slice(&file[end as usize..]);
-    (!unpacked.streams.is_empty()).then_some(unpacked)
+    Ok(())
 }
 
 /// Plain bytes and recipe, if they give back the same stream.

@@ -1,15 +1,18 @@
-//! The last step of every stream of a delta: whichever of two compressors is smaller.
+//! The last step of every stream of a delta: a general compressor.
 //!
-//! LZMA is smaller nearly always and unpacks slowly; zstd unpacks several times as fast and is taken where it costs
-//! less than 2 % more.
+//! Between two versions it is zstd, which unpacks many times as fast as LZMA. What somebody with nothing fetches is
+//! packed by whichever of both is smaller: LZMA nearly always, unless zstd costs less than 2 % more.
 
 use std::io::{self, BufReader, Read};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
+use zstd::zstd_safe::CParameter;
+
 use liblzma::stream::{Action, Filters, LzmaOptions, Status, Stream};
 
 use crate::Malformed;
+use crate::literals;
 use crate::parallel::in_parallel;
 use crate::varint::{self, Reader};
 
@@ -17,10 +20,22 @@ const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
 const LZMA: u8 = 2;
 
-/// Largest dictionary: bounds the memory of a reader, and twelve times as much of whoever makes the delta.
+/// Largest dictionary of LZMA: bounds the memory of a reader, and twelve times as much of whoever makes the delta.
 const DICTIONARY_MAX: u32 = 12 * 1024 * 1024;
-/// The same for zstd, as a power of two.
-const WINDOW_LOG_MAX: u32 = 23;
+/// Largest window of zstd, as a power of two: bounds the memory of a reader.
+const WINDOW_LOG_MAX: u32 = 25;
+const WINDOW_LOG_MIN: u32 = 10;
+/// Most and fewest places in its table of chains, as powers of two.
+const CHAIN_LOG_MAX: u32 = 24;
+const CHAIN_LOG_MIN: u32 = 16;
+/// Most places in its table of hashes, likewise.
+const HASH_LOG_MAX: u32 = 22;
+/// Bytes of a place.
+const PLACE_BYTES: u64 = 4;
+/// Bytes that all streams of a delta look back at together.
+const WINDOWS_MAX: u64 = 192 * 1024 * 1024;
+/// An LZMA compressor needs about this many times its dictionary.
+const DICTIONARY_SHARE: u64 = 12;
 const DICTIONARY_MIN: u32 = 64 * 1024;
 const ZSTD_LEVEL: i32 = 19;
 /// Bytes that are packed at a time.
@@ -37,6 +52,15 @@ pub(crate) enum Content {
     Corrections,
     /// Whatever files hold.
     Text,
+}
+
+/// How to pack.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Effort {
+    /// Bytes that the compressor may take, beside what goes in and comes out.
+    pub memory: u64,
+    /// Whether it is to be unpacked fast, and not as small as can be.
+    pub fast: bool,
 }
 
 /// A stream that is made as it is read, as often as it is opened.
@@ -66,23 +90,23 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// Packs streams with their lengths, in this order, on so many threads; each finds repetitions in so many bytes.
+/// Packs streams with their lengths, in this order, on so many threads.
 pub(crate) fn pack_all(
     streams: &[(&Vec<u8>, Content)],
-    dictionary: u32,
+    effort: Effort,
     threads: usize,
 ) -> io::Result<Vec<Vec<u8>>> {
     in_parallel(streams.len(), threads, |number| {
         let (raw, content) = streams[number];
-        pack(&Raw::of(raw), content, dictionary)
+        pack(&Raw::of(raw), content, effort)
     })
     .into_iter()
     .collect()
 }
 
 /// Packs a stream with its length.
-pub(crate) fn pack(raw: &Raw<'_>, content: Content, dictionary: u32) -> io::Result<Vec<u8>> {
-    let (codec, settings, bytes) = smallest(raw, content, dictionary)?;
+pub(crate) fn pack(raw: &Raw<'_>, content: Content, effort: Effort) -> io::Result<Vec<u8>> {
+    let (codec, settings, bytes) = smallest(raw, content, effort)?;
     let mut out = vec![codec, settings];
     varint::put(&mut out, raw.length);
     varint::put(&mut out, bytes.len() as u64);
@@ -90,32 +114,34 @@ pub(crate) fn pack(raw: &Raw<'_>, content: Content, dictionary: u32) -> io::Resu
     Ok(out)
 }
 
-fn smallest(raw: &Raw<'_>, content: Content, dictionary: u32) -> io::Result<(u8, u8, Vec<u8>)> {
+fn smallest(raw: &Raw<'_>, content: Content, effort: Effort) -> io::Result<(u8, u8, Vec<u8>)> {
     let sample = raw.sample()?;
+    let tables = Tables::within(effort.memory, raw.length);
     let mut best = (PLAIN, 0, sample.clone());
     if sample.len() >= 16 && !is_noise(&sample)? {
         // Literal context, literal position and position bits, as in the properties byte of LZMA.
         let tried: &[(u8, u8, u8)] = match content {
+            _ if effort.fast => &[],
             Content::Numbers => &[(3, 0, 0), (0, 0, 0)],
             Content::Corrections => &[(3, 0, 0), (0, 0, 0), (0, 2, 2)],
             Content::Text => &[(3, 0, 0), (3, 0, 2)],
         };
         for (lc, lp, pb) in tried {
             let settings = (pb * 5 + lp) * 9 + lc;
-            let bytes = lzma(&Raw::of(&sample), settings, dictionary)?;
+            let bytes = lzma(&Raw::of(&sample), settings, effort.memory)?;
             if bytes.len() < best.2.len() {
                 best = (LZMA, settings, bytes);
             }
         }
-        let bytes = zstd(&Raw::of(&sample))?;
+        let bytes = zstd(&Raw::of(&sample), tables)?;
         if bytes.len() * 50 < best.2.len() * 51 {
-            best = (ZSTD, 0, bytes);
+            best = (ZSTD, tables.window_log as u8, bytes);
         }
     }
     if (sample.len() as u64) < raw.length {
         best.2 = match best.0 {
-            LZMA => lzma(raw, best.1, dictionary)?,
-            ZSTD => zstd(raw)?,
+            LZMA => lzma(raw, best.1, effort.memory)?,
+            ZSTD => zstd(raw, tables)?,
             _ => {
                 let mut all = Vec::new();
                 (raw.open)().read_to_end(&mut all)?;
@@ -126,27 +152,47 @@ fn smallest(raw: &Raw<'_>, content: Content, dictionary: u32) -> io::Result<(u8,
     Ok(best)
 }
 
-/// Whether the first of two versions of a stream gets smaller than the second.
-pub(crate) fn is_smaller(first: &Raw<'_>, second: &Raw<'_>) -> io::Result<bool> {
-    let settings = 3;
-    let (first, second) = (first.sample()?, second.sample()?);
-    if is_noise(&second)? {
-        return Ok(false);
-    }
-    let size = |raw: &[u8]| lzma(&Raw::of(raw), settings, DICTIONARY_MAX).map(|bytes| bytes.len());
-    Ok(size(&first)? < size(&second)?)
-}
-
 /// Whether nothing can be gained, as with bytes that are compressed or encrypted already: found out before the slow
 /// compressors spend their time on it.
 fn is_noise(sample: &[u8]) -> io::Result<bool> {
     Ok(sample.len() > 4096 && zstd::bulk::compress(sample, 3)?.len() >= sample.len())
 }
 
-fn zstd(raw: &Raw<'_>) -> io::Result<Vec<u8>> {
+/// What zstd finds repetitions with, each size as a power of two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tables {
+    window_log: u32,
+    chain_log: u32,
+    hash_log: u32,
+}
+
+impl Tables {
+    /// For a stream of this length, within so much memory: the window first, since without it nothing is found at all.
+    fn within(memory: u64, length: u64) -> Self {
+        let mut window_log = window_log(length);
+        while window_log > WINDOW_LOG_MIN && 1 << window_log > memory * 2 / 3 {
+            window_log -= 1;
+        }
+        let left = memory.saturating_sub(1 << window_log);
+        let of = |chain_log: u32| Tables {
+            window_log,
+            chain_log,
+            hash_log: (chain_log - 1).min(HASH_LOG_MAX),
+        };
+        let fits = |tables: &Tables| ((1 << tables.chain_log) + (1 << tables.hash_log)) * PLACE_BYTES <= left;
+        let mut logs = (CHAIN_LOG_MIN..=CHAIN_LOG_MAX).rev().map(of);
+        logs.find(fits).unwrap_or_else(|| of(CHAIN_LOG_MIN))
+    }
+}
+
+fn zstd(raw: &Raw<'_>, tables: Tables) -> io::Result<Vec<u8>> {
     let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
     encoder.set_pledged_src_size(Some(raw.length))?;
-    encoder.window_log(window_log(raw.length))?;
+    encoder.window_log(tables.window_log)?;
+    // Far repetitions are found with little memory.
+    encoder.long_distance_matching(true)?;
+    encoder.set_parameter(CParameter::ChainLog(tables.chain_log))?;
+    encoder.set_parameter(CParameter::HashLog(tables.hash_log))?;
     encoder.include_contentsize(false)?;
     io::copy(&mut (raw.open)(), &mut encoder)?;
     encoder.finish()
@@ -156,7 +202,7 @@ fn window_log(length: u64) -> u32 {
     length
         .next_power_of_two()
         .trailing_zeros()
-        .clamp(10, WINDOW_LOG_MAX)
+        .clamp(WINDOW_LOG_MIN, WINDOW_LOG_MAX)
 }
 
 fn dictionary(length: u64) -> u32 {
@@ -182,9 +228,9 @@ fn filters(length: u64, settings: u8) -> Option<Filters> {
     Some(filters)
 }
 
-fn lzma(raw: &Raw<'_>, settings: u8, dictionary: u32) -> io::Result<Vec<u8>> {
+fn lzma(raw: &Raw<'_>, settings: u8, memory: u64) -> io::Result<Vec<u8>> {
     let wrong = || io::Error::other("the settings of a stream cannot be used");
-    let filters = filters(raw.length.min(dictionary.into()), settings).ok_or_else(wrong)?;
+    let filters = filters(raw.length.min(memory / DICTIONARY_SHARE), settings).ok_or_else(wrong)?;
     let mut encoder = Stream::new_raw_encoder(&filters)?;
     let (mut reader, mut chunk) = ((raw.open)(), vec![0; CHUNK_BYTES]);
     let (mut left, mut out) = (0..0, Vec::new());
@@ -205,6 +251,21 @@ fn lzma(raw: &Raw<'_>, settings: u8, dictionary: u32) -> io::Result<Vec<u8>> {
     }
 }
 
+/// How much more the streams of a delta may look back at.
+pub(crate) struct Windows(u64);
+
+impl Windows {
+    pub(crate) fn new() -> Self {
+        Windows(WINDOWS_MAX)
+    }
+
+    fn take(&mut self, bytes: u64) -> Result<(), Malformed> {
+        let left = self.0.checked_sub(bytes);
+        self.0 = left.ok_or(Malformed("its streams look back further than they may"))?;
+        Ok(())
+    }
+}
+
 /// A stream, unpacked as it is read. It gives exactly the bytes that it announced, or an error.
 pub(crate) struct Unpacked<'a> {
     reader: Box<dyn Read + Send + 'a>,
@@ -213,7 +274,7 @@ pub(crate) struct Unpacked<'a> {
 
 impl<'a> Unpacked<'a> {
     /// Takes a stream off the front; it may announce at most `max` bytes.
-    pub(crate) fn take(from: &mut Reader<'a>, max: u64) -> Result<Self, Malformed> {
+    pub(crate) fn take(from: &mut Reader<'a>, max: u64, windows: &mut Windows) -> Result<Self, Malformed> {
         let (codec, settings) = (from.byte()?, from.byte()?);
         let left = from.number_to(max, "a stream is longer than it may be")?;
         let length = from.number()?;
@@ -222,11 +283,14 @@ impl<'a> Unpacked<'a> {
         let reader: Box<dyn Read + Send + 'a> = match codec {
             PLAIN => Box::new(bytes),
             ZSTD => {
+                let window_log = u32::from(settings).clamp(WINDOW_LOG_MIN, WINDOW_LOG_MAX);
+                windows.take(1 << window_log)?;
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(unreadable)?;
-                decoder.window_log_max(window_log(left)).map_err(unreadable)?;
+                decoder.window_log_max(window_log).map_err(unreadable)?;
                 Box::new(BufReader::with_capacity(128 * 1024, decoder.single_frame()))
             }
             LZMA => {
+                windows.take(dictionary(left).into())?;
                 let filters = filters(left, settings).ok_or(Malformed("a stream has unknown settings"))?;
                 let stream = Stream::new_raw_decoder(&filters)
                     .map_err(|_| Malformed("a stream has unknown settings"))?;
@@ -236,6 +300,19 @@ impl<'a> Unpacked<'a> {
             _ => return Err(Malformed("a stream is packed in an unknown way")),
         };
         Ok(Unpacked { reader, left })
+    }
+
+    /// Bytes still to come.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// The same with its bytes in the order that they had before they were packed.
+    pub(crate) fn restored(self, stream: usize) -> Self {
+        Unpacked {
+            reader: literals::restored(stream, self.reader.take(self.left)),
+            left: self.left,
+        }
     }
 
     /// Goes on unpacking on a thread of its own, a little further than it is read.
@@ -282,7 +359,7 @@ impl<'a> Unpacked<'a> {
 /// Bytes that are unpacked before they are handed over.
 const AHEAD_BYTES: u64 = 256 * 1024;
 /// So many times that may wait to be read.
-const AHEAD_CHUNKS: usize = 16;
+const AHEAD_CHUNKS: usize = 8;
 
 /// A stream that is unpacked on another thread. It gives exactly the bytes that it announced, or an error.
 pub(crate) struct Ahead {
@@ -298,22 +375,22 @@ impl Ahead {
         self.left
     }
 
-    /// Fills the buffer.
-    pub(crate) fn fill(&mut self, mut buffer: &mut [u8]) -> Result<(), Malformed> {
+    /// Appends the next bytes.
+    pub(crate) fn append(&mut self, to: &mut Vec<u8>, length: usize) -> Result<(), Malformed> {
         self.left = self
             .left
-            .checked_sub(buffer.len() as u64)
+            .checked_sub(length as u64)
             .ok_or(Malformed("a stream ends early"))?;
-        while !buffer.is_empty() {
+        let mut missing = length;
+        while missing > 0 {
             if self.at == self.chunk.len() {
                 let next = self.receiver.recv();
                 (self.chunk, self.at) = (next.map_err(|_| Malformed("a stream cannot be unpacked"))?, 0);
             }
-            let length = buffer.len().min(self.chunk.len() - self.at);
-            let (now, later) = buffer.split_at_mut(length);
-            now.copy_from_slice(&self.chunk[self.at..self.at + length]);
-            self.at += length;
-            buffer = later;
+            let now = missing.min(self.chunk.len() - self.at);
+            to.extend_from_slice(&self.chunk[self.at..self.at + now]);
+            self.at += now;
+            missing -= now;
         }
         Ok(())
     }

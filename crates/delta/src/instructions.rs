@@ -16,17 +16,43 @@ enum Shape {
 /// It depends on nothing but bytes before the field.
 #[inline]
 pub(crate) fn distance_at(bytes: &[u8], at: usize) -> Option<(usize, u64)> {
-    let second = *bytes.get(at + 1)?;
-    match SHAPES[usize::from(bytes[at])] {
-        Shape::Other => None,
-        Shape::Branch => Some((at + 1, 4)),
-        Shape::Escape if second & 0xf0 == 0x80 => Some((at + 2, 4)),
-        // The third byte may be the field of a branch that begins at the second one, and change with it.
-        Shape::Escape if second & 0xfe == 0xe8 => None,
-        Shape::Escape if bytes.get(at + 2).is_some_and(|third| third & 0xc7 == 0x05) => Some((at + 3, 4)),
-        Shape::Memory(immediate) if second & 0xc7 == 0x05 => Some((at + 2, 4 + u64::from(immediate))),
-        Shape::Escape | Shape::Memory(_) => None,
+    let pair = bytes.get(at..)?.first_chunk::<2>()?;
+    match PAIRS[usize::from(u16::from_le_bytes(*pair))] {
+        NOTHING => None,
+        FIELD_NEXT => Some((at + 1, 4)),
+        THIRD_DECIDES if bytes.get(at + 2).is_some_and(|third| third & 0xc7 == 0x05) => Some((at + 3, 4)),
+        THIRD_DECIDES => None,
+        after => Some((at + 2, u64::from(after))),
     }
+}
+
+/// What two bytes say: nothing, or where a field is; any other value is how many bytes from its begin a distance counts
+/// that follows the two.
+const NOTHING: u8 = 0;
+const FIELD_NEXT: u8 = 1;
+const THIRD_DECIDES: u8 = 2;
+
+/// By two bytes, the first one lowest: nearly all say nothing, which one look tells.
+static PAIRS: [u8; 1 << 16] = pairs();
+
+const fn pairs() -> [u8; 1 << 16] {
+    let mut pairs = [NOTHING; 1 << 16];
+    let mut pair = 0;
+    while pair < pairs.len() {
+        let second = (pair >> 8) as u8;
+        pairs[pair] = match SHAPES[pair & 0xff] {
+            Shape::Other => NOTHING,
+            Shape::Branch => FIELD_NEXT,
+            Shape::Escape if second & 0xf0 == 0x80 => 4,
+            // The third byte may be the field of a branch that begins at the second one, and change with it.
+            Shape::Escape if second & 0xfe == 0xe8 => NOTHING,
+            Shape::Escape => THIRD_DECIDES,
+            Shape::Memory(immediate) if second & 0xc7 == 0x05 => 4 + immediate,
+            Shape::Memory(_) => NOTHING,
+        };
+        pair += 1;
+    }
+    pairs
 }
 
 /// Largest distance and position that absolute distances are made of.

@@ -5,7 +5,7 @@ use crate::varint::{self, Reader};
 use crate::{BYTES_MAX, FILES_MAX, Malformed};
 
 /// First bytes of a delta.
-pub(crate) const MAGIC: &[u8; 4] = b"TGD2";
+pub(crate) const MAGIC: &[u8; 4] = b"TGD3";
 /// Most compressed streams of all archives.
 const STREAMS_MAX: u64 = 1_000_000;
 const PROGRAMS_MAX: u64 = 65_536;
@@ -49,6 +49,8 @@ pub(crate) struct Head {
     pub old: Vec<Layout>,
     pub new: Vec<Layout>,
     pub programs: Vec<Program>,
+    /// Fields of the new bytes: which stream their literals are in.
+    pub regions: Vec<Region>,
 }
 
 impl Head {
@@ -73,6 +75,7 @@ impl Head {
         for program in &self.programs {
             write_program(&mut out, program);
         }
+        write_regions(&mut out, &self.regions);
         out
     }
 
@@ -86,8 +89,14 @@ impl Head {
         for _ in 0..count {
             programs.push(read_program(&mut from)?);
         }
+        let regions = read_regions(&mut from)?;
         match from.is_empty() {
-            true => Ok(Head { old, new, programs }),
+            true => Ok(Head {
+                old,
+                new,
+                programs,
+                regions,
+            }),
             false => Err(Malformed("its head is longer than it says")),
         }
     }
@@ -154,21 +163,16 @@ fn write_program(out: &mut Vec<u8>, program: &Program) {
         write_span(out, span);
         varint::put(out, *address);
     }
-    varint::put(out, program.regions.len() as u64);
+    write_regions(out, &program.regions);
+}
+
+fn write_regions(out: &mut Vec<u8>, regions: &[Region]) {
+    varint::put(out, regions.len() as u64);
     let mut end = 0;
-    for region in &program.regions {
-        let kind = match region.kind {
-            Kind::CodeX64 => 0,
-            Kind::Pointers => 1,
-            Kind::Relocations => 2,
-            Kind::Symbols => 3,
-            Kind::FromBegin => 4,
-            Kind::Addresses32 => 5,
-            Kind::Frames => 6,
-        };
+    for region in regions {
         varint::put(out, region.offset - end);
         varint::put(out, region.length);
-        varint::put(out, kind);
+        varint::put(out, region.kind as u64);
         end = region.offset + region.length;
     }
 }
@@ -198,27 +202,7 @@ fn read_program(from: &mut Reader<'_>) -> Result<Program, Malformed> {
         0 => None,
         _ => Some((span(from)?, from.number()?)),
     };
-    let mut regions = Vec::new();
-    let mut end = 0;
-    for _ in 0..from.number_to(REGIONS_MAX, "a program has too many parts")? {
-        let offset = end + from.number_to(BYTES_MAX, OUTSIDE)?;
-        let length = from.number_to(BYTES_MAX, OUTSIDE)?;
-        let kind = match from.number()? {
-            0 => Kind::CodeX64,
-            1 => Kind::Pointers,
-            2 => Kind::Relocations,
-            3 => Kind::Symbols,
-            4 => Kind::FromBegin,
-            5 => Kind::Addresses32,
-            6 => Kind::Frames,
-            _ => return Err(Malformed("a program has parts of an unknown kind")),
-        };
-        end = offset + length;
-        if end > BYTES_MAX {
-            return Err(Malformed(OUTSIDE));
-        }
-        regions.push(Region { offset, length, kind });
-    }
+    let regions = read_regions(from)?;
     let [old, new] = spans;
     Ok(Program {
         old,
@@ -226,4 +210,25 @@ fn read_program(from: &mut Reader<'_>) -> Result<Program, Malformed> {
         blank,
         regions,
     })
+}
+
+/// Regions by offset, apart from each other.
+fn read_regions(from: &mut Reader<'_>) -> Result<Vec<Region>, Malformed> {
+    const OUTSIDE: &str = "a program lies outside the files";
+    let mut regions = Vec::new();
+    let mut end = 0;
+    for _ in 0..from.number_to(REGIONS_MAX, "a program has too many parts")? {
+        let offset = end + from.number_to(BYTES_MAX, OUTSIDE)?;
+        let length = from.number_to(BYTES_MAX, OUTSIDE)?;
+        let number = usize::try_from(from.number()?).unwrap_or(usize::MAX);
+        let kind = *Kind::ALL
+            .get(number)
+            .ok_or(Malformed("a program has parts of an unknown kind"))?;
+        end = offset + length;
+        if end > BYTES_MAX {
+            return Err(Malformed(OUTSIDE));
+        }
+        regions.push(Region { offset, length, kind });
+    }
+    Ok(regions)
 }

@@ -16,12 +16,14 @@ pub mod fuzz;
 mod index;
 mod instructions;
 mod layout;
+mod literals;
 mod make;
 mod matching;
 mod parallel;
+mod parts;
 mod program;
-mod repack;
 mod source;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod tokens;

@@ -1,40 +1,44 @@
 //! Making a delta.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 
 use crate::addresses::{Field, Moves, Predictor, Program, Region};
-use crate::apply;
 use crate::archive::{self, Form, Found};
-use crate::entropy::{self, Content, Raw};
+use crate::entropy::{self, Content, Effort, Raw};
 use crate::index::Index;
-use crate::instructions::to_absolute;
-use crate::layout::{Head, Layout, MAGIC};
+use crate::layout::{Head, Layout, MAGIC, Stream};
+use crate::literals;
 use crate::matching::{self, Copy, Recent};
 use crate::program::Image;
-use crate::source::{Input, Pages, Source, UNPACKED_MAX};
+use crate::source::{Input, PAGE_BYTES, Pages, Source, UNPACKED_MAX};
+use crate::steps::{self, STEP_BYTES, Section, Step, Steps};
 use crate::varint;
 use crate::{BYTES_MAX, FILES_MAX};
 
-/// Bytes that a copy is predicted and corrected by at a time; the reader does the same.
-pub(crate) const PIECE_BYTES: usize = 64 * 1024;
 /// Old bytes for each of which there is a place in the index, where memory allows it.
 const STEP_MIN: usize = 8;
 const STEP_MAX: usize = 256;
-/// A compressor needs about this many times the bytes that it finds repetitions in.
-const DICTIONARY_SHARE: u64 = 16;
-/// The smaller streams that share this memory.
+/// Memory for each two bytes of the files, where there is little of them: more finds hardly more.
+const MEMORY_SHARE: u64 = 3;
+/// All but the longest streams take little memory: so many of them are packed at once.
 const PACKED_AT_ONCE: usize = 2;
-/// Pages of either side that are held while copies are corrected.
-const PAGES_HELD: usize = 1024;
+/// Pages of old bytes that each thread holds take this share of the memory, and not more than this; new ones are read in
+/// order.
+const PAGES_SHARE: u64 = 8;
+const PAGES_BYTES_MAX: u64 = 8 * 1024 * 1024;
+const NEW_PAGES_HELD: usize = 16;
 
 /// Makes the delta that turns the old files into the new ones, on so many threads; what comes out does not depend on
-/// how many. Files are read where they are; about `memory` bytes are needed beside archives that are unpacked. Nothing
-/// comes back if a limit of the format is passed.
+/// how many. Files are read where they are, archives lie unpacked in `scratch` meanwhile, an empty file; about `memory`
+/// bytes are needed, or fewer for little. Nothing comes back if a limit of the format is passed.
 pub fn make(
     old: &[Input<'_>],
     new: &[Input<'_>],
     threads: usize,
     memory: u64,
+    scratch: &File,
 ) -> io::Result<Option<Vec<u8>>> {
     if old.len() > FILES_MAX || new.len() > FILES_MAX {
         return Ok(None);
@@ -44,62 +48,88 @@ pub fn make(
         false => Form::Tokens,
     };
     let [old_streams, new_streams] = archive::changed_streams(old, new)?;
-    let before = Side::of(old, &old_streams, form, threads)?;
-    let after = Side::of(new, &new_streams, form, threads)?;
+    let mut scratch = Scratch {
+        file: scratch,
+        length: 0,
+    };
+    let before = Side::of(old, &old_streams, form, threads, &mut scratch)?;
+    let after = Side::of(new, &new_streams, form, threads, &mut scratch)?;
     if before.source.length > BYTES_MAX || after.source.length > BYTES_MAX {
         return Ok(None);
     }
+    let memory = match form {
+        Form::Tokens => memory.min(
+            length_of(old)?
+                .saturating_add(length_of(new)?)
+                .saturating_mul(MEMORY_SHARE)
+                / 2,
+        ),
+        Form::Content => memory,
+    };
+    let pages_held = ((memory / PAGES_SHARE).min(PAGES_BYTES_MAX) / PAGE_BYTES) as usize + 1;
     let copies = {
         let index = Index::new(&before.source, index_step(before.source.length, memory / 2))?;
-        matching::copies(&before.source, &after.source, &index, threads)?
+        matching::copies(&before.source, &after.source, &index, pages_held, threads)?
     };
     let mut head = Head {
         old: before.layouts,
         new: after.layouts,
         programs: pair(&before.images, &after.images, &copies),
+        regions: after.images.iter().flat_map(Image::regions).copied().collect(),
     };
+    let sections = steps::sections(&head.new);
+    let regions = head.regions.clone();
     let sides = Sides {
         old: &before.source,
         new: &after.source,
         copies: &copies,
+        regions: &regions,
+        sections: &sections,
+        pages_held,
     };
     keep_useful_regions(&mut head.programs, &sides)?;
-    let dictionary = u32::try_from(memory / DICTIONARY_SHARE).unwrap_or(u32::MAX);
-    let mut streams = {
-        let (numbers, corrections) = (Numbers::of(&copies), Corrections::of(&head.programs, &sides)?);
-        // The longest first, so that no thread is left with it at the end.
-        let streams = [
-            (&corrections.values, Content::Corrections),
-            (&corrections.agreeing, Content::Numbers),
-            (&corrections.differing, Content::Numbers),
-            (&numbers.jumps, Content::Numbers),
-            (&numbers.places, Content::Numbers),
-            (&numbers.copy_lengths, Content::Numbers),
-            (&numbers.literal_lengths, Content::Numbers),
-            (&after.recipes, Content::Text),
-            (&head.write(), Content::Numbers),
-        ];
-        entropy::pack_all(
-            &streams,
-            dictionary / PACKED_AT_ONCE as u32,
-            threads.min(PACKED_AT_ONCE),
-        )?
+    let large = Effort {
+        // Beside the copies, and what else there is.
+        memory: memory / 2,
+        fast: form == Form::Tokens,
     };
-    let open = |absolute| Raw {
-        length: sides.literals_length(),
-        open: Box::new(move || Box::new(Literals::new(&sides, absolute))),
+    let small = Effort {
+        memory: memory / 6,
+        ..large
     };
-    let absolute = entropy::is_smaller(&open(true), &open(false))?;
-    // By itself, since it takes most memory.
-    let literals = entropy::pack(&open(absolute), Content::Text, dictionary)?;
-    let mut out = MAGIC.to_vec();
-    out.push(u8::from(absolute));
-    // A reader wants the small ones first.
-    for stream in streams.drain(..).rev() {
-        out.extend_from_slice(&stream);
+    // First, and one after the other, since these take most memory.
+    let mut literals = Vec::new();
+    for (stream, length) in literals::lengths(sides.steps()).into_iter().enumerate() {
+        let raw = Raw {
+            length,
+            open: Box::new(move || literals::read(sides.new, sides.steps(), stream)),
+        };
+        let effort = if literals::is_large(stream) { large } else { small };
+        literals.push(entropy::pack(&raw, Content::Text, effort)?);
     }
-    out.extend_from_slice(&literals);
-    Ok(Some(out))
+    let (numbers, corrections) = (Numbers::of(&copies), Corrections::of(&head.programs, &sides)?);
+    // The longest first, so that no thread is left with it at the end.
+    let streams = [
+        (&corrections.values, Content::Corrections),
+        (&corrections.agreeing, Content::Numbers),
+        (&corrections.differing, Content::Numbers),
+        (&numbers.jumps, Content::Numbers),
+        (&numbers.places, Content::Numbers),
+        (&numbers.copy_lengths, Content::Numbers),
+        (&numbers.literal_lengths, Content::Numbers),
+        (&after.recipes, Content::Text),
+        (&head.write(), Content::Numbers),
+    ];
+    let streams = entropy::pack_all(&streams, small, threads.min(PACKED_AT_ONCE))?;
+    // A reader wants the small ones first.
+    let all = streams.iter().rev().chain(&literals).map(Vec::as_slice);
+    let out: Vec<&[u8]> = std::iter::once(MAGIC.as_slice()).chain(all).collect();
+    Ok(Some(out.concat()))
+}
+
+/// The length of all files together.
+fn length_of(files: &[Input<'_>]) -> io::Result<u64> {
+    files.iter().map(Input::length).sum()
 }
 
 /// The smallest step whose index takes no more than this memory.
@@ -111,6 +141,12 @@ fn index_step(length: u64, memory: u64) -> usize {
     step
 }
 
+/// Where archives lie unpacked meanwhile.
+struct Scratch<'a> {
+    file: &'a File,
+    length: u64,
+}
+
 /// Files one after the other, archives unpacked.
 struct Side<'a> {
     source: Source<'a>,
@@ -120,7 +156,13 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    fn of(files: &'a [Input<'a>], streams: &[Vec<Found>], form: Form, threads: usize) -> io::Result<Self> {
+    fn of(
+        files: &'a [Input<'a>],
+        streams: &[Vec<Found>],
+        form: Form,
+        threads: usize,
+        scratch: &mut Scratch<'a>,
+    ) -> io::Result<Self> {
         let mut side = Side {
             source: Source::default(),
             layouts: Vec::new(),
@@ -134,31 +176,39 @@ impl<'a> Side<'a> {
                 length: file.length()?,
                 streams: Vec::new(),
             };
-            let unpacked = match found.is_empty() {
-                true => None,
-                false => archive::unpack(&file.all()?, found, form, room, threads),
-            };
-            match unpacked {
-                Some(unpacked) => {
-                    for (offset, length) in unpacked.members {
-                        let bytes = &unpacked.bytes[offset as usize..(offset + length) as usize];
-                        side.images.extend(Image::read(bytes, begin + offset));
-                    }
-                    side.recipes.extend_from_slice(&unpacked.recipes);
-                    layout.streams = unpacked.streams;
-                    room -= unpacked.bytes.len() as u64;
-                    side.source.push_unpacked(unpacked.bytes);
+            let mut end = 0;
+            archive::unpack(file, found, form, room, threads, &mut |unpacked| {
+                let (offset, packed) = unpacked.found;
+                side.source.push(file, end, offset - end);
+                if form == Form::Content {
+                    side.images
+                        .extend(Image::read(&unpacked.plain, side.source.length));
                 }
-                None => {
-                    let mut magic = [0; 4];
-                    if layout.length >= 4 {
-                        file.read(0, &mut magic)?;
-                    }
-                    if Image::may_be(&magic) {
-                        side.images.extend(Image::read(&file.all()?, begin));
-                    }
-                    side.source.push(file, layout.length);
+                let plain = unpacked.plain.len() as u64;
+                scratch.file.write_all_at(&unpacked.plain, scratch.length)?;
+                side.source.push_kept(scratch.file, scratch.length, plain);
+                scratch.length += plain;
+                side.recipes.extend_from_slice(&unpacked.recipe);
+                layout.streams.push(Stream {
+                    gap: offset - end,
+                    packed,
+                    plain,
+                    recipe: unpacked.recipe.len() as u64,
+                });
+                end = offset + packed;
+                Ok(())
+            })?;
+            side.source.push(file, end, layout.length - end);
+            if layout.streams.is_empty() {
+                let mut magic = [0; 4];
+                if layout.length >= 4 {
+                    file.read(0, &mut magic)?;
                 }
+                if Image::may_be(&magic) {
+                    side.images.extend(Image::read(&file.all()?, begin));
+                }
+            } else {
+                room -= side.source.length - begin;
             }
             side.layouts.push(layout);
         }
@@ -172,9 +222,17 @@ struct Sides<'a> {
     old: &'a Source<'a>,
     new: &'a Source<'a>,
     copies: &'a [Copy],
+    /// Of the new bytes.
+    regions: &'a [Region],
+    sections: &'a [Section],
+    pages_held: usize,
 }
 
-impl Sides<'_> {
+impl<'a> Sides<'a> {
+    fn steps(&self) -> Steps<'a> {
+        Steps::new(self.copies, self.regions, self.sections)
+    }
+
     fn predictor(&self, programs: Vec<Program>) -> io::Result<Predictor> {
         let moves = Moves::new(self.copies, self.old.length as usize);
         Predictor::new(programs, moves, |offset, length| {
@@ -185,11 +243,15 @@ impl Sides<'_> {
 
     /// Calls for every piece of every copy.
     fn for_each_piece(&self, predictor: &Predictor, mut each: impl FnMut(&Predicted<'_>)) -> io::Result<()> {
-        let (mut old, mut new) = (Pages::new(self.old, PAGES_HELD), Pages::new(self.new, PAGES_HELD));
+        let (mut old, mut new) = (
+            Pages::new(self.old, self.pages_held),
+            Pages::new(self.new, NEW_PAGES_HELD),
+        );
         let (mut plain, mut bytes, mut actual) =
-            (vec![0; PIECE_BYTES], vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);
+            (vec![0; STEP_BYTES], vec![0; STEP_BYTES], vec![0; STEP_BYTES]);
         let mut fields = Vec::new();
-        for piece in self.copies.iter().flat_map(|copy| apply::pieces(*copy)) {
+        for step in self.steps() {
+            let Step::Copy(piece) = step else { continue };
             let (plain, bytes) = (&mut plain[..piece.length], &mut bytes[..piece.length]);
             let actual = &mut actual[..piece.length];
             old.read(piece.old as u64, plain)?;
@@ -205,10 +267,6 @@ impl Sides<'_> {
             });
         }
         Ok(())
-    }
-
-    fn literals_length(&self) -> u64 {
-        self.new.length - self.copies.iter().map(|copy| copy.length as u64).sum::<u64>()
     }
 }
 
@@ -253,6 +311,9 @@ fn pair(old: &[Image], new: &[Image], copies: &[Copy]) -> Vec<Program> {
 
 /// Leaves out the regions where prediction makes more wrong than right.
 fn keep_useful_regions(programs: &mut [Program], sides: &Sides<'_>) -> io::Result<()> {
+    if programs.is_empty() {
+        return Ok(());
+    }
     let mut regions: Vec<(Region, i64)> = programs
         .iter()
         .flat_map(|program| program.regions.iter().map(|region| (*region, 0)))
@@ -310,60 +371,6 @@ impl Numbers {
             at = copy.new + copy.length;
         }
         numbers
-    }
-}
-
-/// The new bytes between copies, with absolute distances in what looks like instructions if that is wanted.
-struct Literals<'a> {
-    new: Pages<'a>,
-    copies: std::slice::Iter<'a, Copy>,
-    at: usize,
-    /// End of the bytes before the next copy, and of that copy.
-    until: (usize, usize),
-    end: usize,
-    absolute: bool,
-    buffer: Vec<u8>,
-    taken: usize,
-}
-
-impl<'a> Literals<'a> {
-    fn new(sides: &Sides<'a>, absolute: bool) -> Self {
-        Literals {
-            new: Pages::new(sides.new, 1),
-            copies: sides.copies.iter(),
-            at: 0,
-            until: (0, 0),
-            end: sides.new.length as usize,
-            absolute,
-            buffer: Vec::new(),
-            taken: 0,
-        }
-    }
-}
-
-impl Read for Literals<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while self.taken == self.buffer.len() {
-            while self.at == self.until.0 {
-                self.at = self.until.1;
-                self.until = match self.copies.next() {
-                    Some(copy) => (copy.new, copy.new + copy.length),
-                    None if self.at < self.end => (self.end, self.end),
-                    None => return Ok(0),
-                };
-            }
-            self.buffer.resize((self.until.0 - self.at).min(PIECE_BYTES), 0);
-            self.taken = 0;
-            self.new.read(self.at as u64, &mut self.buffer)?;
-            if self.absolute {
-                to_absolute(&mut self.buffer, self.at as u64);
-            }
-            self.at += self.buffer.len();
-        }
-        let now = out.len().min(self.buffer.len() - self.taken);
-        out[..now].copy_from_slice(&self.buffer[self.taken..self.taken + now]);
-        self.taken += now;
-        Ok(now)
     }
 }
 

@@ -36,24 +36,24 @@ const BEFORE_MAX: usize = 64;
 const COST_OF_DIFFERENCE: i64 = 2;
 /// So many agreeing bytes are taken without a look at the index.
 const RUN_SKIPPED: usize = 16;
-/// Pages of the old bytes that each thread holds.
-const PAGES_HELD: usize = 512;
 /// New bytes that one thread looks through at a time.
 const PART_BYTES: usize = 4 * 1024 * 1024;
 /// Longest comparison of one search: longer matches are put together from several.
 const COMPARED_MAX: usize = 1 << 20;
 
 /// The copies that `new` is made of, by offset; what lies between them is new. It is cut into parts that are looked
-/// through on so many threads; a copy over a cut becomes two, which costs next to nothing.
+/// through on so many threads, each of which holds so many pages of the old ones; a copy over a cut becomes two, which
+/// costs next to nothing.
 pub(crate) fn copies(
     old: &Source<'_>,
     new: &Source<'_>,
     index: &Index,
+    pages_held: usize,
     threads: usize,
 ) -> io::Result<Vec<Copy>> {
     let count = (new.length as usize).div_ceil(PART_BYTES);
     let with = || Matcher {
-        old: Pages::new(old, PAGES_HELD),
+        old: Pages::new(old, pages_held),
         index,
         new: Vec::new(),
     };

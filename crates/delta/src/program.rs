@@ -56,6 +56,11 @@ impl Image {
         Some(image)
     }
 
+    /// Its fields.
+    pub(crate) fn regions(&self) -> &[Region] {
+        &self.regions
+    }
+
     /// This program, and the one that it became.
     pub(crate) fn became(&self, new: &Image) -> Program {
         Program {

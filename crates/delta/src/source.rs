@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use crate::apply::ApplyError;
-use crate::layout::Layout;
+use crate::layout::{Layout, Stream};
 use crate::parallel::in_parallel;
 use crate::tokens;
 use crate::{BYTES_MAX, Malformed};
@@ -13,10 +13,9 @@ use crate::{BYTES_MAX, Malformed};
 /// Most bytes of archives of either side, unpacked: they are held in memory.
 pub(crate) const UNPACKED_MAX: u64 = 96 * 1024 * 1024;
 /// Copies jump: what is read around one serves others nearby, and more than that is read for nothing.
-const PAGE_BYTES: u64 = 16 * 1024;
-
-/// Most threads that unpack old archives.
-const THREADS_MAX: usize = 4;
+pub(crate) const PAGE_BYTES: u64 = 4 * 1024;
+/// So many bytes at once are not worth keeping.
+const READ_DIRECTLY: usize = 16 * 1024;
 
 /// A file that a delta is made from or applied to.
 #[derive(Debug)]
@@ -64,8 +63,12 @@ impl Input<'_> {
 }
 
 enum Part<'a> {
-    Plain(&'a Input<'a>),
+    /// Of a file, from this offset on.
+    Plain(&'a Input<'a>, u64),
+    /// Of an unpacked archive, in memory.
     Unpacked(Vec<u8>),
+    /// The same in a file, from this offset on.
+    Kept(&'a File, u64),
 }
 
 /// All old, or all new, bytes.
@@ -76,51 +79,93 @@ pub(crate) struct Source<'a> {
     pub(crate) length: u64,
 }
 
+/// An old stream that is to be unpacked.
+struct Packed<'a> {
+    number: usize,
+    file: &'a Input<'a>,
+    offset: u64,
+    stream: Stream,
+}
+
+impl Packed<'_> {
+    fn unpack(&self) -> Result<Vec<u8>, ApplyError> {
+        let mut packed = vec![0; self.stream.packed as usize];
+        self.file.read(self.offset, &mut packed)?;
+        let other = ApplyError::Other { number: self.number };
+        let plain = tokens::unpack(&packed, self.stream.plain).ok_or(other)?;
+        match plain.len() as u64 == self.stream.plain {
+            true => Ok(plain),
+            false => Err(ApplyError::Other { number: self.number }),
+        }
+    }
+}
+
 impl<'a> Source<'a> {
-    pub(crate) fn open(layouts: &[Layout], old: &'a [Input<'a>]) -> Result<Self, ApplyError> {
+    /// The old files; their archives are unpacked on so many threads. Archives of the new ones are looked at only for
+    /// their sizes.
+    pub(crate) fn open(
+        layouts: &[Layout],
+        new: &[Layout],
+        old: &'a [Input<'a>],
+        threads: usize,
+    ) -> Result<Self, ApplyError> {
         if layouts.len() != old.len() {
             return Err(Malformed("it is for other files").into());
         }
-        // What is read of archives counts as well as what it becomes: both are in memory.
-        let archives = layouts.iter().filter(|layout| !layout.streams.is_empty());
-        let held = archives.map(|layout| layout.unpacked().max(layout.length));
-        if held.fold(0, u64::saturating_add) > UNPACKED_MAX {
-            return Err(Malformed("its archives are larger than they may be").into());
+        for side in [layouts, new] {
+            let archives = side.iter().filter(|layout| !layout.streams.is_empty());
+            let held = archives.map(|layout| layout.unpacked().max(layout.length));
+            if held.fold(0, u64::saturating_add) > UNPACKED_MAX {
+                return Err(Malformed("its archives are larger than they may be").into());
+            }
         }
-        let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(THREADS_MAX));
-        let parts = in_parallel(layouts.len(), threads, |number| {
-            let (layout, old) = (&layouts[number], &old[number]);
-            if old.length()? != layout.length {
+        let mut streams = Vec::new();
+        for (number, (layout, file)) in layouts.iter().zip(old).enumerate() {
+            if file.length()? != layout.length {
                 return Err(ApplyError::Other { number });
             }
-            if layout.streams.is_empty() {
-                return Ok(Part::Plain(old));
+            let mut offset = 0;
+            for stream in &layout.streams {
+                offset += stream.gap;
+                streams.push(Packed {
+                    number,
+                    file,
+                    offset,
+                    stream: *stream,
+                });
+                offset += stream.packed;
             }
-            let unpacked = unpack(layout, old)?.ok_or(ApplyError::Other { number })?;
-            Ok(Part::Unpacked(unpacked))
-        });
-        let mut source = Source::default();
-        for (layout, part) in layouts.iter().zip(parts) {
-            source.put(part?, layout.unpacked());
+        }
+        let unpacked = in_parallel(streams.len(), threads, |number| streams[number].unpack());
+        let (mut source, mut unpacked) = (Source::default(), unpacked.into_iter());
+        for (layout, file) in layouts.iter().zip(old) {
+            let mut at = 0;
+            for (stream, plain) in layout.streams.iter().zip(&mut unpacked) {
+                source.put(Part::Plain(file, at), stream.gap);
+                source.put(Part::Unpacked(plain?), stream.plain);
+                at += stream.gap + stream.packed;
+            }
+            source.put(Part::Plain(file, at), layout.length - at);
         }
         debug_assert!(source.length <= BYTES_MAX);
         Ok(source)
     }
 
     fn put(&mut self, part: Part<'a>, length: u64) {
-        self.parts.push((self.length, part));
-        self.length += length;
+        if length > 0 {
+            self.parts.push((self.length, part));
+            self.length += length;
+        }
     }
 
-    /// Appends a file of this length.
-    pub(crate) fn push(&mut self, file: &'a Input<'a>, length: u64) {
-        self.put(Part::Plain(file), length);
+    /// Appends a part of a file, from this offset on.
+    pub(crate) fn push(&mut self, file: &'a Input<'a>, offset: u64, length: u64) {
+        self.put(Part::Plain(file, offset), length);
     }
 
-    /// Appends an archive that was unpacked.
-    pub(crate) fn push_unpacked(&mut self, bytes: Vec<u8>) {
-        let length = bytes.len() as u64;
-        self.put(Part::Unpacked(bytes), length);
+    /// Appends an unpacked archive that is kept in a file, from this offset on.
+    pub(crate) fn push_kept(&mut self, file: &'a File, offset: u64, length: u64) {
+        self.put(Part::Kept(file, offset), length);
     }
 
     /// Reads bytes, all of which have to be there.
@@ -137,7 +182,8 @@ impl<'a> Source<'a> {
             let (now, later) = buffer.split_at_mut(length);
             let at = offset - begin;
             match part {
-                Part::Plain(old) => old.read(at, now)?,
+                Part::Plain(file, from) => file.read(from + at, now)?,
+                Part::Kept(file, from) => file.read_exact_at(now, from + at)?,
                 Part::Unpacked(bytes) => now.copy_from_slice(&bytes[at as usize..at as usize + length]),
             }
             offset += length as u64;
@@ -146,26 +192,6 @@ impl<'a> Source<'a> {
         }
         Ok(())
     }
-}
-
-/// An old archive with its streams unpacked; nothing if they are not where they were.
-fn unpack(layout: &Layout, old: &Input<'_>) -> io::Result<Option<Vec<u8>>> {
-    let mut file = vec![0; layout.length as usize];
-    old.read(0, &mut file)?;
-    let mut unpacked = Vec::new();
-    let mut at = 0;
-    for stream in &layout.streams {
-        let begin = at + stream.gap as usize;
-        let end = begin + stream.packed as usize;
-        unpacked.extend_from_slice(&file[at..begin]);
-        match tokens::unpack(&file[begin..end], stream.plain) {
-            Some(tokens) if tokens.len() as u64 == stream.plain => unpacked.extend_from_slice(&tokens),
-            _ => return Ok(None),
-        }
-        at = end;
-    }
-    unpacked.extend_from_slice(&file[at..]);
-    Ok(Some(unpacked))
 }
 
 /// A source and the pages of it that were read lately.
@@ -188,6 +214,9 @@ impl<'a> Pages<'a> {
 
     /// Reads bytes, all of which have to be there.
     pub(crate) fn read(&mut self, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+        if buffer.len() >= READ_DIRECTLY {
+            return self.source.read(offset, buffer);
+        }
         while !buffer.is_empty() {
             let page = self.page(offset / PAGE_BYTES)?;
             let bytes = page
@@ -250,7 +279,7 @@ mod tests {
                 .iter()
                 .map(|length| Layout { length: *length as u64, streams: Vec::new() })
                 .collect();
-            let source = Source::open(&layouts, &old).unwrap();
+            let source = Source::open(&layouts, &[], &old, 2).unwrap();
             let mut pages = Pages::new(&source, 3);
             for (at, length) in reads {
                 let mut buffer = vec![0; length];

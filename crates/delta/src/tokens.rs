@@ -5,8 +5,9 @@
 //! different. Undoing nothing but the codes is as fast as unpacking, and doing them again is faster than that, however
 //! long the compressor had looked for its matches.
 //!
-//! A block is its type, its codes as they stand in the stream, the number of its matches, and for each match the number
-//! of literals before it, these literals, the length less 3 and the distance less 1; then the literals behind the last.
+//! A block is its type, its codes as they stand in the stream, and for each match the number of literals before it, these
+//! literals, the length less 3 and the distance less 1. Literals behind the last match come before one with a distance
+//! that no match can have.
 
 use crate::Malformed;
 use crate::varint::{self, Reader};
@@ -83,17 +84,19 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// At least 32 bits are held afterwards, unless the end is near; behind it are zeros.
+    /// At least 56 bits are held afterwards, unless the end is near; behind it are zeros.
+    #[inline]
     fn refill(&mut self) {
-        if let Some((word, rest)) = self.from.split_first_chunk::<4>() {
-            if self.count <= 32 {
-                self.held |= u64::from(u32::from_le_bytes(*word)) << self.count;
-                self.count += 32;
-                self.from = rest;
-            }
+        if let Some(word) = self.from.first_chunk::<8>() {
+            // Bits beyond those that are counted come once more with the next word, the same as now.
+            self.held |= u64::from_le_bytes(*word) << self.count;
+            let bytes = (63 - self.count) / 8;
+            self.from = &self.from[bytes as usize..];
+            self.count += bytes * 8;
             return;
         }
-        while let Some((byte, rest)) = self.from.split_first().filter(|_| self.count <= 56) {
+        self.held &= (1 << self.count) - 1;
+        while let Some((byte, rest)) = self.from.split_first().filter(|_| self.count < 56) {
             self.held |= u64::from(*byte) << self.count;
             self.count += 8;
             self.from = rest;
@@ -106,6 +109,7 @@ impl<'a> Bits<'a> {
     }
 
     /// Bits that the last refill is known to have brought.
+    #[inline]
     fn held_bits(&mut self, bits: u32) -> Option<u32> {
         self.count = self.count.checked_sub(bits)?;
         let value = self.held & ((1 << bits) - 1);
@@ -149,6 +153,7 @@ impl Decoder {
     }
 
     /// The next symbol; the bits have to be held.
+    #[inline]
     fn symbol(&self, bits: &mut Bits<'_>) -> Option<usize> {
         let (symbol, length) = self.table[(bits.held & self.mask) as usize];
         if length == 0 {
@@ -288,6 +293,11 @@ fn read_lengths(
     Some((lengths, distances))
 }
 
+/// The distance of what is no match but the end of a block.
+const END_DISTANCE: u16 = u16::MAX;
+/// Literals that are taken after one refill: no code is longer than 15 bits.
+const LITERALS_AT_ONCE: usize = 3;
+
 fn unpack_block(
     bits: &mut Bits<'_>,
     literals: &[u8],
@@ -296,43 +306,70 @@ fn unpack_block(
     out: &mut Vec<u8>,
 ) -> Option<()> {
     let (literals, distances) = (Decoder::of(literals)?, Decoder::of(distances)?);
-    let mut block = Vec::new();
-    let (mut run, mut matches) = (Vec::new(), 0_u64);
+    let mut run = Run::begin(out);
     loop {
-        bits.refill();
-        if (block.len() + run.len()) as u64 > max {
+        if out.len() as u64 > max {
             return None;
         }
-        match literals.symbol(bits)? {
-            literal @ 0..END_OF_BLOCK => run.push(literal as u8),
-            END_OF_BLOCK => break,
+        bits.refill();
+        let mut symbol = literals.symbol(bits)?;
+        for _ in 1..LITERALS_AT_ONCE {
+            if symbol >= END_OF_BLOCK {
+                break;
+            }
+            out.push(symbol as u8);
+            symbol = literals.symbol(bits)?;
+        }
+        match symbol {
+            0..END_OF_BLOCK => out.push(symbol as u8),
+            END_OF_BLOCK => {
+                run.end(out);
+                out.push(0);
+                out.extend_from_slice(&END_DISTANCE.to_le_bytes());
+                return Some(());
+            }
             symbol => {
+                bits.refill();
                 let (base, extra) = *LENGTHS.get(symbol - END_OF_BLOCK - 1)?;
                 let length = base + bits.held_bits(extra.into())? as u16;
                 // The longest length has a symbol of its own and could be said with another one too.
                 if length == 255 && extra > 0 {
                     return None;
                 }
-                bits.refill();
                 let symbol = distances.symbol(bits)?;
                 if symbol >= DISTANCES {
                     return None;
                 }
                 let (base, extra) = distance_base(symbol);
-                let distance = base + bits.held_bits(extra.into())? as u16;
-                varint::put(&mut block, run.len() as u64);
-                block.append(&mut run);
-                block.push(length as u8);
-                block.extend_from_slice(&distance.to_le_bytes());
-                matches += 1;
+                let distance = (base + bits.held_bits(extra.into())? as u16).to_le_bytes();
+                run.end(out);
+                out.extend_from_slice(&[length as u8, distance[0], distance[1]]);
+                run = Run::begin(out);
             }
         }
     }
-    varint::put(out, matches);
-    out.append(&mut block);
-    varint::put(out, run.len() as u64);
-    out.append(&mut run);
-    Some(())
+}
+
+/// A run of literals that is being written behind its length.
+struct Run(usize);
+
+impl Run {
+    fn begin(out: &mut Vec<u8>) -> Self {
+        out.push(0);
+        Run(out.len())
+    }
+
+    /// Puts down the length; nearly always it takes the byte that was left for it.
+    fn end(self, out: &mut Vec<u8>) {
+        let length = out.len() - self.0;
+        if length < 0x80 {
+            out[self.0 - 1] = length as u8;
+        } else {
+            let mut number = Vec::new();
+            varint::put(&mut number, length as u64);
+            out.splice(self.0 - 1..self.0, number);
+        }
+    }
 }
 
 /// Puts bits behind each other.
@@ -343,6 +380,7 @@ struct Packed {
 }
 
 impl Packed {
+    #[inline]
     fn put(&mut self, value: u16, bits: u8) {
         self.held |= u64::from(value) << self.count;
         self.count += u32::from(bits);
@@ -361,27 +399,23 @@ impl Packed {
     }
 }
 
-/// A code, from symbols to bits.
-struct Encoder {
-    codes: Vec<u16>,
-    lengths: Vec<u8>,
-}
+/// A code, from symbols to bits and how many they are.
+struct Encoder(Vec<(u16, u8)>);
 
 const WRONG: Malformed = Malformed("an archive cannot be packed again");
 
 impl Encoder {
-    fn of(lengths: Vec<u8>) -> Result<Self, Malformed> {
-        Ok(Encoder {
-            codes: codes(&lengths).ok_or(WRONG)?,
-            lengths,
-        })
+    fn of(lengths: &[u8]) -> Result<Self, Malformed> {
+        let codes = codes(lengths).ok_or(WRONG)?;
+        Ok(Encoder(codes.into_iter().zip(lengths.iter().copied()).collect()))
     }
 
+    #[inline]
     fn put(&self, symbol: usize, out: &mut Packed) -> Result<(), Malformed> {
-        match self.lengths.get(symbol) {
-            None | Some(0) => Err(WRONG),
-            Some(length) => {
-                out.put(self.codes[symbol], *length);
+        match self.0.get(symbol) {
+            None | Some((_, 0)) => Err(WRONG),
+            Some((code, length)) => {
+                out.put(*code, *length);
                 Ok(())
             }
         }
@@ -434,7 +468,7 @@ fn pack_codes(from: &mut Reader<'_>, out: &mut Packed) -> Result<(Vec<u8>, Vec<u
         own[*place] = from.byte()? & 7;
         out.put(own[*place].into(), 3);
     }
-    let code = Encoder::of(own)?;
+    let code = Encoder::of(&own)?;
     let lengths = read_lengths(usize::from(literals) + 257, usize::from(distances) + 1, || {
         let symbol = usize::from(from.byte().ok()?);
         code.put(symbol, out).ok()?;
@@ -458,21 +492,21 @@ fn pack_block(
     symbols: &LengthSymbols,
     out: &mut Packed,
 ) -> Result<(), Malformed> {
-    let (literals, distances) = (Encoder::of(literals)?, Encoder::of(distances)?);
-    let put_run = |from: &mut Reader<'_>, out: &mut Packed| -> Result<(), Malformed> {
-        let length = from.number()?;
-        let run = from.bytes(length)?;
-        run.iter().try_for_each(|byte| literals.put((*byte).into(), out))
-    };
-    for _ in 0..from.number()? {
-        put_run(from, out)?;
-        let length = from.byte()?;
+    let (literals, distances) = (Encoder::of(&literals)?, Encoder::of(&distances)?);
+    loop {
+        let run = from.number()?;
+        for byte in from.bytes(run)? {
+            literals.put((*byte).into(), out)?;
+        }
+        let [length, low, high] = *from.bytes(3)?.first_chunk().ok_or(WRONG)?;
+        let distance = u16::from_le_bytes([low, high]);
+        if distance == END_DISTANCE {
+            return literals.put(END_OF_BLOCK, out);
+        }
         let symbol = usize::from(symbols.0[usize::from(length)]);
         let (base, bits) = LENGTHS[symbol];
         literals.put(END_OF_BLOCK + 1 + symbol, out)?;
         out.put(u16::from(length) - base, bits);
-        let distance = from.bytes(2)?;
-        let distance = u16::from(distance[0]) + (u16::from(distance[1]) << 8);
         // The two highest bits say the symbol; all below them stand for themselves.
         let symbol = match distance {
             0..2 => usize::from(distance),
@@ -485,8 +519,6 @@ fn pack_block(
         distances.put(symbol, out)?;
         out.put(distance - base, bits);
     }
-    put_run(from, out)?;
-    literals.put(END_OF_BLOCK, out)
 }
 
 /// The symbol of each length less 3.

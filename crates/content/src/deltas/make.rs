@@ -136,11 +136,18 @@ fn segment(
         None => Stored::of(payload, &[], targets_dir, scratch)?,
     };
     let failed = io_error("make a delta in", targets_dir);
-    let Some(made) =
-        delta::make(&old.files(), &new.files(), options.threads, options.memory).map_err(failed)?
-    else {
+    let unpacked = unnamed(&scratch.join("archives"))?;
+    let made = delta::make(
+        &old.files(),
+        &new.files(),
+        options.threads,
+        options.memory,
+        &unpacked,
+    );
+    let Some(made) = made.map_err(failed)? else {
         return Ok(None);
     };
+    drop(unpacked);
     let without = blocks_for(payload, &new_ids);
     let worth = (made.len() as f64) < without as f64 * (1.0 - SAVING_MIN);
     if !worth || made.len() as u64 > SEGMENT_BYTES_MAX {
@@ -159,6 +166,19 @@ fn segment(
         new: group.new,
     };
     Ok(Some((segment, made)))
+}
+
+/// An empty file that is gone when it is closed.
+fn unnamed(path: &Path) -> Result<File, PublishError> {
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)
+        .map_err(io_error("write", path))?;
+    std::fs::remove_file(path).map_err(io_error("remove", path))?;
+    Ok(file)
 }
 
 /// Applies a delta and compares every object with its name.
@@ -338,14 +358,7 @@ impl Stored {
         scratch: &Path,
     ) -> Result<Self, PublishError> {
         let path = scratch.join("objects");
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .map_err(io_error("write", &path))?;
-        std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
+        let file = unnamed(&path)?;
         let mut stored = Stored {
             file,
             places: vec![(0, 0); objects.len()],

@@ -1,0 +1,350 @@
+//! The new bytes in parts, each made by itself: what it needs is taken out of the streams from front to back, then any
+//! thread makes it.
+
+use std::io;
+
+use crate::addresses::{Field, Predictor};
+use crate::apply::{ApplyError, Write};
+use crate::archive;
+use crate::entropy::Ahead;
+use crate::instructions::to_relative;
+use crate::literals::is_code;
+use crate::source::Pages;
+use crate::steps::{STREAMS, Section, Step, Steps};
+use crate::varint::Reader;
+use crate::{BYTES_MAX, Malformed};
+
+/// A part has about so many bytes; more if a stream of an archive, which is packed as a whole, has more.
+const PART_BYTES: usize = 512 * 1024;
+
+/// What it takes to make some new bytes.
+pub(crate) struct Part<'a> {
+    steps: Vec<Step>,
+    literals: Vec<u8>,
+    runs: Runs<'a>,
+    values: Vec<u8>,
+    sections: Vec<PartSection<'a>>,
+    length: usize,
+}
+
+/// A section, or as much of it as is in a part.
+struct PartSection<'a> {
+    /// Unpacked bytes.
+    length: usize,
+    /// Number of its file.
+    file: usize,
+    /// The recipe that packs it, and how many bytes that has to give.
+    packed: Option<(&'a [u8], u64)>,
+}
+
+/// Cuts everything into parts.
+pub(crate) struct Parts<'a> {
+    pub steps: Steps<'a>,
+    pub sections: &'a [Section],
+    pub literals: [Ahead; STREAMS],
+    pub runs: Runs<'a>,
+    pub values: Ahead,
+    pub recipes: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    /// The next part; nothing once all streams were taken to their ends.
+    pub(crate) fn next(&mut self) -> Result<Option<Part<'a>>, Malformed> {
+        let mut part = Part {
+            steps: Vec::new(),
+            literals: Vec::new(),
+            runs: self.runs,
+            values: Vec::new(),
+            sections: Vec::new(),
+            length: 0,
+        };
+        let mut of_section = 0;
+        while let (Some(step), Some((section, rest))) = (self.steps.next(), self.sections.split_first()) {
+            let (at, length) = match step {
+                Step::Literals { stream, new, length } => {
+                    self.literals[stream].append(&mut part.literals, length)?;
+                    (new, length)
+                }
+                Step::Copy(copy) => {
+                    let values = self.runs.pass(copy.length as u64)?;
+                    self.values.append(&mut part.values, values as usize)?;
+                    (copy.new, copy.length)
+                }
+            };
+            part.steps.push(step);
+            part.length += length;
+            of_section += length;
+            let complete = at + length == section.end;
+            let enough = part.length >= PART_BYTES && section.stream.is_none();
+            if complete {
+                self.sections = rest;
+            }
+            if complete || enough {
+                let packed = section.stream.map(|stream| {
+                    let (recipe, later) = self
+                        .recipes
+                        .split_at_checked(stream.recipe as usize)
+                        .ok_or(Malformed("it lacks a recipe"))?;
+                    self.recipes = later;
+                    Ok((recipe, stream.packed))
+                });
+                part.sections.push(PartSection {
+                    length: of_section,
+                    file: section.file,
+                    packed: packed.transpose()?,
+                });
+                of_section = 0;
+                if part.length >= PART_BYTES {
+                    return Ok(Some(part));
+                }
+            }
+        }
+        if part.length > 0 {
+            return Ok(Some(part));
+        }
+        self.end().map(|()| None)
+    }
+
+    fn end(&self) -> Result<(), Malformed> {
+        if self.literals.iter().any(|stream| stream.left() > 0) {
+            return Err(Malformed("its copies and bytes are not those of its files"));
+        }
+        if !self.recipes.is_empty() {
+            return Err(Malformed("it has more recipes than archives"));
+        }
+        match self.runs.is_empty() && self.values.left() == 0 {
+            true => Ok(()),
+            false => Err(Malformed("it has more corrections than copies")),
+        }
+    }
+}
+
+/// New bytes on their way to be written.
+pub(crate) struct Made {
+    bytes: Vec<u8>,
+    /// Number of a file, and the end of its bytes among these.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Made {
+    pub(crate) fn write(&self, write: &mut Write<'_>) -> io::Result<()> {
+        let mut begin = 0;
+        for (file, end) in &self.ends {
+            write(*file, &self.bytes[begin..*end])?;
+            begin = *end;
+        }
+        Ok(())
+    }
+}
+
+/// Makes one part after the other.
+pub(crate) struct Maker<'a> {
+    pages: Pages<'a>,
+    predictor: &'a Predictor,
+    fields: Vec<Field>,
+}
+
+impl<'a> Maker<'a> {
+    pub(crate) fn new(pages: Pages<'a>, predictor: &'a Predictor) -> Self {
+        Maker {
+            pages,
+            predictor,
+            fields: Vec::new(),
+        }
+    }
+
+    pub(crate) fn make(&mut self, part: Part<'_>) -> Result<Made, ApplyError> {
+        let mut plain = vec![0; part.length];
+        let (mut at, mut literals) = (0, part.literals.as_slice());
+        let mut corrections = Corrections {
+            runs: part.runs,
+            values: &part.values,
+        };
+        for step in part.steps {
+            let length = match step {
+                Step::Literals { stream, new, length } => {
+                    let bytes = &mut plain[at..at + length];
+                    let (now, later) = literals.split_at(length);
+                    bytes.copy_from_slice(now);
+                    literals = later;
+                    if is_code(stream) {
+                        to_relative(bytes, new as u64);
+                    }
+                    length
+                }
+                Step::Copy(copy) => {
+                    let bytes = &mut plain[at..at + copy.length];
+                    let (old, new) = (copy.old as u64, copy.new as u64);
+                    self.pages.read(old, bytes)?;
+                    self.predictor.predict(bytes, old, new, &mut self.fields);
+                    corrections.apply(bytes, &self.fields)?;
+                    copy.length
+                }
+            };
+            at += length;
+        }
+        Ok(packed(plain, &part.sections)?)
+    }
+}
+
+/// The bytes of sections, archives packed again.
+fn packed(plain: Vec<u8>, sections: &[PartSection<'_>]) -> Result<Made, Malformed> {
+    let mut ends: Vec<(usize, usize)> = Vec::new();
+    let mut put = |file: usize, end: usize| match ends.last_mut() {
+        Some((last, before)) if *last == file => *before = end,
+        _ => ends.push((file, end)),
+    };
+    let mut end = 0;
+    if sections.iter().all(|section| section.packed.is_none()) {
+        for section in sections {
+            end += section.length;
+            put(section.file, end);
+        }
+        return Ok(Made { bytes: plain, ends });
+    }
+    let mut bytes = Vec::with_capacity(plain.len());
+    for section in sections {
+        let own = &plain[end..end + section.length];
+        end += section.length;
+        match section.packed {
+            None => bytes.extend_from_slice(own),
+            Some((recipe, length)) => {
+                let again = archive::pack(own, recipe)?;
+                if again.len() as u64 != length {
+                    return Err(Malformed("an archive cannot be packed again"));
+                }
+                bytes.extend_from_slice(&again);
+            }
+        }
+        put(section.file, bytes.len());
+    }
+    Ok(Made { bytes, ends })
+}
+
+/// Runs of bytes of copies that agree with what was predicted, and of others.
+#[derive(Clone, Copy)]
+pub(crate) struct Runs<'a> {
+    agreeing: Reader<'a>,
+    differing: Reader<'a>,
+    run: u64,
+    wrong: u64,
+}
+
+impl<'a> Runs<'a> {
+    pub(crate) fn new(agreeing: &'a [u8], differing: &'a [u8]) -> Result<Self, Malformed> {
+        let mut runs = Runs {
+            agreeing: Reader(agreeing),
+            differing: Reader(differing),
+            run: 0,
+            wrong: 0,
+        };
+        runs.next()?;
+        Ok(runs)
+    }
+
+    /// The next runs; without any, all the rest agrees.
+    fn next(&mut self) -> Result<(), Malformed> {
+        if self.agreeing.is_empty() {
+            (self.run, self.wrong) = (u64::MAX, 0);
+        } else {
+            self.run = self.agreeing.number()?;
+            self.wrong = self
+                .differing
+                .number_to(BYTES_MAX, "a correction is longer than it may be")?
+                + 1;
+        }
+        Ok(())
+    }
+
+    /// Passes over so many bytes; returns how many of them differ.
+    fn pass(&mut self, mut bytes: u64) -> Result<u64, Malformed> {
+        let mut differing = 0;
+        loop {
+            if self.run >= bytes {
+                self.run -= bytes;
+                return Ok(differing);
+            }
+            bytes -= self.run;
+            self.run = 0;
+            let now = self.wrong.min(bytes);
+            self.wrong -= now;
+            differing += now;
+            bytes -= now;
+            if self.wrong == 0 {
+                self.next()?;
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.agreeing.is_empty() && self.differing.is_empty()
+    }
+}
+
+/// The differences between what was predicted and what is.
+struct Corrections<'a> {
+    runs: Runs<'a>,
+    values: &'a [u8],
+}
+
+impl Corrections<'_> {
+    fn apply(&mut self, bytes: &mut [u8], fields: &[Field]) -> Result<(), Malformed> {
+        let mut at = 0;
+        let mut next_field = 0;
+        while at < bytes.len() {
+            let left = (bytes.len() - at) as u64;
+            if self.runs.run >= left {
+                self.runs.run -= left;
+                return Ok(());
+            }
+            at += self.runs.run as usize;
+            self.runs.run = 0;
+            // A field is corrected as one number, from its first byte on.
+            while fields
+                .get(next_field)
+                .is_some_and(|field| (field.at + u32::from(field.width)) as usize <= at)
+            {
+                next_field += 1;
+            }
+            match fields.get(next_field) {
+                Some(field) if field.at as usize <= at => {
+                    let (begin, width) = (field.at as usize, usize::from(field.width));
+                    let mut difference = [0; 8];
+                    for byte in &mut difference[at - begin..width] {
+                        *byte = self.difference()?;
+                    }
+                    let field = &mut bytes[begin..begin + width];
+                    let mut carry = 0;
+                    for (byte, difference) in field.iter_mut().zip(difference) {
+                        let sum = u16::from(*byte) + u16::from(difference) + carry;
+                        (*byte, carry) = (sum as u8, sum >> 8);
+                    }
+                    at = begin + width;
+                }
+                _ => {
+                    bytes[at] = bytes[at].wrapping_add(self.difference()?);
+                    at += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The difference of the next byte, which is nothing inside a run.
+    fn difference(&mut self) -> Result<u8, Malformed> {
+        if self.runs.run > 0 {
+            self.runs.run -= 1;
+            return Ok(0);
+        }
+        let (value, later) = self
+            .values
+            .split_first()
+            .ok_or(Malformed("a stream ends early"))?;
+        self.values = later;
+        self.runs.wrong -= 1;
+        if self.runs.wrong == 0 {
+            self.runs.next()?;
+        }
+        Ok(*value)
+    }
+}
