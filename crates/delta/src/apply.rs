@@ -11,7 +11,7 @@ use crate::addresses::{Moves, Predictor, Program};
 use crate::entropy::{Unpacked, Windows};
 use crate::layout::{Head, Layout, MAGIC};
 use crate::matching::{Copy, Recent};
-use crate::parts::{Made, Maker, Part, Parts, Runs};
+use crate::parts::{Made, Maker, PART_BYTES, Part, Parts, Runs};
 use crate::source::{Input, Pages, Source};
 use crate::steps::{self, STREAMS, Steps};
 use crate::varint::Reader;
@@ -23,8 +23,10 @@ const NUMBERS_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const PAGES_HELD: usize = 8192;
 /// Most threads that make parts.
 const MAKERS_MAX: usize = 8;
-/// Parts under way for each of them: one is made, others wait to be made or written.
-const PARTS_PER_MAKER: usize = 3;
+/// Places for parts that are under way, for each of them: one is made, others wait to be made or written.
+const PLACES_PER_MAKER: usize = 6;
+/// New bytes of a part for each of which it takes a place: the longer parts are, the fewer are under way at once.
+const PLACE_BYTES: usize = 4 * PART_BYTES;
 
 /// Takes the next bytes of a new file, by its number.
 pub type Write<'a> = dyn FnMut(usize, &[u8]) -> io::Result<()> + 'a;
@@ -150,18 +152,19 @@ fn make_all(
     predictor: &Predictor,
     write: &mut Write<'_>,
 ) -> Result<(), ApplyError> {
-    let under_way = threads * PARTS_PER_MAKER;
+    let under_way = threads * PLACES_PER_MAKER;
     let (to_makers, queue) = sync_channel(under_way);
     let (to_writer, made) = sync_channel(under_way);
-    // A place for each part that is under way, given back when it is written.
+    // Places of parts that are under way, given back when they are written.
     let (places, written) = sync_channel(under_way);
     let queue: Queue<'_> = Mutex::new(queue);
     std::thread::scope(|scope| {
         let cutter = scope.spawn(move || -> Result<(), Malformed> {
             let mut number = 0;
             while let Some(part) = parts.next()? {
+                let mut taken = (0..places_of(part.length(), under_way)).map(|_| places.send(()));
                 // Nobody takes it any more only after a failure of its own, which is what is told then.
-                if places.send(()).is_err() || to_makers.send((number, part)).is_err() {
+                if taken.any(|taken| taken.is_err()) || to_makers.send((number, part)).is_err() {
                     break;
                 }
                 number += 1;
@@ -176,12 +179,23 @@ fn make_all(
             });
         }
         drop(to_writer);
-        let done = write_in_order(made, &written, write);
+        let give_back = |length| {
+            for _ in 0..places_of(length, under_way) {
+                // All of them were taken before the part was there.
+                let _ = written.try_recv();
+            }
+        };
+        let done = write_in_order(made, &give_back, write);
         // Ends the others, if writing failed.
         drop(written);
         let cut = joined(cutter.join());
         done.and_then(|()| Ok(cut?))
     })
+}
+
+/// The places that a part of so many bytes takes: never more than there are.
+fn places_of(length: usize, all: usize) -> usize {
+    length.div_ceil(PLACE_BYTES).clamp(1, all)
 }
 
 fn make_parts(
@@ -198,10 +212,10 @@ fn make_parts(
     }
 }
 
-/// Writes parts by their numbers, in whatever order they arrive.
+/// Writes parts by their numbers, in whatever order they arrive, and gives the places of each back.
 fn write_in_order(
     made: Receiver<(usize, Result<Made, ApplyError>)>,
-    written: &Receiver<()>,
+    give_back: &dyn Fn(usize),
     write: &mut Write<'_>,
 ) -> Result<(), ApplyError> {
     let (mut waiting, mut next) = (BTreeMap::new(), 0);
@@ -210,8 +224,7 @@ fn write_in_order(
         while let Some(part) = waiting.remove(&next) {
             part.write(write)?;
             next += 1;
-            // Its place; there is one for every part.
-            let _ = written.try_recv();
+            give_back(part.length());
         }
     }
     Ok(())

@@ -26,7 +26,7 @@ const MEMORY_SHARE: u64 = 3;
 const PACKED_AT_ONCE: usize = 2;
 /// Pages of old bytes that each thread holds take this share of the memory, and not more than this; new ones are read in
 /// order.
-const PAGES_SHARE: u64 = 8;
+const PAGES_SHARE: u64 = 4;
 const PAGES_BYTES_MAX: u64 = 8 * 1024 * 1024;
 const NEW_PAGES_HELD: usize = 16;
 

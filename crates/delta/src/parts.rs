@@ -15,7 +15,7 @@ use crate::varint::Reader;
 use crate::{BYTES_MAX, Malformed};
 
 /// A part has about so many bytes; more if a stream of an archive, which is packed as a whole, has more.
-const PART_BYTES: usize = 512 * 1024;
+pub(crate) const PART_BYTES: usize = 512 * 1024;
 
 /// What it takes to make some new bytes.
 pub(crate) struct Part<'a> {
@@ -35,6 +35,13 @@ struct PartSection<'a> {
     file: usize,
     /// The recipe that packs it, and how many bytes that has to give.
     packed: Option<(&'a [u8], u64)>,
+}
+
+impl Part<'_> {
+    /// Unpacked bytes.
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
 }
 
 /// Cuts everything into parts.
@@ -121,12 +128,19 @@ impl<'a> Parts<'a> {
 
 /// New bytes on their way to be written.
 pub(crate) struct Made {
+    /// Length of the part that it was made from.
+    length: usize,
     bytes: Vec<u8>,
     /// Number of a file, and the end of its bytes among these.
     ends: Vec<(usize, usize)>,
 }
 
 impl Made {
+    /// Length of the part that it was made from.
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
     pub(crate) fn write(&self, write: &mut Write<'_>) -> io::Result<()> {
         let mut begin = 0;
         for (file, end) in &self.ends {
@@ -183,6 +197,7 @@ impl<'a> Maker<'a> {
             };
             at += length;
         }
+        drop(part.literals);
         Ok(packed(plain, &part.sections)?)
     }
 }
@@ -200,7 +215,11 @@ fn packed(plain: Vec<u8>, sections: &[PartSection<'_>]) -> Result<Made, Malforme
             end += section.length;
             put(section.file, end);
         }
-        return Ok(Made { bytes: plain, ends });
+        return Ok(Made {
+            length: plain.len(),
+            bytes: plain,
+            ends,
+        });
     }
     let mut bytes = Vec::with_capacity(plain.len());
     for section in sections {
@@ -218,7 +237,11 @@ fn packed(plain: Vec<u8>, sections: &[PartSection<'_>]) -> Result<Made, Malforme
         }
         put(section.file, bytes.len());
     }
-    Ok(Made { bytes, ends })
+    Ok(Made {
+        length: plain.len(),
+        bytes,
+        ends,
+    })
 }
 
 /// Runs of bytes of copies that agree with what was predicted, and of others.

@@ -12,7 +12,7 @@ use content::deltas::{self, DeltaIndex, DeltaOptions};
 use content::index::PayloadIndex;
 use content::publish::{PublishOptions, publish};
 
-use super::{Measured, measured};
+use super::{Measured, measured, time};
 
 /// `cargo xtask delta …`, for the benchmarks only.
 pub fn run(arguments: &[&str]) -> Result<()> {
@@ -24,7 +24,7 @@ pub fn run(arguments: &[&str]) -> Result<()> {
             let made = deltas::make(Some(&base), &payload, targets, scratch, &options, &mut |_, _| ())?;
             made.context("no delta is worth it").map(drop)
         }
-        ["apply", index, targets, library] => apply(Path::new(index), Path::new(targets), Path::new(library)),
+        ["apply", index, fetched, library] => apply(Path::new(index), Path::new(fetched), Path::new(library)),
         _ => bail!("unclear: {arguments:?}"),
     }
 }
@@ -61,10 +61,14 @@ pub(super) fn between(work: &Path, trees: &[PathBuf; 2], library: &Path) -> Resu
     let make = measured(&mut make)?;
     let made = scratch.join("deltas");
     let bytes = DeltaIndex::read_file(&made)?.bytes() as f64;
+    let fetched = work.join("fetched");
+    fetch(&made, &targets, &fetched)?;
     let mut apply = Command::new(&this);
     apply
         .args(["delta", "apply"])
-        .args([made.as_path(), &targets, library]);
+        .args([made.as_path(), &fetched, library]);
+    // What was written before is no part of what is measured.
+    time(&mut Command::new("sync"))?;
     let apply = measured(&mut apply)?;
     Ok(Deltas { bytes, make, apply })
 }
@@ -73,18 +77,25 @@ fn index(path: &str) -> Result<PayloadIndex> {
     PayloadIndex::read_file(Path::new(path)).with_context(|| format!("cannot read {path}"))
 }
 
-/// Applies every segment, as a site does once it is fetched.
-fn apply(index: &Path, targets: &Path, library: &Path) -> Result<()> {
+/// Every segment in a file of its own, as a site fetches it.
+fn fetch(index: &Path, targets: &Path, to: &Path) -> Result<()> {
     let index = DeltaIndex::read_file(index)?;
-    let fetched = library.join("fetched");
-    let library = Library::open(library, 0)?;
+    std::fs::create_dir_all(to)?;
     for segment in &index.segments {
         let mut pack = File::open(targets.join(index.packs[segment.pack as usize].stored_path()))?;
         pack.seek(SeekFrom::Start(segment.offset))?;
-        let mut file = File::create(&fetched)?;
+        let mut file = File::create(to.join(segment.sha256.to_string()))?;
         std::io::copy(&mut pack.take(segment.length), &mut file)?;
-        deltas::apply(segment, &library, &fetched)?;
     }
-    std::fs::remove_file(&fetched)?;
+    Ok(())
+}
+
+/// Applies every segment, as a site does once it is fetched.
+fn apply(index: &Path, fetched: &Path, library: &Path) -> Result<()> {
+    let index = DeltaIndex::read_file(index)?;
+    let library = Library::open(library, 0)?;
+    for segment in &index.segments {
+        deltas::apply(segment, &library, &fetched.join(segment.sha256.to_string()))?;
+    }
     Ok(())
 }

@@ -509,6 +509,8 @@ fn ostree(work: &Path, trees: &[PathBuf; 2]) -> Result<deltas::Deltas> {
         "apply-offline".into(),
         file.display().to_string(),
     ];
+    // What was written before is no part of what is measured.
+    time(&mut Command::new("sync"))?;
     let apply = measured(&mut run(&other, &apply))?;
     Ok(deltas::Deltas {
         bytes: length(&file)?,
