@@ -75,7 +75,7 @@ pub fn run(names: &[&str]) -> Result<()> {
     if let Some(unknown) = names.iter().find(|name| !NAMES.contains(name)) {
         bail!("there is no benchmark {unknown}; there are {}", NAMES.join(", "));
     }
-    let program = build()?;
+    let program = build("tidegate")?;
     println!("| what | ours | peer | ratio |\n| --- | --- | --- | --- |");
     for name in NAMES
         .iter()
@@ -104,14 +104,15 @@ pub fn run(names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn build() -> Result<PathBuf> {
+/// Builds a program of ours as it is handed out.
+fn build(package: &str) -> Result<PathBuf> {
     let output = Command::new("cargo")
         .args([
             "build",
             "--release",
             "--locked",
             "--package",
-            "tidegate",
+            package,
             "--message-format",
             "json",
         ])
@@ -162,13 +163,10 @@ fn measured(command: &mut Command) -> Result<Measured> {
         .stdout(std::process::Stdio::null())
         .spawn()
         .with_context(|| format!("cannot run {command:?}"))?;
-    let status = format!("/proc/{}/status", child.id());
     let mut memory = 0.0_f64;
     loop {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with("VmHWM"));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
-        memory = memory.max(kib.unwrap_or_default() / 1024.0);
+        // There is none any more once it has ended.
+        memory = memory.max(process_memory_mib(child.id(), "VmHWM").unwrap_or_default());
         if let Some(status) = child.try_wait()? {
             if !status.success() {
                 bail!("{command:?} failed");
@@ -202,14 +200,19 @@ impl Background {
 
     /// A figure of /proc/PID/status in MiB.
     fn memory_mib(&self, field: &str) -> Result<f64> {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = text
-            .lines()
-            .find(|line| line.starts_with(field))
-            .context("no such figure")?;
-        let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
-        Ok(kib / 1024.0)
+        process_memory_mib(self.0.id(), field)
     }
+}
+
+/// A figure of /proc/PID/status in MiB.
+fn process_memory_mib(pid: u32, field: &str) -> Result<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(field))
+        .context("no such figure")?;
+    let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+    Ok(kib / 1024.0)
 }
 
 /// Where `/proc/PID/stat` has the processor time of the process itself: user, system (proc_pid_stat(5)).

@@ -83,7 +83,8 @@ pub(crate) fn make(
         let folder = scratch.join(&name);
         std::fs::create_dir_all(&folder).map_err(io("create", &folder))?;
         let options = DeltaOptions {
-            memory: request.memory,
+            // What deltas are made of and into lies in memory, too.
+            memory: request.memory / 8 * 3,
             ..DeltaOptions::default()
         };
         let made = content::deltas::make(

@@ -51,10 +51,10 @@ impl Kind {
     ];
 }
 
-/// A part of the old bytes whose fields are known.
+/// A part of all old, or all new, bytes whose fields are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Region {
-    /// Offset in all old bytes.
+    /// Offset among them.
     pub offset: u64,
     /// Length.
     pub length: u64,
@@ -162,10 +162,9 @@ impl Moves {
 
     /// Where an old offset went.
     fn of(&self, offset: usize) -> Option<usize> {
-        let mut after = self.pages[(offset >> PAGE_BITS).min(self.pages.len() - 1)] as usize;
-        while after < self.moves.len() && self.moves[after].old as usize <= offset {
-            after += 1;
-        }
+        let page = (offset >> PAGE_BITS).min(self.pages.len() - 2);
+        let (first, end) = (self.pages[page] as usize, self.pages[page + 1] as usize);
+        let after = first + self.moves[first..end].partition_point(|copy| copy.old as usize <= offset);
         let before = &self.moves[after.saturating_sub(LOOKED_BACK)..after];
         let inside = before.iter().rev().find(|copy| offset < copy.end());
         let copy = match inside {
@@ -184,8 +183,8 @@ pub(crate) struct Predictor {
     programs: Vec<Program>,
     /// Every region with the number of its program, by offset.
     regions: Vec<(Region, usize)>,
-    /// Offsets of the fields of call frame information, by offset, with the number of their program.
-    frames: Vec<(u64, u32)>,
+    /// Offsets of the fields of call frame information, in order.
+    frames: Vec<u64>,
     moves: Moves,
 }
 
@@ -204,14 +203,19 @@ impl Predictor {
         for (number, program) in programs.iter().enumerate() {
             for region in &program.regions {
                 regions.push((*region, number));
-                if region.kind == Kind::Frames && region.length <= FRAMES_BYTES_MAX {
-                    let bytes = read(region.offset, region.length)?;
-                    frames.extend(frame_fields(&bytes).map(|at| (region.offset + at, number as u32)));
-                }
             }
         }
         regions.sort_by_key(|(region, _)| region.offset);
-        frames.sort_unstable();
+        let mut done = 0;
+        for (region, _) in &regions {
+            // Several programs may have come of the one that has it.
+            let is_new = region.offset >= done;
+            if is_new && region.kind == Kind::Frames && region.length <= FRAMES_BYTES_MAX {
+                let bytes = read(region.offset, region.length)?;
+                frames.extend(frame_fields(&bytes).map(|at| region.offset + at));
+                done = region.offset + region.length;
+            }
+        }
         Ok(Predictor {
             programs,
             regions,
@@ -232,6 +236,9 @@ impl Predictor {
                 break;
             }
             let program = &self.programs[*number];
+            if region.offset + region.length <= old {
+                continue;
+            }
             let from = (region.offset.max(old) - old) as usize;
             // One old program may have become several new ones; each has its own idea of addresses.
             if program.new_address(new + from as u64).is_none() {
@@ -264,8 +271,8 @@ impl Predictor {
                     }
                 }
                 Kind::Frames => {
-                    let first = self.frames.partition_point(|(at, _)| *at < old + from as u64);
-                    for (at, _) in &self.frames[first..] {
+                    let first = self.frames.partition_point(|at| *at < old + from as u64);
+                    for at in &self.frames[first..] {
                         let at = (*at - old) as usize;
                         if at + 4 > to {
                             break;

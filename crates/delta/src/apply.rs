@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
 
 use crate::addresses::{Moves, Predictor, Program};
 use crate::entropy::{Unpacked, Windows};
-use crate::layout::{Head, Layout, MAGIC};
+use crate::layout::{Head, Layout, MAGIC, REGIONS_BYTES_MAX};
 use crate::matching::{Copy, Recent};
 use crate::parts::{Made, Maker, PART_BYTES, Part, Parts, Runs};
 use crate::source::{Input, Pages, Source};
@@ -17,15 +18,17 @@ use crate::steps::{self, STREAMS, Steps};
 use crate::varint::Reader;
 use crate::{BYTES_MAX, Malformed};
 
-/// Most bytes of the streams that are held in memory whole.
-const NUMBERS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Most bytes of all the streams together that are held in memory whole.
+pub(crate) const NUMBERS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Most copies of a delta: they are held in memory, too.
+pub(crate) const COPIES_MAX: usize = 4 * 1024 * 1024;
 /// Pages of old files that all threads hold together: where copies come from moves slowly through them.
 const PAGES_HELD: usize = 8192;
 /// Most threads that make parts.
 const MAKERS_MAX: usize = 8;
 /// Places for parts that are under way, for each of them: one is made, others wait to be made or written.
 const PLACES_PER_MAKER: usize = 6;
-/// New bytes of a part for each of which it takes a place: the longer parts are, the fewer are under way at once.
+/// Bytes of a part for each of which it takes a place: the longer parts are, the fewer are under way at once.
 const PLACE_BYTES: usize = 4 * PART_BYTES;
 
 /// Takes the next bytes of a new file, by its number.
@@ -53,23 +56,40 @@ pub enum ApplyError {
 ///
 /// `write` runs on the calling thread, beside others that unpack and predict.
 pub fn apply(delta: &[u8], old: &[Input<'_>], new: &[u64], write: &mut Write<'_>) -> Result<(), ApplyError> {
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MAKERS_MAX));
+    apply_on(threads, delta, old, new, write)
+}
+
+/// The same with so many threads that make parts.
+pub(crate) fn apply_on(
+    threads: usize,
+    delta: &[u8],
+    old: &[Input<'_>],
+    new: &[u64],
+    write: &mut Write<'_>,
+) -> Result<(), ApplyError> {
     let mut from = Reader(delta);
     if from.bytes(MAGIC.len() as u64)? != MAGIC {
         return Err(Malformed("it begins with something else").into());
     }
-    let mut windows = Windows::new();
-    let mut head = Head::read(&Unpacked::take(&mut from, NUMBERS_BYTES_MAX, &mut windows)?.all()?)?;
+    let (mut windows, mut room) = (Windows::new(), NUMBERS_BYTES_MAX);
+    let packed = Unpacked::take(&mut from, room, &mut windows)?;
+    room -= packed.left();
+    let mut head = Head::read(&packed.all()?)?;
     if !head.new.iter().map(|file| file.length).eq(new.iter().copied()) {
         return Err(Malformed("it is for other files").into());
     }
     let mut take = |max| Unpacked::take(&mut from, max, &mut windows);
-    let numbers = in_order(|_| take(NUMBERS_BYTES_MAX))?;
+    let numbers = in_order(|_| {
+        let stream = take(room)?;
+        room -= stream.left();
+        Ok(stream)
+    })?;
     let values = take(BYTES_MAX)?;
     let literals: [Unpacked<'_>; STREAMS] = in_order(|stream| Ok(take(BYTES_MAX)?.restored(stream)))?;
     if !from.is_empty() {
         return Err(Malformed("it is longer than it says").into());
     }
-    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MAKERS_MAX));
     let programs = std::mem::take(&mut head.programs);
     let head = &head;
     std::thread::scope(|scope| {
@@ -109,10 +129,7 @@ pub fn apply(delta: &[u8], old: &[Input<'_>], new: &[u64], write: &mut Write<'_>
             values,
             recipes,
         };
-        let made = make_all(&mut parts, threads, &source, &predictor, write);
-        // Those that unpack wait for somebody to read on.
-        drop(parts);
-        made
+        make_all(&mut parts, threads, &source, &predictor, write)
     })
 }
 
@@ -162,7 +179,7 @@ fn make_all(
         let cutter = scope.spawn(move || -> Result<(), Malformed> {
             let mut number = 0;
             while let Some(part) = parts.next()? {
-                let mut taken = (0..places_of(part.length(), under_way)).map(|_| places.send(()));
+                let mut taken = (0..places_of(part.weight(), under_way)).map(|_| places.send(()));
                 // Nobody takes it any more only after a failure of its own, which is what is told then.
                 if taken.any(|taken| taken.is_err()) || to_makers.send((number, part)).is_err() {
                     break;
@@ -198,15 +215,16 @@ fn places_of(length: usize, all: usize) -> usize {
     length.div_ceil(PLACE_BYTES).clamp(1, all)
 }
 
-fn make_parts(
-    mut maker: Maker<'_>,
-    queue: &Queue<'_>,
-    to_writer: &SyncSender<(usize, Result<Made, ApplyError>)>,
-) {
+/// The number of a part and what became of it; a panic is told where the parts are written.
+type Done = (usize, std::thread::Result<Result<Made, ApplyError>>);
+
+fn make_parts(mut maker: Maker<'_>, queue: &Queue<'_>, to_writer: &SyncSender<Done>) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((number, part)) = next else { return };
-        if to_writer.send((number, maker.make(part))).is_err() {
+        let made = catch_unwind(AssertUnwindSafe(|| maker.make(part)));
+        let broken = made.is_err();
+        if to_writer.send((number, made)).is_err() || broken {
             return;
         }
     }
@@ -214,17 +232,17 @@ fn make_parts(
 
 /// Writes parts by their numbers, in whatever order they arrive, and gives the places of each back.
 fn write_in_order(
-    made: Receiver<(usize, Result<Made, ApplyError>)>,
+    made: Receiver<Done>,
     give_back: &dyn Fn(usize),
     write: &mut Write<'_>,
 ) -> Result<(), ApplyError> {
     let (mut waiting, mut next) = (BTreeMap::new(), 0);
     for (number, part) in made {
-        waiting.insert(number, part?);
+        waiting.insert(number, joined(part)?);
         while let Some(part) = waiting.remove(&next) {
             part.write(write)?;
             next += 1;
-            give_back(part.length());
+            give_back(part.weight());
         }
     }
     Ok(())
@@ -244,6 +262,9 @@ fn read_copies(
     let mut copies = Vec::new();
     let (mut at, mut literals_left) = (0_usize, literals);
     while !copy_lengths.is_empty() {
+        if copies.len() == COPIES_MAX {
+            return Err(Malformed("it has too many copies"));
+        }
         let literal = literal_lengths.number_to(literals_left as u64, "it lacks bytes")? as usize;
         let length = copy_lengths.number_to(new as u64, OUTSIDE.0)? as usize;
         literals_left -= literal;
@@ -276,13 +297,22 @@ fn read_copies(
     Ok(copies)
 }
 
-/// Programs lie inside the old bytes.
+/// Programs lie inside the old bytes, and are the same where they meet.
 fn check_programs(programs: &[Program], old: u64) -> Result<(), Malformed> {
-    let inside = programs
-        .iter()
-        .flat_map(|program| &program.regions)
-        .all(|region| region.offset + region.length <= old);
-    inside
-        .then_some(())
-        .ok_or(Malformed("a program lies outside the files"))
+    const OUTSIDE: Malformed = Malformed("a program lies outside the files");
+    let all = programs.iter().flat_map(|program| &program.regions);
+    let mut regions: Vec<(u64, u64)> = all.map(|region| (region.offset, region.length)).collect();
+    regions.sort_unstable();
+    let (mut total, mut last) = (0, (0, 0));
+    for (offset, length) in regions {
+        total += length;
+        if total > REGIONS_BYTES_MAX || offset + length > old {
+            return Err(OUTSIDE);
+        }
+        if offset < last.0 + last.1 && (offset, length) != last {
+            return Err(Malformed("programs lie over each other"));
+        }
+        last = (offset, length);
+    }
+    Ok(())
 }

@@ -19,8 +19,6 @@ use crate::tokens;
 
 /// Most bytes that one stream unpacks to: it is held in memory.
 pub(crate) const PLAIN_MAX: u64 = 32 * 1024 * 1024;
-/// Streams that are unpacked before the sum of their lengths is looked at, for each thread.
-const BATCH_PER_THREAD: usize = 1;
 /// Shorter streams are not worth a recipe.
 const PACKED_MIN: u64 = 64;
 /// Most streams of one file.
@@ -121,7 +119,7 @@ pub(crate) fn unpack(
 ) -> io::Result<()> {
     let (mut end, mut total) = (0, file.length()?);
     // In batches: what all streams together unpack to may be far more than is allowed.
-    for batch in found.chunks(BATCH_PER_THREAD * threads.max(1)) {
+    for batch in found.chunks(threads.max(1)) {
         let unpacked = in_parallel(batch.len(), threads, |number| -> io::Result<_> {
             let (offset, length) = batch[number];
             let mut packed = vec![0; length as usize];

@@ -23,15 +23,15 @@ const LZMA: u8 = 2;
 /// Largest dictionary of LZMA: bounds the memory of a reader, and twelve times as much of whoever makes the delta.
 const DICTIONARY_MAX: u32 = 12 * 1024 * 1024;
 /// Largest window of zstd, as a power of two: bounds the memory of a reader.
-const WINDOW_LOG_MAX: u32 = 25;
+pub(crate) const WINDOW_LOG_MAX: u32 = 25;
 const WINDOW_LOG_MIN: u32 = 10;
 /// Most and fewest places in its table of chains, as powers of two.
 const CHAIN_LOG_MAX: u32 = 24;
 const CHAIN_LOG_MIN: u32 = 16;
 /// Most places in its table of hashes, likewise.
 const HASH_LOG_MAX: u32 = 22;
-/// Bytes of a place.
-const PLACE_BYTES: u64 = 4;
+/// Bytes of a place in a table.
+const TABLE_PLACE_BYTES: u64 = 4;
 /// Bytes that all streams of a delta look back at together.
 const WINDOWS_MAX: u64 = 192 * 1024 * 1024;
 /// An LZMA compressor needs about this many times its dictionary.
@@ -59,6 +59,8 @@ pub(crate) enum Content {
 pub(crate) struct Effort {
     /// Bytes that the compressor may take, beside what goes in and comes out.
     pub memory: u64,
+    /// Bytes that zstd looks back at, at most, as a power of two.
+    pub window_log_max: u32,
     /// Whether it is to be unpacked fast, and not as small as can be.
     pub fast: bool,
 }
@@ -116,7 +118,7 @@ pub(crate) fn pack(raw: &Raw<'_>, content: Content, effort: Effort) -> io::Resul
 
 fn smallest(raw: &Raw<'_>, content: Content, effort: Effort) -> io::Result<(u8, u8, Vec<u8>)> {
     let sample = raw.sample()?;
-    let tables = Tables::within(effort.memory, raw.length);
+    let tables = Tables::within(effort, raw.length);
     let mut best = (PLAIN, 0, sample.clone());
     if sample.len() >= 16 && !is_noise(&sample)? {
         // Literal context, literal position and position bits, as in the properties byte of LZMA.
@@ -134,7 +136,11 @@ fn smallest(raw: &Raw<'_>, content: Content, effort: Effort) -> io::Result<(u8, 
             }
         }
         let bytes = zstd(&Raw::of(&sample), tables)?;
-        if bytes.len() * 50 < best.2.len() * 51 {
+        let allowed = match best.0 {
+            LZMA => best.2.len() / 50,
+            _ => 0,
+        };
+        if bytes.len() < best.2.len() + allowed {
             best = (ZSTD, tables.window_log as u8, bytes);
         }
     }
@@ -168,8 +174,8 @@ struct Tables {
 
 impl Tables {
     /// For a stream of this length, within so much memory: the window first, since without it nothing is found at all.
-    fn within(memory: u64, length: u64) -> Self {
-        let mut window_log = window_log(length);
+    fn within(effort: Effort, length: u64) -> Self {
+        let (memory, mut window_log) = (effort.memory, window_log(length).min(effort.window_log_max));
         while window_log > WINDOW_LOG_MIN && 1 << window_log > memory * 2 / 3 {
             window_log -= 1;
         }
@@ -179,7 +185,8 @@ impl Tables {
             chain_log,
             hash_log: (chain_log - 1).min(HASH_LOG_MAX),
         };
-        let fits = |tables: &Tables| ((1 << tables.chain_log) + (1 << tables.hash_log)) * PLACE_BYTES <= left;
+        let fits =
+            |tables: &Tables| ((1 << tables.chain_log) + (1 << tables.hash_log)) * TABLE_PLACE_BYTES <= left;
         let mut logs = (CHAIN_LOG_MIN..=CHAIN_LOG_MAX).rev().map(of);
         logs.find(fits).unwrap_or_else(|| of(CHAIN_LOG_MIN))
     }

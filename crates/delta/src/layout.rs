@@ -1,4 +1,4 @@
-//! The head of a delta: which files, how archives among them are unpacked, which programs, how many copies.
+//! The head of a delta: which files, how archives among them are unpacked, which programs, what the new bytes are.
 
 use crate::addresses::{Kind, Program, Region, Span};
 use crate::varint::{self, Reader};
@@ -7,10 +7,13 @@ use crate::{BYTES_MAX, FILES_MAX, Malformed};
 /// First bytes of a delta.
 pub(crate) const MAGIC: &[u8; 4] = b"TGD3";
 /// Most compressed streams of all archives.
-const STREAMS_MAX: u64 = 1_000_000;
+pub(crate) const STREAMS_MAX: u64 = 1_000_000;
 const PROGRAMS_MAX: u64 = 65_536;
 const SPANS_MAX: u64 = 256;
-const REGIONS_MAX: u64 = 65_536;
+/// Most regions of a program, and of the new bytes.
+pub(crate) const REGIONS_MAX: u64 = 65_536;
+/// Most bytes of the regions of all programs: more than one may have come of each old one.
+pub(crate) const REGIONS_BYTES_MAX: u64 = 4 * BYTES_MAX;
 
 /// A deflate stream inside a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

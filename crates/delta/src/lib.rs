@@ -3,10 +3,10 @@
 //! A delta is made over several old and several new files at once, so that renamed, split and similar files help each
 //! other. Archives are looked into where their compression can be reproduced byte by byte (`archive`, `tokens`), copies
 //! out of the old bytes are found with an index of a sample of them (`index`, `matching`), addresses in programs are
-//! predicted from the copies (`addresses`, `program`), and what is left goes through the stronger of two compressors
-//! (`entropy`).
+//! predicted from the copies (`addresses`, `program`), what is left is sorted by what it is (`literals`), and a compressor
+//! ends it (`entropy`). Applying goes the same steps (`steps`), in parts that any thread makes (`parts`).
 //!
-//! Pure: files in, bytes out. Whoever applies a delta checks the hash of what comes out.
+//! Files in, bytes out; whoever makes a delta gives a file for what lies unpacked meanwhile. Whoever applies a delta checks the hash of what comes out.
 
 mod addresses;
 mod apply;

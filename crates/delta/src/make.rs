@@ -5,10 +5,11 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use crate::addresses::{Field, Moves, Predictor, Program, Region};
+use crate::apply::{COPIES_MAX, NUMBERS_BYTES_MAX};
 use crate::archive::{self, Form, Found};
 use crate::entropy::{self, Content, Effort, Raw};
 use crate::index::Index;
-use crate::layout::{Head, Layout, MAGIC, Stream};
+use crate::layout::{Head, Layout, MAGIC, REGIONS_BYTES_MAX, REGIONS_MAX, STREAMS_MAX, Stream};
 use crate::literals;
 use crate::matching::{self, Copy, Recent};
 use crate::program::Image;
@@ -23,16 +24,18 @@ const STEP_MAX: usize = 256;
 /// Memory for each two bytes of the files, where there is little of them: more finds hardly more.
 const MEMORY_SHARE: u64 = 3;
 /// All but the longest streams take little memory: so many of them are packed at once.
+const SMALL_WINDOW_LOG_MAX: u32 = 23;
 const PACKED_AT_ONCE: usize = 2;
-/// Pages of old bytes that each thread holds take this share of the memory, and not more than this; new ones are read in
+/// Pages of old bytes that all threads hold take this share of the memory, and not more than this; new ones are read in
 /// order.
 const PAGES_SHARE: u64 = 4;
-const PAGES_BYTES_MAX: u64 = 8 * 1024 * 1024;
+const PAGES_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const NEW_PAGES_HELD: usize = 16;
 
 /// Makes the delta that turns the old files into the new ones, on so many threads; what comes out does not depend on
 /// how many. Files are read where they are, archives lie unpacked in `scratch` meanwhile, an empty file; about `memory`
-/// bytes are needed, or fewer for little. Nothing comes back if a limit of the format is passed.
+/// bytes are needed, or fewer for little, beside 4 MiB and the archive that is being unpacked for each thread. Nothing comes
+/// back if a limit of the format is passed.
 pub fn make(
     old: &[Input<'_>],
     new: &[Input<'_>],
@@ -66,7 +69,7 @@ pub fn make(
         ),
         Form::Content => memory,
     };
-    let pages_held = ((memory / PAGES_SHARE).min(PAGES_BYTES_MAX) / PAGE_BYTES) as usize + 1;
+    let pages_held = ((memory / PAGES_SHARE).min(PAGES_BYTES_MAX) / PAGE_BYTES) as usize / threads.max(1) + 1;
     let copies = {
         let index = Index::new(&before.source, index_step(before.source.length, memory / 2))?;
         matching::copies(&before.source, &after.source, &index, pages_held, threads)?
@@ -75,8 +78,19 @@ pub fn make(
         old: before.layouts,
         new: after.layouts,
         programs: pair(&before.images, &after.images, &copies),
-        regions: after.images.iter().flat_map(Image::regions).copied().collect(),
+        regions: after
+            .images
+            .iter()
+            .flat_map(Image::regions)
+            .copied()
+            .take(REGIONS_MAX as usize)
+            .collect(),
     };
+    let layouts = head.old.iter().chain(&head.new);
+    let streams: usize = layouts.map(|layout| layout.streams.len()).sum();
+    if copies.len() > COPIES_MAX || streams as u64 > STREAMS_MAX {
+        return Ok(None);
+    }
     let sections = steps::sections(&head.new);
     let regions = head.regions.clone();
     let sides = Sides {
@@ -89,12 +103,17 @@ pub fn make(
     };
     keep_useful_regions(&mut head.programs, &sides)?;
     let large = Effort {
-        // Beside the copies, and what else there is.
-        memory: memory / 2,
+        // Beside the copies, and what else there is; without an old side there is nothing else.
+        memory: match form {
+            Form::Tokens => memory / 2,
+            Form::Content => memory,
+        },
+        window_log_max: entropy::WINDOW_LOG_MAX,
         fast: form == Form::Tokens,
     };
     let small = Effort {
         memory: memory / 6,
+        window_log_max: SMALL_WINDOW_LOG_MAX,
         ..large
     };
     // First, and one after the other, since these take most memory.
@@ -120,6 +139,9 @@ pub fn make(
         (&after.recipes, Content::Text),
         (&head.write(), Content::Numbers),
     ];
+    if streams[1..].iter().map(|(raw, _)| raw.len() as u64).sum::<u64>() > NUMBERS_BYTES_MAX {
+        return Ok(None);
+    }
     let streams = entropy::pack_all(&streams, small, threads.min(PACKED_AT_ONCE))?;
     // A reader wants the small ones first.
     let all = streams.iter().rev().chain(&literals).map(Vec::as_slice);
@@ -208,7 +230,8 @@ impl<'a> Side<'a> {
                     side.images.extend(Image::read(&file.all()?, begin));
                 }
             } else {
-                room -= side.source.length - begin;
+                // As the reader counts, which holds either of them.
+                room -= (side.source.length - begin).max(layout.length).min(room);
             }
             side.layouts.push(layout);
         }
@@ -285,7 +308,7 @@ struct Predicted<'a> {
 
 /// Each new program with the old one that most of it was copied from.
 fn pair(old: &[Image], new: &[Image], copies: &[Copy]) -> Vec<Program> {
-    let mut programs = Vec::new();
+    let (mut programs, mut room) = (Vec::new(), REGIONS_BYTES_MAX);
     for image in new {
         let end = image.offset + image.length;
         let first = copies.partition_point(|copy| ((copy.new + copy.length) as u64) <= image.offset);
@@ -303,7 +326,11 @@ fn pair(old: &[Image], new: &[Image], copies: &[Copy]) -> Vec<Program> {
         if let Some((number, bytes)) = most
             && *bytes > image.length / 8
         {
-            programs.push(old[number].became(image));
+            let bytes: u64 = old[number].regions().iter().map(|region| region.length).sum();
+            if let Some(left) = room.checked_sub(bytes) {
+                room = left;
+                programs.push(old[number].became(image));
+            }
         }
     }
     programs

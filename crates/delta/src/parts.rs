@@ -38,9 +38,9 @@ struct PartSection<'a> {
 }
 
 impl Part<'_> {
-    /// Unpacked bytes.
-    pub(crate) fn length(&self) -> usize {
-        self.length
+    /// What it takes in memory, or what comes of it: whichever is more, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        self.length.max(self.steps.len() * size_of::<Step>())
     }
 }
 
@@ -128,17 +128,16 @@ impl<'a> Parts<'a> {
 
 /// New bytes on their way to be written.
 pub(crate) struct Made {
-    /// Length of the part that it was made from.
-    length: usize,
+    weight: usize,
     bytes: Vec<u8>,
     /// Number of a file, and the end of its bytes among these.
     ends: Vec<(usize, usize)>,
 }
 
 impl Made {
-    /// Length of the part that it was made from.
-    pub(crate) fn length(&self) -> usize {
-        self.length
+    /// That of the part that it was made from.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
     }
 
     pub(crate) fn write(&self, write: &mut Write<'_>) -> io::Result<()> {
@@ -168,6 +167,7 @@ impl<'a> Maker<'a> {
     }
 
     pub(crate) fn make(&mut self, part: Part<'_>) -> Result<Made, ApplyError> {
+        let weight = part.weight();
         let mut plain = vec![0; part.length];
         let (mut at, mut literals) = (0, part.literals.as_slice());
         let mut corrections = Corrections {
@@ -198,12 +198,12 @@ impl<'a> Maker<'a> {
             at += length;
         }
         drop(part.literals);
-        Ok(packed(plain, &part.sections)?)
+        Ok(packed(plain, &part.sections, weight)?)
     }
 }
 
 /// The bytes of sections, archives packed again.
-fn packed(plain: Vec<u8>, sections: &[PartSection<'_>]) -> Result<Made, Malformed> {
+fn packed(plain: Vec<u8>, sections: &[PartSection<'_>], weight: usize) -> Result<Made, Malformed> {
     let mut ends: Vec<(usize, usize)> = Vec::new();
     let mut put = |file: usize, end: usize| match ends.last_mut() {
         Some((last, before)) if *last == file => *before = end,
@@ -216,7 +216,7 @@ fn packed(plain: Vec<u8>, sections: &[PartSection<'_>]) -> Result<Made, Malforme
             put(section.file, end);
         }
         return Ok(Made {
-            length: plain.len(),
+            weight,
             bytes: plain,
             ends,
         });
@@ -237,11 +237,7 @@ fn packed(plain: Vec<u8>, sections: &[PartSection<'_>]) -> Result<Made, Malforme
         }
         put(section.file, bytes.len());
     }
-    Ok(Made {
-        length: plain.len(),
-        bytes,
-        ends,
-    })
+    Ok(Made { weight, bytes, ends })
 }
 
 /// Runs of bytes of copies that agree with what was predicted, and of others.

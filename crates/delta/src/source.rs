@@ -10,7 +10,7 @@ use crate::parallel::in_parallel;
 use crate::tokens;
 use crate::{BYTES_MAX, Malformed};
 
-/// Most bytes of archives of either side, unpacked: they are held in memory.
+/// Most bytes of archives of either side, unpacked: whoever applies a delta holds the old ones in memory.
 pub(crate) const UNPACKED_MAX: u64 = 96 * 1024 * 1024;
 /// Copies jump: what is read around one serves others nearby, and more than that is read for nothing.
 pub(crate) const PAGE_BYTES: u64 = 4 * 1024;
@@ -92,7 +92,8 @@ impl Packed<'_> {
         let mut packed = vec![0; self.stream.packed as usize];
         self.file.read(self.offset, &mut packed)?;
         let other = ApplyError::Other { number: self.number };
-        let plain = tokens::unpack(&packed, self.stream.plain).ok_or(other)?;
+        let mut plain = tokens::unpack(&packed, self.stream.plain).ok_or(other)?;
+        plain.shrink_to_fit();
         match plain.len() as u64 == self.stream.plain {
             true => Ok(plain),
             false => Err(ApplyError::Other { number: self.number }),

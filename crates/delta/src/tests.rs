@@ -4,7 +4,11 @@ use std::io::Write;
 
 use proptest::prelude::*;
 
-use crate::{ApplyError, Input, apply, make};
+use crate::addresses::{Kind, Program, Region, Span};
+use crate::apply::apply_on;
+use crate::layout::{Head, Layout, MAGIC};
+use crate::steps::STREAMS;
+use crate::{ApplyError, Input, apply, make, varint};
 
 fn made<'a>(old: &[&'a [u8]], new: &[&'a [u8]], threads: usize) -> Vec<u8> {
     let files =
@@ -147,6 +151,272 @@ fn calls_that_moved_with_their_targets_cost_nothing() {
     assert!(length * 4 < blind, "{length} of {blind}");
 }
 
+/// An ELF file with these sections: name, type, flags and bytes of each.
+fn with_sections(sections: &[(&str, u64, u64, Vec<u8>)]) -> Vec<u8> {
+    let mut file = vec![0; 64 + 56];
+    let (mut names, mut headers) = (vec![0_u8], vec![[0_u64; 5]]);
+    for (name, kind, flags, bytes) in sections {
+        headers.push([
+            names.len() as u64,
+            *kind,
+            *flags,
+            file.len() as u64,
+            bytes.len() as u64,
+        ]);
+        names.extend_from_slice(name.as_bytes());
+        names.push(0);
+        file.extend_from_slice(bytes);
+    }
+    headers.push([0, 3, 0, file.len() as u64, names.len() as u64]);
+    file.extend_from_slice(&names);
+    let table = file.len();
+    for (number, [name, kind, flags, offset, length]) in headers.iter().enumerate() {
+        let at = table + number * 64;
+        file_put(&mut file, at, *name, 4);
+        file_put(&mut file, at + 4, *kind, 4);
+        file_put(&mut file, at + 8, *flags, 8);
+        file_put(&mut file, at + 24, *offset, 8);
+        file_put(&mut file, at + 32, *length, 8);
+        file.resize(at + 64, 0);
+    }
+    let length = file.len() as u64;
+    let fields = [
+        (0, u64::from_le_bytes(*b"\x7fELF\x02\x01\x01\0"), 8),
+        (16, 3, 2),
+        (18, 62, 2),
+        (32, 64, 8),
+        (40, table as u64, 8),
+        (56, 1, 2),
+        (60, headers.len() as u64, 2),
+        (62, headers.len() as u64 - 1, 2),
+        (64, 1, 4),
+        (64 + 8, 0, 8),
+        (64 + 16, 0x40_0000, 8),
+        (64 + 32, length, 8),
+        (64 + 40, length, 8),
+    ];
+    for (at, value, width) in fields {
+        file_put(&mut file, at, value, width);
+    }
+    file
+}
+
+/// A program with every kind of table, of lengths that fit no record.
+fn tables(seed: u64) -> Vec<u8> {
+    let record = |number: u64| [number * 24, seed + number * number, number % 7];
+    let rows = |count: u64| -> Vec<u8> {
+        let rows = (0..count).flat_map(record).flat_map(u64::to_le_bytes);
+        rows.chain(noise(13, seed)).collect()
+    };
+    with_sections(&[
+        (".text", 1, 4, noise(70_001, seed)),
+        (".symtab", 2, 0, rows(9000)),
+        (".rela", 4, 0, rows(3001)),
+        (".init_array", 14, 0, rows(11)),
+        (".eh_frame_hdr", 1, 0, rows(2002)),
+        (".eh_frame", 1, 0, noise(5003, seed + 1)),
+        (".rodata", 1, 0, rows(501)),
+    ])
+}
+
+#[test]
+fn tables_of_programs_come_back_in_the_order_they_had() {
+    let (old, new) = (tables(1), tables(50));
+    assert!(round_trip(&[], &[&new, &old]) * 3 < new.len() * 2);
+    assert!(round_trip(&[&old], &[&new]) * 2 < new.len());
+    assert!(round_trip(&[&old, b"x"], &[b"y", &old[..old.len() - 1], &new]) * 2 < new.len());
+}
+
+#[test]
+fn parts_begin_and_end_anywhere_but_inside_an_archive() {
+    let (long, short) = (
+        gzip(&[text(false), text(false)].concat(), 6),
+        gzip(&text(false)[..9000], 6),
+    );
+    let changed = gzip(&[text(true), text(false)].concat(), 6);
+    let other = noise(1_700_000, 9);
+    let mut touched = other.clone();
+    touched[700_000] ^= 3;
+    let old: [&[u8]; 3] = [&long, &other, &short];
+    let new = [
+        [changed.as_slice(), &short].concat(),
+        touched,
+        [short.as_slice(), &changed, &other[..600_000]].concat(),
+    ];
+    let new: Vec<&[u8]> = new.iter().map(Vec::as_slice).collect();
+    let all: usize = new.iter().map(|file| file.len()).sum();
+    assert!(round_trip(&old, &new) * 8 < all);
+}
+
+#[test]
+fn whoever_cannot_write_is_told_and_nothing_goes_on() {
+    // More parts than there are places for.
+    const LENGTH: usize = 30_000_000;
+    let old = noise(LENGTH, 4);
+    let mut new = old.clone();
+    new[LENGTH - 1000] ^= 1;
+    let delta = made(&[&old], &[&new], 2);
+    for (threads, failing_at) in [(1, 0), (2, 20_000_000), (2, 0), (8, 3_000_000)] {
+        let mut written = 0;
+        let mut write = |_: usize, bytes: &[u8]| {
+            written += bytes.len();
+            match written > failing_at {
+                true => Err(std::io::ErrorKind::StorageFull.into()),
+                false => Ok(()),
+            }
+        };
+        let length = LENGTH as u64;
+        match apply_on(threads, &delta, &[Input::Bytes(&old)], &[length], &mut write) {
+            Err(ApplyError::Io(failure)) => assert_eq!(failure.kind(), std::io::ErrorKind::StorageFull),
+            other => panic!("{other:?}"),
+        }
+        assert!(
+            written < failing_at + 2_000_000,
+            "{written} bytes were handed over, though the disk was full at {failing_at}"
+        );
+        let panics = std::panic::catch_unwind(|| {
+            apply_on(threads, &delta, &[Input::Bytes(&old)], &[length], &mut |_, _| {
+                panic!("the writer is broken")
+            })
+        });
+        assert!(panics.is_err());
+        // What it is made from is damaged: other bytes, no end of the process.
+        let lengths = [length];
+        let mut other = old.clone();
+        other[LENGTH / 2] ^= 1;
+        let mut same = true;
+        let mut at = 0;
+        apply_on(
+            threads,
+            &delta,
+            &[Input::Bytes(&other)],
+            &lengths,
+            &mut |_, bytes| {
+                same &= new[at..at + bytes.len()] == *bytes;
+                at += bytes.len();
+                Ok(())
+            },
+        )
+        .unwrap();
+        assert!(!same && at == LENGTH);
+    }
+}
+
+/// A delta whose streams are not packed: the head, seven streams of numbers, corrections, and literals of no kind.
+fn unpacked(head: &Head, numbers: [&[u8]; 7], values: &[u8], literals: &[u8]) -> Vec<u8> {
+    let mut out = MAGIC.to_vec();
+    let head = head.write();
+    let mut put = |bytes: &[u8]| {
+        out.extend_from_slice(&[0, 0]);
+        varint::put(&mut out, bytes.len() as u64);
+        varint::put(&mut out, bytes.len() as u64);
+        out.extend_from_slice(bytes);
+    };
+    put(&head);
+    numbers.into_iter().for_each(&mut put);
+    put(values);
+    put(literals);
+    (1..STREAMS).for_each(|_| put(&[]));
+    out
+}
+
+#[test]
+fn programs_that_lie_over_each_other_are_refused() {
+    let file = |length| Layout {
+        length,
+        streams: Vec::new(),
+    };
+    let program = |offset, length| Program {
+        old: vec![Span {
+            offset: 0,
+            length: 2000,
+            address: 0,
+        }],
+        new: vec![Span {
+            offset: 0,
+            length: 2000,
+            address: 0,
+        }],
+        blank: None,
+        regions: vec![Region {
+            offset,
+            length,
+            kind: Kind::CodeX64,
+        }],
+    };
+    let old = noise(2000, 1);
+    // One copy of a hundred bytes, from 500 bytes further on.
+    let (mut jump, mut copy) = (Vec::new(), Vec::new());
+    varint::put_signed(&mut jump, 500);
+    varint::put(&mut copy, 100);
+    let numbers: [&[u8]; 7] = [&[], &[0], &copy, &[8], &jump, &[], &[]];
+    let with = |programs: Vec<Program>| {
+        let head = Head {
+            old: vec![file(2000)],
+            new: vec![file(100)],
+            programs,
+            regions: Vec::new(),
+        };
+        applied(&unpacked(&head, numbers, &[], &[]), &[&old], &[100])
+    };
+    assert_eq!(with(Vec::new()).unwrap()[0], old[500..600]);
+    with(vec![program(0, 1000), program(0, 1000), program(1000, 10)]).unwrap();
+    for programs in [
+        vec![program(0, 1000), program(1, 999), program(10, 10)],
+        vec![program(0, 2001)],
+        vec![program(0, 10), program(0, 1000)],
+    ] {
+        with(programs).unwrap_err();
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_numbers_and_programs_are_an_error_or_give_bytes(
+        lengths in (0..3000_u64, 0..3000_u64),
+        regions in proptest::collection::vec((0..3000_u64, 0..500_u64, 0..Kind::ALL.len()), 0..6),
+        own in proptest::collection::vec((0..3000_u64, 0..500_u64, 0..Kind::ALL.len()), 0..6),
+        spans in proptest::collection::vec((0..3000_u64, 0..3000_u64, any::<u64>()), 0..4),
+        copies in proptest::collection::vec((0..40_u64, 0..900_u64, 0..9_u8, -2000..2000_i64), 0..8),
+        runs in proptest::collection::vec((0..300_u64, 0..20_u64), 0..8),
+        literals in 0..3000_usize,
+    ) {
+        let file = |length| Layout { length, streams: Vec::new() };
+        let apart = |regions: &[(u64, u64, usize)]| {
+            let mut end = 0;
+            let put = |(gap, length, kind): &(u64, u64, usize)| {
+                let region = Region { offset: end + gap % 500, length: *length, kind: Kind::ALL[*kind] };
+                end = region.offset + length;
+                region
+            };
+            regions.iter().map(put).collect::<Vec<_>>()
+        };
+        let spans: Vec<Span> = spans.into_iter().map(|(offset, length, address)| Span { offset, length, address }).collect();
+        let program = Program { old: spans.clone(), new: spans.clone(), blank: None, regions: apart(&regions) };
+        let programs = if spans.is_empty() { Vec::new() } else { vec![program.clone(), program] };
+        let head = Head { old: vec![file(lengths.0)], new: vec![file(lengths.1)], programs, regions: apart(&own) };
+        let mut streams: [Vec<u8>; 7] = Default::default();
+        for (literal, length, place, jump) in copies {
+            varint::put(&mut streams[1], literal);
+            varint::put(&mut streams[2], length);
+            streams[3].push(place);
+            if place == 8 {
+                varint::put_signed(&mut streams[4], jump);
+            }
+        }
+        let mut values = Vec::new();
+        for (agreeing, differing) in runs {
+            varint::put(&mut streams[6], agreeing);
+            varint::put(&mut streams[5], differing);
+            values.extend((0..=differing).map(|value| value as u8 + 1));
+        }
+        let old = noise(lengths.0 as usize, 3);
+        let numbers = std::array::from_fn(|number| streams[number].as_slice());
+        let delta = unpacked(&head, numbers, &values, &noise(literals, 5));
+        crate::fuzz::fuzz_delta(&delta, &old, lengths.1);
+    }
+}
+
 fn gzip(bytes: &[u8], level: u32) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
     encoder.write_all(bytes).unwrap();
@@ -211,6 +481,17 @@ fn another_old_file_is_noticed() {
     ));
     assert!(applied(&delta, &[], &lengths).is_err());
     assert!(applied(&delta, &[&old], &[lengths[0] + 1]).is_err());
+}
+
+#[test]
+fn damaged_deltas_of_programs_never_panic() {
+    let (old, new) = (program(0), program(64));
+    let delta = made(&[&old], &[&new], 1);
+    for at in 0..delta.len().min(6000) {
+        let mut changed = delta.clone();
+        changed[at] = changed[at].wrapping_add(1 + (at % 255) as u8);
+        crate::fuzz::fuzz_delta(&changed, &old, new.len() as u64);
+    }
 }
 
 #[test]

@@ -137,10 +137,11 @@ pub fn run(program: &Path, wanted: &[&str]) -> Result<Vec<Row>> {
             continue;
         }
         let trees = fetch(&cache.join(name), &from)?;
-        rows.extend(compare(program, &cache.join(name).join("work"), what, &trees)?);
-        for row in rows.iter().rev().take(11).rev() {
+        let of_pair = compare(program, &cache.join(name).join("work"), what, &trees)?;
+        for row in &of_pair {
             eprintln!("{}: {} | {} | {}", row.what, row.ours, row.peer, row.ratio);
         }
+        rows.extend(of_pair);
     }
     Ok(rows)
 }
@@ -452,7 +453,7 @@ fn fetched_bytes(site: &Path) -> Result<f64> {
         .with_context(|| format!("{text:?} does not begin with a number"))
 }
 
-/// Bytes, time and memory of making, and time of applying OSTree's static delta.
+/// Bytes of OSTree's static delta, and what making and applying it takes.
 fn ostree(work: &Path, trees: &[PathBuf; 2]) -> Result<deltas::Deltas> {
     let (repo, other, file) = (
         work.join("ostree"),
