@@ -366,7 +366,7 @@ impl<'a> Unpacked<'a> {
 /// Bytes that are unpacked before they are handed over.
 const AHEAD_BYTES: u64 = 256 * 1024;
 /// So many times that may wait to be read.
-const AHEAD_CHUNKS: usize = 8;
+const AHEAD_CHUNKS: usize = 4;
 
 /// A stream that is unpacked on another thread. It gives exactly the bytes that it announced, or an error.
 pub(crate) struct Ahead {
