@@ -13,7 +13,7 @@ use crate::entropy::{Unpacked, Windows};
 use crate::layout::{Head, Layout, MAGIC, REGIONS_BYTES_MAX};
 use crate::matching::{Copy, Recent};
 use crate::parts::{Made, Maker, PART_BYTES, Part, Parts, Runs};
-use crate::source::{Input, Pages, Source};
+use crate::source::{Input, Pages, Source, UNPACKED_MAX};
 use crate::steps::{self, STREAMS, Steps};
 use crate::varint::Reader;
 use crate::{BYTES_MAX, Malformed};
@@ -79,6 +79,7 @@ pub(crate) fn apply_on(
     if !head.new.iter().map(|file| file.length).eq(new.iter().copied()) {
         return Err(Malformed("it is for other files").into());
     }
+    check_archives(&head)?;
     let mut take = |max| Unpacked::take(&mut from, max, &mut windows);
     let numbers = in_order(|_| {
         let stream = take(room)?;
@@ -96,7 +97,7 @@ pub(crate) fn apply_on(
         // Unpacking the longest streams begins at once; they are read while more of them is unpacked.
         let literals_length = literals.iter().map(Unpacked::left).sum::<u64>() as usize;
         let (values, literals) = (values.ahead(scope), literals.map(|stream| stream.ahead(scope)));
-        let opening = scope.spawn(move || Source::open(&head.old, &head.new, old, threads));
+        let opening = scope.spawn(move || Source::open(&head.old, old, threads));
         let numbers = unpack_numbers(scope, numbers)?;
         let source = joined(opening.join())?;
         let [
@@ -295,6 +296,18 @@ fn read_copies(
         return Err(Malformed("its copies and bytes are not those of its files"));
     }
     Ok(copies)
+}
+
+/// What is held of archives in memory stays within its bound: what they are as well as what they become.
+fn check_archives(head: &Head) -> Result<(), Malformed> {
+    for side in [&head.old, &head.new] {
+        let archives = side.iter().filter(|layout| !layout.streams.is_empty());
+        let held = archives.map(|layout| layout.unpacked().max(layout.length));
+        if held.fold(0, u64::saturating_add) > UNPACKED_MAX {
+            return Err(Malformed("its archives are larger than they may be"));
+        }
+    }
+    Ok(())
 }
 
 /// Programs lie inside the old bytes, and are the same where they meet.

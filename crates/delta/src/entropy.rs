@@ -7,9 +7,8 @@ use std::io::{self, BufReader, Read};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
-use zstd::zstd_safe::CParameter;
-
 use liblzma::stream::{Action, Filters, LzmaOptions, Status, Stream};
+use zstd::zstd_safe::CParameter;
 
 use crate::Malformed;
 use crate::literals;

@@ -13,6 +13,7 @@ mod apply;
 mod archive;
 mod entropy;
 pub mod fuzz;
+mod huffman;
 mod index;
 mod instructions;
 mod layout;

@@ -23,13 +23,15 @@ const STEP_MIN: usize = 8;
 const STEP_MAX: usize = 256;
 /// Memory for each two bytes of the files, where there is little of them: more finds hardly more.
 const MEMORY_SHARE: u64 = 3;
-/// All but the longest streams take little memory: so many of them are packed at once.
+/// Window of all but the longest streams: a reader has room for one of this size for each of them (`entropy::Windows`).
 const SMALL_WINDOW_LOG_MAX: u32 = 23;
+/// So many of these are packed at once.
 const PACKED_AT_ONCE: usize = 2;
-/// Pages of old bytes that all threads hold take this share of the memory, and not more than this; new ones are read in
-/// order.
+/// Pages of old bytes that all threads hold take this share of the memory.
 const PAGES_SHARE: u64 = 4;
+/// More of them are of little use.
 const PAGES_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// New bytes are read in order.
 const NEW_PAGES_HELD: usize = 16;
 
 /// Makes the delta that turns the old files into the new ones, on so many threads; what comes out does not depend on
@@ -60,15 +62,7 @@ pub fn make(
     if before.source.length > BYTES_MAX || after.source.length > BYTES_MAX {
         return Ok(None);
     }
-    let memory = match form {
-        Form::Tokens => memory.min(
-            length_of(old)?
-                .saturating_add(length_of(new)?)
-                .saturating_mul(MEMORY_SHARE)
-                / 2,
-        ),
-        Form::Content => memory,
-    };
+    let memory = memory_for(memory, form, [old, new])?;
     let pages_held = ((memory / PAGES_SHARE).min(PAGES_BYTES_MAX) / PAGE_BYTES) as usize / threads.max(1) + 1;
     let copies = {
         let index = Index::new(&before.source, index_step(before.source.length, memory / 2))?;
@@ -92,30 +86,16 @@ pub fn make(
         return Ok(None);
     }
     let sections = steps::sections(&head.new);
-    let regions = head.regions.clone();
     let sides = Sides {
         old: &before.source,
         new: &after.source,
         copies: &copies,
-        regions: &regions,
+        regions: &head.regions,
         sections: &sections,
         pages_held,
     };
     keep_useful_regions(&mut head.programs, &sides)?;
-    let large = Effort {
-        // Beside the copies, and what else there is; without an old side there is nothing else.
-        memory: match form {
-            Form::Tokens => memory / 2,
-            Form::Content => memory,
-        },
-        window_log_max: entropy::WINDOW_LOG_MAX,
-        fast: form == Form::Tokens,
-    };
-    let small = Effort {
-        memory: memory / 6,
-        window_log_max: SMALL_WINDOW_LOG_MAX,
-        ..large
-    };
+    let (large, small) = efforts(memory, form);
     // First, and one after the other, since these take most memory.
     let mut literals = Vec::new();
     for (stream, length) in literals::lengths(sides.steps()).into_iter().enumerate() {
@@ -149,9 +129,35 @@ pub fn make(
     Ok(Some(out.concat()))
 }
 
-/// The length of all files together.
-fn length_of(files: &[Input<'_>]) -> io::Result<u64> {
-    files.iter().map(Input::length).sum()
+/// How much of the memory is used: between versions, little for little.
+fn memory_for(memory: u64, form: Form, sides: [&[Input<'_>]; 2]) -> io::Result<u64> {
+    match form {
+        Form::Tokens => {
+            let lengths = sides.into_iter().flatten().map(Input::length);
+            let length = lengths.sum::<io::Result<u64>>()?;
+            Ok(memory.min(length.saturating_mul(MEMORY_SHARE) / 2))
+        }
+        Form::Content => Ok(memory),
+    }
+}
+
+/// How to pack the longest streams, and the others.
+fn efforts(memory: u64, form: Form) -> (Effort, Effort) {
+    let large = Effort {
+        // Beside the copies, and what else there is; without an old side there is nothing else.
+        memory: match form {
+            Form::Tokens => memory / 2,
+            Form::Content => memory,
+        },
+        window_log_max: entropy::WINDOW_LOG_MAX,
+        fast: form == Form::Tokens,
+    };
+    let small = Effort {
+        memory: memory / 6,
+        window_log_max: SMALL_WINDOW_LOG_MAX,
+        ..large
+    };
+    (large, small)
 }
 
 /// The smallest step whose index takes no more than this memory.

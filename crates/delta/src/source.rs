@@ -102,23 +102,10 @@ impl Packed<'_> {
 }
 
 impl<'a> Source<'a> {
-    /// The old files; their archives are unpacked on so many threads. Archives of the new ones are looked at only for
-    /// their sizes.
-    pub(crate) fn open(
-        layouts: &[Layout],
-        new: &[Layout],
-        old: &'a [Input<'a>],
-        threads: usize,
-    ) -> Result<Self, ApplyError> {
+    /// The old files; their archives are unpacked on so many threads.
+    pub(crate) fn open(layouts: &[Layout], old: &'a [Input<'a>], threads: usize) -> Result<Self, ApplyError> {
         if layouts.len() != old.len() {
             return Err(Malformed("it is for other files").into());
-        }
-        for side in [layouts, new] {
-            let archives = side.iter().filter(|layout| !layout.streams.is_empty());
-            let held = archives.map(|layout| layout.unpacked().max(layout.length));
-            if held.fold(0, u64::saturating_add) > UNPACKED_MAX {
-                return Err(Malformed("its archives are larger than they may be").into());
-            }
         }
         let mut streams = Vec::new();
         for (number, (layout, file)) in layouts.iter().zip(old).enumerate() {
@@ -280,7 +267,7 @@ mod tests {
                 .iter()
                 .map(|length| Layout { length: *length as u64, streams: Vec::new() })
                 .collect();
-            let source = Source::open(&layouts, &[], &old, 2).unwrap();
+            let source = Source::open(&layouts, &old, 2).unwrap();
             let mut pages = Pages::new(&source, 3);
             for (at, length) in reads {
                 let mut buffer = vec![0; length];
