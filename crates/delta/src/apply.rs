@@ -2,6 +2,7 @@
 //! with them.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -11,9 +12,10 @@ use std::thread::Scope;
 use crate::addresses::{Moves, Predictor, Program};
 use crate::entropy::{Unpacked, Windows};
 use crate::layout::{Head, Layout, MAGIC, REGIONS_BYTES_MAX};
+use crate::lzma2::Room;
 use crate::matching::{Copy, Recent};
 use crate::parts::{Made, Maker, PART_BYTES, Part, Parts, Runs};
-use crate::source::{Input, Pages, Source, UNPACKED_MAX};
+use crate::source::{Input, Pages, Source};
 use crate::steps::{self, STREAMS, Steps};
 use crate::varint::Reader;
 use crate::{BYTES_MAX, Malformed};
@@ -52,12 +54,19 @@ pub enum ApplyError {
 }
 
 /// Writes the new files, whose lengths must be `new`, one after the other: `write` is called with a file's number and
-/// its next bytes. The bytes are only as good as the delta: whoever called checks their hash.
+/// its next bytes. The bytes are only as good as the delta: whoever called checks their hash. Old archives lie unpacked in
+/// `scratch` meanwhile, an empty file, at most [`BYTES_MAX`] bytes of them.
 ///
 /// `write` runs on the calling thread, beside others that unpack and predict.
-pub fn apply(delta: &[u8], old: &[Input<'_>], new: &[u64], write: &mut Write<'_>) -> Result<(), ApplyError> {
+pub fn apply(
+    delta: &[u8],
+    old: &[Input<'_>],
+    new: &[u64],
+    scratch: &File,
+    write: &mut Write<'_>,
+) -> Result<(), ApplyError> {
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MAKERS_MAX));
-    apply_on(threads, delta, old, new, write)
+    apply_on(threads, delta, old, new, scratch, write)
 }
 
 /// The same with so many threads that make parts.
@@ -66,6 +75,7 @@ pub(crate) fn apply_on(
     delta: &[u8],
     old: &[Input<'_>],
     new: &[u64],
+    scratch: &File,
     write: &mut Write<'_>,
 ) -> Result<(), ApplyError> {
     let mut from = Reader(delta);
@@ -79,7 +89,6 @@ pub(crate) fn apply_on(
     if !head.new.iter().map(|file| file.length).eq(new.iter().copied()) {
         return Err(Malformed("it is for other files").into());
     }
-    check_archives(&head)?;
     let mut take = |max| Unpacked::take(&mut from, max, &mut windows);
     let numbers = in_order(|_| {
         let stream = take(room)?;
@@ -97,7 +106,7 @@ pub(crate) fn apply_on(
         // Unpacking the longest streams begins at once; they are read while more of them is unpacked.
         let literals_length = literals.iter().map(Unpacked::left).sum::<u64>() as usize;
         let (values, literals) = (values.ahead(scope), literals.map(|stream| stream.ahead(scope)));
-        let opening = scope.spawn(move || Source::open(&head.old, old, threads));
+        let opening = scope.spawn(move || Source::open(&head.old, old, scratch, threads));
         let numbers = unpack_numbers(scope, numbers)?;
         let source = joined(opening.join())?;
         let [
@@ -175,7 +184,7 @@ fn make_all(
     let (to_writer, made) = sync_channel(under_way);
     // Places of parts that are under way, given back when they are written.
     let (places, written) = sync_channel(under_way);
-    let queue: Queue<'_> = Mutex::new(queue);
+    let (queue, room): (Queue<'_>, _) = (Mutex::new(queue), Room::new());
     std::thread::scope(|scope| {
         let cutter = scope.spawn(move || -> Result<(), Malformed> {
             let mut number = 0;
@@ -190,9 +199,9 @@ fn make_all(
             Ok(())
         });
         for _ in 0..threads {
-            let (queue, to_writer) = (&queue, to_writer.clone());
+            let (queue, room, to_writer) = (&queue, &room, to_writer.clone());
             scope.spawn(move || {
-                let maker = Maker::new(Pages::new(source, PAGES_HELD / threads), predictor);
+                let maker = Maker::new(Pages::new(source, PAGES_HELD / threads), predictor, room);
                 make_parts(maker, queue, &to_writer);
             });
         }
@@ -296,18 +305,6 @@ fn read_copies(
         return Err(Malformed("its copies and bytes are not those of its files"));
     }
     Ok(copies)
-}
-
-/// What is held of archives in memory stays within its bound: what they are as well as what they become.
-fn check_archives(head: &Head) -> Result<(), Malformed> {
-    for side in [&head.old, &head.new] {
-        let archives = side.iter().filter(|layout| !layout.streams.is_empty());
-        let held = archives.map(|layout| layout.unpacked().max(layout.length));
-        if held.fold(0, u64::saturating_add) > UNPACKED_MAX {
-            return Err(Malformed("its archives are larger than they may be"));
-        }
-    }
-    Ok(())
 }
 
 /// Programs lie inside the old bytes, and are the same where they meet.

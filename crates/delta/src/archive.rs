@@ -1,18 +1,23 @@
-//! Archives inside files: their deflate streams, unpacked so that they can be packed the same way again.
+//! Archives inside files: their compressed streams, unpacked so that they can be packed the same way again.
 //!
 //! Two compressed files differ everywhere though what is in them hardly does. Beside old files, streams are unpacked to
 //! their tokens (`tokens`), which costs a reader next to nothing, and only where no stream of the other side is the same.
 //! Where there is nothing old, content packs harder than tokens: streams are unpacked to it, and packed again by a
-//! reader with a recipe that says how their compressor decided (`preflate-rs`), which may take seconds. A stream that
-//! does not come back byte by byte stays as it is.
+//! reader with a recipe that says how their compressor decided (`preflate-rs`), which may take seconds. LZMA2 has no such
+//! layer between: its streams are unpacked to their content and packed by the same compressor (`lzma2`), but only where
+//! there is something old, since they are as small as they can be by themselves. A stream that does not come back byte by
+//! byte stays as it is.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read};
 
 use preflate_rs::{PreflateConfig, preflate_whole_deflate_stream, recreate_whole_deflate_stream};
 
 use crate::Malformed;
+use crate::containers::{self, Found};
+use crate::layout::Coding;
+use crate::lzma2::{self, Room};
 use crate::parallel::in_parallel;
 use crate::source::Input;
 use crate::tokens;
@@ -21,19 +26,20 @@ use crate::tokens;
 pub(crate) const PLAIN_MAX: u64 = 32 * 1024 * 1024;
 /// Shorter streams are not worth a recipe.
 const PACKED_MIN: u64 = 64;
-/// Most streams of one file.
-const STREAMS_MAX: usize = 200_000;
+/// Most compressed bytes of LZMA2 streams of either side: a reader packs some 2 MB of it a second.
+const LZMA2_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Bytes of a stream that are hashed at a time.
+const HASH_BYTES: u64 = 256 * 1024;
 
-/// A deflate stream found in a file: offset and length.
-pub(crate) type Found = (u64, u64);
-
-/// What streams are unpacked to.
+/// What streams are unpacked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// What their compressor decided.
-    Tokens,
-    /// What was compressed.
-    Content,
+pub(crate) enum Purpose {
+    /// They are only read.
+    Old,
+    /// They are compared with old ones, and have to be packed again: deflate streams from what their compressor decided.
+    New,
+    /// There is nothing old: deflate streams have to be packed again from their content.
+    Alone,
 }
 
 /// A stream that can be packed again.
@@ -46,21 +52,27 @@ pub(crate) struct Unpacked {
     pub recipe: Vec<u8>,
 }
 
-/// Whether this looks like an archive whose streams may be unpacked.
-pub fn is_archive(file: &[u8]) -> bool {
-    file.starts_with(b"PK\x03\x04") || file.starts_with(&[0x1f, 0x8b, 8])
-}
-
-/// The deflate streams of each old and each new file, without those that both sides have: a copy gives these as they are.
+/// The compressed streams of each old and each new file, without those that both sides have, which a copy gives as they
+/// are, and without those that would take a reader too long.
 pub(crate) fn changed_streams(old: &[Input<'_>], new: &[Input<'_>]) -> io::Result<[Vec<Vec<Found>>; 2]> {
     let (old, new) = (named_streams(old)?, named_streams(new)?);
     let names = |side: &[Vec<Named>]| side.iter().flatten().map(|(_, name)| *name).collect();
     let (of_old, of_new): (HashSet<u64>, HashSet<u64>) = (names(&old), names(&new));
     let changed = |side: Vec<Vec<Named>>, other: &HashSet<u64>| {
+        let mut lzma2_left = LZMA2_BYTES_MAX;
+        let mut is_wanted = |(found, name): &Named| match found.coding {
+            _ if other.contains(name) => false,
+            Coding::Deflate => true,
+            Coding::Lzma2 { .. } => {
+                let left = lzma2_left.checked_sub(found.length);
+                lzma2_left = left.unwrap_or(lzma2_left);
+                left.is_some()
+            }
+        };
         side.into_iter()
             .map(|streams| {
-                let changed = streams.into_iter().filter(|(_, name)| !other.contains(name));
-                changed.map(|(found, _)| found).collect()
+                let wanted = streams.into_iter().filter(&mut is_wanted);
+                wanted.map(|(found, _)| found).collect()
             })
             .collect()
     };
@@ -71,40 +83,23 @@ pub(crate) fn changed_streams(old: &[Input<'_>], new: &[Input<'_>]) -> io::Resul
 type Named = (Found, u64);
 
 fn named_streams(files: &[Input<'_>]) -> io::Result<Vec<Vec<Named>>> {
-    let mut all = Vec::new();
-    for file in files {
-        let mut begin = vec![0; file.length()?.min(4) as usize];
-        file.read(0, &mut begin)?;
-        if !is_archive(&begin) {
-            all.push(Vec::new());
-            continue;
+    let mut buffer = Vec::new();
+    let mut name = |file: &Input<'_>, found: Found| -> io::Result<Named> {
+        let mut hasher = DefaultHasher::new();
+        let (mut at, end) = (found.offset, found.offset + found.length);
+        while at < end {
+            buffer.resize((end - at).min(HASH_BYTES) as usize, 0);
+            file.read(at, &mut buffer)?;
+            hasher.write(&buffer);
+            at += buffer.len() as u64;
         }
-        let file = file.all()?;
-        let named = streams(&file).into_iter().map(|found| {
-            let mut hasher = DefaultHasher::new();
-            packed(&file, found).hash(&mut hasher);
-            (found, hasher.finish())
-        });
-        all.push(named.collect());
-    }
-    Ok(all)
-}
-
-/// The bytes of a stream, which lie in the file.
-fn packed(file: &[u8], (offset, length): Found) -> &[u8] {
-    &file[offset as usize..(offset + length) as usize]
-}
-
-/// The deflate streams of an archive, by offset; none if this is no archive.
-pub(crate) fn streams(file: &[u8]) -> Vec<Found> {
-    let found = if file.starts_with(b"PK\x03\x04") {
-        zip(file)
-    } else if file.starts_with(&[0x1f, 0x8b, 8]) {
-        gzip(file)
-    } else {
-        None
+        Ok((found, hasher.finish()))
     };
-    found.unwrap_or_default()
+    let mut names = |file| {
+        let streams = containers::streams(file)?.into_iter();
+        streams.map(|found| name(file, found)).collect()
+    };
+    files.iter().map(&mut names).collect()
 }
 
 /// Unpacks those of the streams that can be packed again, as long as their file has at most so many bytes then, and
@@ -112,35 +107,47 @@ pub(crate) fn streams(file: &[u8]) -> Vec<Found> {
 pub(crate) fn unpack(
     file: &Input<'_>,
     found: &[Found],
-    form: Form,
+    purpose: Purpose,
     bytes_max: u64,
     threads: usize,
+    room: &Room,
     each: &mut dyn FnMut(Unpacked) -> io::Result<()>,
 ) -> io::Result<()> {
     let (mut end, mut total) = (0, file.length()?);
     // In batches: what all streams together unpack to may be far more than is allowed.
     for batch in found.chunks(threads.max(1)) {
         let unpacked = in_parallel(batch.len(), threads, |number| -> io::Result<_> {
-            let (offset, length) = batch[number];
-            let mut packed = vec![0; length as usize];
-            file.read(offset, &mut packed)?;
-            Ok(match form {
-                _ if length < PACKED_MIN => None,
-                Form::Content => with_recipe(&packed),
-                Form::Tokens => tokens::unpack(&packed, PLAIN_MAX)
+            let found = batch[number];
+            if found.length < PACKED_MIN {
+                return Ok(None);
+            }
+            let mut packed = vec![0; found.length as usize];
+            file.read(found.offset, &mut packed)?;
+            Ok(match (purpose, found.coding) {
+                (Purpose::Old, coding) => {
+                    unpack_old(&packed, coding, PLAIN_MAX).map(|plain| (plain, Vec::new()))
+                }
+                (Purpose::New, Coding::Deflate) => tokens::unpack(&packed, PLAIN_MAX)
                     .filter(|tokens| tokens::pack(tokens).as_ref() == Ok(&packed))
                     .map(|tokens| (tokens, Vec::new())),
+                (Purpose::New, Coding::Lzma2 { dictionary }) => lzma2::unpack(&packed, dictionary, PLAIN_MAX)
+                    .and_then(|plain| {
+                        let recipe = lzma2::recipe(&packed, &plain, dictionary, room)?;
+                        Some((plain, recipe))
+                    }),
+                (Purpose::Alone, Coding::Deflate) => with_recipe(&packed),
+                (Purpose::Alone, Coding::Lzma2 { .. }) => None,
             })
         });
         for (found, unpacked) in batch.iter().copied().zip(unpacked) {
-            let Some((plain, recipe)) = unpacked?.filter(|_| found.0 >= end) else {
+            let Some((plain, recipe)) = unpacked?.filter(|_| found.offset >= end) else {
                 continue;
             };
             total += plain.len() as u64;
             if total > bytes_max {
                 return Ok(());
             }
-            end = found.0 + found.1;
+            end = found.offset + found.length;
             each(Unpacked { found, plain, recipe })?;
         }
     }
@@ -163,14 +170,28 @@ fn with_recipe(packed: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let (plain, recipe) = attempt.ok().flatten()?;
     // A recipe as long as the stream itself gains nothing.
     let useful = !recipe.is_empty() && recipe.len() * 4 < packed.len();
-    (useful && pack(&plain, &recipe).as_deref() == Ok(packed)).then_some((plain, recipe))
+    (useful && deflate(&plain, &recipe).as_deref() == Ok(packed)).then_some((plain, recipe))
 }
 
 /// Packs plain bytes the way a recipe says; tokens have none.
-pub(crate) fn pack(plain: &[u8], recipe: &[u8]) -> Result<Vec<u8>, Malformed> {
-    if recipe.is_empty() {
-        return tokens::pack(plain);
+pub(crate) fn pack(plain: &[u8], coding: Coding, recipe: &[u8], room: &Room) -> Result<Vec<u8>, Malformed> {
+    match coding {
+        Coding::Deflate if recipe.is_empty() => tokens::pack(plain),
+        Coding::Deflate => deflate(plain, recipe),
+        Coding::Lzma2 { dictionary } => lzma2::pack(plain, dictionary, recipe, room),
     }
+}
+
+/// What [`pack`] undoes: exactly one stream, to at most so many bytes.
+pub(crate) fn unpack_old(packed: &[u8], coding: Coding, max: u64) -> Option<Vec<u8>> {
+    match coding {
+        Coding::Deflate => tokens::unpack(packed, max),
+        Coding::Lzma2 { dictionary } => lzma2::unpack(packed, dictionary, max),
+    }
+}
+
+/// Packs content the way a recipe says.
+fn deflate(plain: &[u8], recipe: &[u8]) -> Result<Vec<u8>, Malformed> {
     // The library asserts what it expects of a recipe.
     std::panic::catch_unwind(|| recreate_whole_deflate_stream(plain, recipe).ok())
         .ok()
@@ -185,84 +206,4 @@ fn inflate(packed: &[u8], max: u64) -> Option<Vec<u8>> {
     (&mut decoder).take(max + 1).read_to_end(&mut plain).ok()?;
     let whole = decoder.total_in() == packed.len() as u64 && plain.len() as u64 <= max;
     (whole && !plain.is_empty()).then_some(plain)
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<usize> {
-    Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?).into())
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
-    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?) as usize)
-}
-
-/// The deflate streams that the central directory of a zip archive lists, by offset (APPNOTE 6.3.10, section 4.3).
-fn zip(file: &[u8]) -> Option<Vec<Found>> {
-    const END: usize = 22;
-    let from = file.len().checked_sub(END)?;
-    let end = (from.saturating_sub(65_535)..=from)
-        .rev()
-        .find(|at| file[*at..].starts_with(b"PK\x05\x06"))?;
-    let (count, mut at) = (u16_at(file, end + 10)?, u32_at(file, end + 16)?);
-    // More entries than the field can hold: the directory itself says where it ends.
-    let count = if count == 0xffff { STREAMS_MAX } else { count };
-    let mut found = Vec::new();
-    for _ in 0..count.min(STREAMS_MAX) {
-        if !file.get(at..)?.starts_with(b"PK\x01\x02") {
-            break;
-        }
-        let (method, packed, local) = (
-            u16_at(file, at + 10)?,
-            u32_at(file, at + 20)?,
-            u32_at(file, at + 42)?,
-        );
-        at += 46 + u16_at(file, at + 28)? + u16_at(file, at + 30)? + u16_at(file, at + 32)?;
-        if method == 8 && file.get(local..)?.starts_with(b"PK\x03\x04") {
-            let data = local + 30 + u16_at(file, local + 26)? + u16_at(file, local + 28)?;
-            if data.checked_add(packed)? <= file.len() {
-                found.push((data as u64, packed as u64));
-            }
-        }
-    }
-    found.sort_unstable();
-    Some(found)
-}
-
-/// The deflate streams of the members of a gzip file (RFC 1952).
-fn gzip(file: &[u8]) -> Option<Vec<Found>> {
-    const TRAILER: usize = 8;
-    let mut found = Vec::new();
-    let mut at = 0;
-    while at < file.len() && found.len() < 1024 {
-        let Some(data) = gzip_data(file, at) else { break };
-        let mut decoder = flate2::bufread::DeflateDecoder::new(&file[data..]);
-        let plain = std::io::copy(&mut (&mut decoder).take(PLAIN_MAX + 1), &mut std::io::sink()).ok()?;
-        let packed = decoder.total_in();
-        if plain <= PLAIN_MAX {
-            found.push((data as u64, packed));
-        } else {
-            break;
-        }
-        at = data + packed as usize + TRAILER;
-    }
-    Some(found)
-}
-
-fn gzip_data(file: &[u8], at: usize) -> Option<usize> {
-    let head = file.get(at..at + 10)?;
-    if !head.starts_with(&[0x1f, 0x8b, 8]) {
-        return None;
-    }
-    let (flags, mut data) = (head[3], at + 10);
-    if flags & 4 != 0 {
-        data += 2 + u16_at(file, data)?;
-    }
-    for text in [8, 16] {
-        if flags & text != 0 {
-            data += file.get(data..)?.iter().position(|byte| *byte == 0)? + 1;
-        }
-    }
-    if flags & 2 != 0 {
-        data += 2;
-    }
-    (data < file.len()).then_some(data)
 }

@@ -7,11 +7,12 @@ use std::io::{self, BufReader, Read};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
-use liblzma::stream::{Action, Filters, LzmaOptions, Status, Stream};
+use liblzma::stream::{Filters, LzmaOptions, Stream};
 use zstd::zstd_safe::CParameter;
 
 use crate::Malformed;
 use crate::literals;
+use crate::lzma2::{self, DICTIONARY_SHARE};
 use crate::parallel::in_parallel;
 use crate::varint::{self, Reader};
 
@@ -33,12 +34,8 @@ const HASH_LOG_MAX: u32 = 22;
 const TABLE_PLACE_BYTES: u64 = 4;
 /// Bytes that all streams of a delta look back at together.
 const WINDOWS_MAX: u64 = 192 * 1024 * 1024;
-/// An LZMA compressor needs about this many times its dictionary.
-const DICTIONARY_SHARE: u64 = 12;
 const DICTIONARY_MIN: u32 = 64 * 1024;
 const ZSTD_LEVEL: i32 = 19;
-/// Bytes that are packed at a time.
-const CHUNK_BYTES: usize = 64 * 1024;
 /// Bytes on which several settings are tried.
 const SAMPLE_BYTES: u64 = 512 * 1024;
 
@@ -237,24 +234,7 @@ fn filters(length: u64, settings: u8) -> Option<Filters> {
 fn lzma(raw: &Raw<'_>, settings: u8, memory: u64) -> io::Result<Vec<u8>> {
     let wrong = || io::Error::other("the settings of a stream cannot be used");
     let filters = filters(raw.length.min(memory / DICTIONARY_SHARE), settings).ok_or_else(wrong)?;
-    let mut encoder = Stream::new_raw_encoder(&filters)?;
-    let (mut reader, mut chunk) = ((raw.open)(), vec![0; CHUNK_BYTES]);
-    let (mut left, mut out) = (0..0, Vec::new());
-    loop {
-        if left.is_empty() {
-            left = 0..reader.read(&mut chunk)?;
-        }
-        let action = match left.is_empty() {
-            true => Action::Finish,
-            false => Action::Run,
-        };
-        out.reserve(CHUNK_BYTES);
-        let before = encoder.total_in();
-        if encoder.process_vec(&chunk[left.clone()], &mut out, action)? == Status::StreamEnd {
-            return Ok(out);
-        }
-        left.start += (encoder.total_in() - before) as usize;
-    }
+    lzma2::encode(&filters, (raw.open)())
 }
 
 /// How much more the streams of a delta may look back at.

@@ -1,17 +1,26 @@
 //! Entry points for fuzzing: each takes any bytes and must not panic.
 
-use crate::{Input, apply, tokens};
+use std::fs::File;
 
-/// Bytes as a delta over one old file, to one new file of this length. Nothing longer than that is written.
-pub fn fuzz_delta(delta: &[u8], old: &[u8], length: u64) {
+use crate::{Input, apply, containers, tokens};
+
+/// Bytes as a delta over one old file, to one new file of this length. Nothing longer than that is written but for
+/// `scratch`, an empty file.
+pub fn fuzz_delta(delta: &[u8], old: &[u8], length: u64, scratch: &File) {
     let mut written = 0;
     // Whether it is one is not asked here.
-    let _ = apply(delta, &[Input::Bytes(old)], &[length], &mut |number, bytes| {
-        assert_eq!(number, 0);
-        written += bytes.len() as u64;
-        assert!(written <= length, "more bytes than were asked for");
-        Ok(())
-    });
+    let _ = apply(
+        delta,
+        &[Input::Bytes(old)],
+        &[length],
+        scratch,
+        &mut |number, bytes| {
+            assert_eq!(number, 0);
+            written += bytes.len() as u64;
+            assert!(written <= length, "more bytes than were asked for");
+            Ok(())
+        },
+    );
 }
 
 /// Bytes as a deflate stream, and as tokens of one. What is taken apart has to come back.
@@ -21,4 +30,22 @@ pub fn fuzz_tokens(bytes: &[u8]) {
     }
     // Whether they are tokens is not asked here.
     let _ = tokens::pack(bytes);
+}
+
+/// Bytes as a file that may have compressed streams in it, which lie inside it.
+pub fn fuzz_containers(bytes: &[u8]) {
+    let file = Input::Bytes(bytes);
+    let inside = |offset: u64, length: u64| {
+        let end = offset.checked_add(length);
+        assert!(
+            end.is_some_and(|end| end <= bytes.len() as u64),
+            "outside the file"
+        );
+    };
+    for found in containers::streams(&file).into_iter().flatten() {
+        inside(found.offset, found.length);
+    }
+    for leaf in containers::leaves(&file).into_iter().flatten() {
+        inside(leaf.offset, leaf.length);
+    }
 }

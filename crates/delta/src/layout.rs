@@ -1,11 +1,12 @@
 //! The head of a delta: which files, how archives among them are unpacked, which programs, what the new bytes are.
 
 use crate::addresses::{Kind, Program, Region, Span};
+use crate::lzma2::DICTIONARY_BITS_MAX;
 use crate::varint::{self, Reader};
 use crate::{BYTES_MAX, FILES_MAX, Malformed};
 
 /// First bytes of a delta.
-pub(crate) const MAGIC: &[u8; 4] = b"TGD3";
+pub(crate) const MAGIC: &[u8; 4] = b"TGD4";
 /// Most compressed streams of all archives.
 pub(crate) const STREAMS_MAX: u64 = 1_000_000;
 const PROGRAMS_MAX: u64 = 65_536;
@@ -15,9 +16,41 @@ pub(crate) const REGIONS_MAX: u64 = 65_536;
 /// Most bytes of the regions of all programs: more than one may have come of each old one.
 pub(crate) const REGIONS_BYTES_MAX: u64 = 4 * BYTES_MAX;
 
-/// A deflate stream inside a file.
+/// How a stream is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coding {
+    /// RFC 1951.
+    Deflate,
+    /// The .xz File Format 1.2.1, section 5.3.1.
+    Lzma2 {
+        /// Size of its dictionary, as the format writes it.
+        dictionary: u8,
+    },
+}
+
+impl Coding {
+    fn number(self) -> u64 {
+        match self {
+            Coding::Deflate => 0,
+            Coding::Lzma2 { dictionary } => u64::from(dictionary) + 1,
+        }
+    }
+
+    fn of(number: u64) -> Result<Self, Malformed> {
+        const UNKNOWN: Malformed = Malformed("a stream is compressed in an unknown way");
+        match u8::try_from(number).map_err(|_| UNKNOWN)?.checked_sub(1) {
+            None => Ok(Coding::Deflate),
+            Some(dictionary) if dictionary <= DICTIONARY_BITS_MAX => Ok(Coding::Lzma2 { dictionary }),
+            Some(_) => Err(UNKNOWN),
+        }
+    }
+}
+
+/// A compressed stream inside a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stream {
+    /// How it is compressed.
+    pub coding: Coding,
     /// Bytes between the stream before, or the begin of the file, and this one.
     pub gap: u64,
     /// Compressed length.
@@ -33,7 +66,7 @@ pub(crate) struct Stream {
 pub(crate) struct Layout {
     /// Length of the file.
     pub length: u64,
-    /// Its deflate streams, in order.
+    /// Its compressed streams, in order.
     pub streams: Vec<Stream>,
 }
 
@@ -43,6 +76,19 @@ impl Layout {
         self.streams
             .iter()
             .fold(self.length, |sum, stream| sum - stream.packed + stream.plain)
+    }
+
+    /// Where a byte of the file, which is in no stream, lies with every stream unpacked.
+    pub(crate) fn unpacked_at(&self, offset: u64) -> u64 {
+        let (mut at, mut moved) = (0, offset);
+        for stream in &self.streams {
+            at += stream.gap + stream.packed;
+            if at > offset {
+                break;
+            }
+            moved = moved - stream.packed + stream.plain;
+        }
+        moved
     }
 }
 
@@ -65,6 +111,7 @@ impl Head {
                 varint::put(&mut out, file.length);
                 varint::put(&mut out, file.streams.len() as u64);
                 for stream in &file.streams {
+                    varint::put(&mut out, stream.coding.number());
                     varint::put(&mut out, stream.gap);
                     varint::put(&mut out, stream.packed);
                     varint::put(&mut out, stream.plain);
@@ -123,6 +170,7 @@ fn read_files(
         };
         let mut end = 0_u64;
         for _ in 0..streams {
+            let coding = Coding::of(from.number()?)?;
             let gap = from.number_to(length, LONG)?;
             let packed = from.number_to(length, LONG)?;
             let plain = from.number_to(crate::archive::PLAIN_MAX, LONG)?;
@@ -139,6 +187,7 @@ fn read_files(
                 return Err(Malformed("a stream lies outside its file"));
             }
             layout.streams.push(Stream {
+                coding,
                 gap,
                 packed,
                 plain,

@@ -1,16 +1,17 @@
 //! Deltas: what turns some files into others, in as few bytes as we know how.
 //!
 //! A delta is made over several old and several new files at once, so that renamed, split and similar files help each
-//! other. Archives are looked into where their compression can be reproduced byte by byte (`archive`, `tokens`), copies
-//! out of the old bytes are found with an index of a sample of them (`index`, `matching`), addresses in programs are
-//! predicted from the copies (`addresses`, `program`), what is left is sorted by what it is (`literals`), and a compressor
-//! ends it (`entropy`). Applying goes the same steps (`steps`), in parts that any thread makes (`parts`).
+//! other. Archives (`containers`) are looked into where their compression can be reproduced byte by byte (`archive`,
+//! `tokens`, `lzma2`), copies out of the old bytes are found with an index of a sample of them (`index`, `matching`),
+//! addresses in programs are predicted from the copies (`addresses`, `program`), what is left is sorted by what it is
+//! (`literals`), and a compressor ends it (`entropy`). Applying goes the same steps (`steps`), in parts that any thread makes (`parts`).
 //!
 //! Files in, bytes out; whoever makes a delta gives a file for what lies unpacked meanwhile. Whoever applies a delta checks the hash of what comes out.
 
 mod addresses;
 mod apply;
 mod archive;
+mod containers;
 mod entropy;
 pub mod fuzz;
 mod huffman;
@@ -18,6 +19,7 @@ mod index;
 mod instructions;
 mod layout;
 mod literals;
+mod lzma2;
 mod make;
 mod matching;
 mod parallel;
@@ -31,7 +33,7 @@ mod tokens;
 mod varint;
 
 pub use apply::{ApplyError, Write, apply};
-pub use archive::is_archive;
+pub use containers::is_archive;
 pub use make::make;
 pub use source::Input;
 

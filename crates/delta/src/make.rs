@@ -6,14 +6,16 @@ use std::os::unix::fs::FileExt;
 
 use crate::addresses::{Field, Moves, Predictor, Program, Region};
 use crate::apply::{COPIES_MAX, NUMBERS_BYTES_MAX};
-use crate::archive::{self, Form, Found};
+use crate::archive::{self, Purpose};
+use crate::containers::{self, Found};
 use crate::entropy::{self, Content, Effort, Raw};
 use crate::index::Index;
-use crate::layout::{Head, Layout, MAGIC, REGIONS_BYTES_MAX, REGIONS_MAX, STREAMS_MAX, Stream};
+use crate::layout::{Coding, Head, Layout, MAGIC, REGIONS_BYTES_MAX, REGIONS_MAX, STREAMS_MAX, Stream};
 use crate::literals;
+use crate::lzma2::Room;
 use crate::matching::{self, Copy, Recent};
 use crate::program::Image;
-use crate::source::{Input, PAGE_BYTES, Pages, Source, UNPACKED_MAX};
+use crate::source::{Input, PAGE_BYTES, Pages, Source};
 use crate::steps::{self, STEP_BYTES, Section, Step, Steps};
 use crate::varint;
 use crate::{BYTES_MAX, FILES_MAX};
@@ -27,7 +29,9 @@ const MEMORY_SHARE: u64 = 3;
 const SMALL_WINDOW_LOG_MAX: u32 = 23;
 /// So many of these are packed at once.
 const PACKED_AT_ONCE: usize = 2;
-/// Pages of old bytes that all threads hold take this share of the memory.
+/// So many old bytes are held all: reading them page by page takes longer than looking for copies.
+const HELD_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Else the pages of old bytes that all threads hold take this share of the memory.
 const PAGES_SHARE: u64 = 4;
 /// More of them are of little use.
 const PAGES_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -48,22 +52,29 @@ pub fn make(
     if old.len() > FILES_MAX || new.len() > FILES_MAX {
         return Ok(None);
     }
-    let form = match old.is_empty() {
-        true => Form::Content,
-        false => Form::Tokens,
+    let purpose = match old.is_empty() {
+        true => Purpose::Alone,
+        false => Purpose::New,
     };
     let [old_streams, new_streams] = archive::changed_streams(old, new)?;
     let mut scratch = Scratch {
         file: scratch,
         length: 0,
     };
-    let before = Side::of(old, &old_streams, form, threads, &mut scratch)?;
-    let after = Side::of(new, &new_streams, form, threads, &mut scratch)?;
+    let mut before = Side::of(old, &old_streams, Purpose::Old, threads, &mut scratch)?;
+    let after = Side::of(new, &new_streams, purpose, threads, &mut scratch)?;
     if before.source.length > BYTES_MAX || after.source.length > BYTES_MAX {
         return Ok(None);
     }
-    let memory = memory_for(memory, form, [old, new])?;
-    let pages_held = ((memory / PAGES_SHARE).min(PAGES_BYTES_MAX) / PAGE_BYTES) as usize / threads.max(1) + 1;
+    let memory = memory_for(memory, purpose, [old, new])?;
+    let pages_bytes = (memory / PAGES_SHARE).min(PAGES_BYTES_MAX);
+    let pages_held = match before.source.length <= HELD_BYTES_MAX {
+        true => {
+            before.source = before.source.held()?;
+            NEW_PAGES_HELD
+        }
+        false => (pages_bytes / PAGE_BYTES) as usize / threads.max(1) + 1,
+    };
     let copies = {
         let index = Index::new(&before.source, index_step(before.source.length, memory / 2))?;
         matching::copies(&before.source, &after.source, &index, pages_held, threads)?
@@ -95,7 +106,7 @@ pub fn make(
         pages_held,
     };
     keep_useful_regions(&mut head.programs, &sides)?;
-    let (large, small) = efforts(memory, form);
+    let (large, small) = efforts(memory, purpose);
     // First, and one after the other, since these take most memory.
     let mut literals = Vec::new();
     for (stream, length) in literals::lengths(sides.steps()).into_iter().enumerate() {
@@ -130,27 +141,27 @@ pub fn make(
 }
 
 /// How much of the memory is used: between versions, little for little.
-fn memory_for(memory: u64, form: Form, sides: [&[Input<'_>]; 2]) -> io::Result<u64> {
-    match form {
-        Form::Tokens => {
+fn memory_for(memory: u64, purpose: Purpose, sides: [&[Input<'_>]; 2]) -> io::Result<u64> {
+    match purpose {
+        Purpose::Old | Purpose::New => {
             let lengths = sides.into_iter().flatten().map(Input::length);
             let length = lengths.sum::<io::Result<u64>>()?;
             Ok(memory.min(length.saturating_mul(MEMORY_SHARE) / 2))
         }
-        Form::Content => Ok(memory),
+        Purpose::Alone => Ok(memory),
     }
 }
 
 /// How to pack the longest streams, and the others.
-fn efforts(memory: u64, form: Form) -> (Effort, Effort) {
+fn efforts(memory: u64, purpose: Purpose) -> (Effort, Effort) {
     let large = Effort {
         // Beside the copies, and what else there is; without an old side there is nothing else.
-        memory: match form {
-            Form::Tokens => memory / 2,
-            Form::Content => memory,
+        memory: match purpose {
+            Purpose::Old | Purpose::New => memory / 2,
+            Purpose::Alone => memory,
         },
         window_log_max: entropy::WINDOW_LOG_MAX,
-        fast: form == Form::Tokens,
+        fast: purpose != Purpose::Alone,
     };
     let small = Effort {
         memory: memory / 6,
@@ -187,7 +198,7 @@ impl<'a> Side<'a> {
     fn of(
         files: &'a [Input<'a>],
         streams: &[Vec<Found>],
-        form: Form,
+        purpose: Purpose,
         threads: usize,
         scratch: &mut Scratch<'a>,
     ) -> io::Result<Self> {
@@ -197,7 +208,8 @@ impl<'a> Side<'a> {
             recipes: Vec::new(),
             images: Vec::new(),
         };
-        let mut room = UNPACKED_MAX;
+        let compressors = Room::new();
+        let mut to_come = files.iter().map(Input::length).sum::<io::Result<u64>>()?;
         for (file, found) in files.iter().zip(streams) {
             let begin = side.source.length;
             let mut layout = Layout {
@@ -205,44 +217,62 @@ impl<'a> Side<'a> {
                 streams: Vec::new(),
             };
             let mut end = 0;
-            archive::unpack(file, found, form, room, threads, &mut |unpacked| {
-                let (offset, packed) = unpacked.found;
-                side.source.push(file, end, offset - end);
-                if form == Form::Content {
-                    side.images
-                        .extend(Image::read(&unpacked.plain, side.source.length));
-                }
-                let plain = unpacked.plain.len() as u64;
-                scratch.file.write_all_at(&unpacked.plain, scratch.length)?;
-                side.source.push_kept(scratch.file, scratch.length, plain);
-                scratch.length += plain;
-                side.recipes.extend_from_slice(&unpacked.recipe);
-                layout.streams.push(Stream {
-                    gap: offset - end,
-                    packed,
-                    plain,
-                    recipe: unpacked.recipe.len() as u64,
-                });
-                end = offset + packed;
-                Ok(())
-            })?;
+            to_come -= layout.length;
+            let room = BYTES_MAX.saturating_sub(begin + to_come);
+            archive::unpack(
+                file,
+                found,
+                purpose,
+                room,
+                threads,
+                &compressors,
+                &mut |unpacked| {
+                    let Found {
+                        offset,
+                        length: packed,
+                        coding,
+                    } = unpacked.found;
+                    side.source.push(file, end, offset - end);
+                    if purpose == Purpose::Alone || coding != Coding::Deflate {
+                        let begin = side.source.length;
+                        let images = images(&Input::Bytes(&unpacked.plain), |offset| begin + offset)?;
+                        side.images.extend(images);
+                    }
+                    let plain = unpacked.plain.len() as u64;
+                    scratch.file.write_all_at(&unpacked.plain, scratch.length)?;
+                    side.source.push_kept(scratch.file, scratch.length, plain);
+                    scratch.length += plain;
+                    side.recipes.extend_from_slice(&unpacked.recipe);
+                    layout.streams.push(Stream {
+                        coding,
+                        gap: offset - end,
+                        packed,
+                        plain,
+                        recipe: unpacked.recipe.len() as u64,
+                    });
+                    end = offset + packed;
+                    Ok(())
+                },
+            )?;
             side.source.push(file, end, layout.length - end);
-            if layout.streams.is_empty() {
-                let mut magic = [0; 4];
-                if layout.length >= 4 {
-                    file.read(0, &mut magic)?;
-                }
-                if Image::may_be(&magic) {
-                    side.images.extend(Image::read(&file.all()?, begin));
-                }
-            } else {
-                // As the reader counts, which holds either of them.
-                room -= (side.source.length - begin).max(layout.length).min(room);
-            }
+            let images = images(file, |offset| begin + layout.unpacked_at(offset))?;
+            side.images.extend(images);
             side.layouts.push(layout);
         }
         Ok(side)
     }
+}
+
+/// The programs that a file is, or has in it as they are; `place` tells where a byte of it lies among all of its side.
+fn images(file: &Input<'_>, place: impl Fn(u64) -> u64) -> io::Result<Vec<Image>> {
+    let mut images = Vec::new();
+    for leaf in containers::leaves(file)? {
+        let begin = leaf.read(0, 4)?.unwrap_or_default();
+        if begin.first_chunk().is_some_and(Image::may_be) {
+            images.extend(Image::read(&leaf.all()?, place(leaf.offset)));
+        }
+    }
+    Ok(images)
 }
 
 /// Both sides and what one has of the other.

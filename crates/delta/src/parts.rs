@@ -8,7 +8,9 @@ use crate::apply::{ApplyError, Write};
 use crate::archive;
 use crate::entropy::Ahead;
 use crate::instructions::to_relative;
+use crate::layout::Stream;
 use crate::literals::is_code;
+use crate::lzma2::Room;
 use crate::source::Pages;
 use crate::steps::{STREAMS, Section, Step, Steps};
 use crate::varint::Reader;
@@ -33,8 +35,8 @@ struct PartSection<'a> {
     length: usize,
     /// Number of its file.
     file: usize,
-    /// The recipe that packs it, and how many bytes that has to give.
-    packed: Option<(&'a [u8], u64)>,
+    /// The stream that it is packed to, and the recipe for it.
+    packed: Option<(Stream, &'a [u8])>,
 }
 
 impl Part<'_> {
@@ -93,7 +95,7 @@ impl<'a> Parts<'a> {
                         .split_at_checked(stream.recipe as usize)
                         .ok_or(Malformed("it lacks a recipe"))?;
                     self.recipes = later;
-                    Ok((recipe, stream.packed))
+                    Ok((stream, recipe))
                 });
                 part.sections.push(PartSection {
                     length: of_section,
@@ -154,14 +156,17 @@ impl Made {
 pub(crate) struct Maker<'a> {
     pages: Pages<'a>,
     predictor: &'a Predictor,
+    /// For compressors of all makers together.
+    room: &'a Room,
     fields: Vec<Field>,
 }
 
 impl<'a> Maker<'a> {
-    pub(crate) fn new(pages: Pages<'a>, predictor: &'a Predictor) -> Self {
+    pub(crate) fn new(pages: Pages<'a>, predictor: &'a Predictor, room: &'a Room) -> Self {
         Maker {
             pages,
             predictor,
+            room,
             fields: Vec::new(),
         }
     }
@@ -198,12 +203,17 @@ impl<'a> Maker<'a> {
             at += length;
         }
         drop(part.literals);
-        Ok(packed(plain, &part.sections, weight)?)
+        Ok(packed(plain, &part.sections, weight, self.room)?)
     }
 }
 
 /// The bytes of sections, archives packed again.
-fn packed(plain: Vec<u8>, sections: &[PartSection<'_>], weight: usize) -> Result<Made, Malformed> {
+fn packed(
+    plain: Vec<u8>,
+    sections: &[PartSection<'_>],
+    weight: usize,
+    room: &Room,
+) -> Result<Made, Malformed> {
     let mut ends: Vec<(usize, usize)> = Vec::new();
     let mut put = |file: usize, end: usize| match ends.last_mut() {
         Some((last, before)) if *last == file => *before = end,
@@ -227,9 +237,9 @@ fn packed(plain: Vec<u8>, sections: &[PartSection<'_>], weight: usize) -> Result
         end += section.length;
         match section.packed {
             None => bytes.extend_from_slice(own),
-            Some((recipe, length)) => {
-                let again = archive::pack(own, recipe)?;
-                if again.len() as u64 != length {
+            Some((stream, recipe)) => {
+                let again = archive::pack(own, stream.coding, recipe, room)?;
+                if again.len() as u64 != stream.packed {
                     return Err(Malformed("an archive cannot be packed again"));
                 }
                 bytes.extend_from_slice(&again);

@@ -1,17 +1,15 @@
-//! The old files one after the other, archives unpacked, read in pages.
+//! The old, or the new, files one after the other, archives unpacked, read in pages.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
 use crate::apply::ApplyError;
+use crate::archive;
 use crate::layout::{Layout, Stream};
 use crate::parallel::in_parallel;
-use crate::tokens;
 use crate::{BYTES_MAX, Malformed};
 
-/// Most bytes of archives of either side, unpacked: whoever applies a delta holds the old ones in memory.
-pub(crate) const UNPACKED_MAX: u64 = 96 * 1024 * 1024;
 /// Copies jump: what is read around one serves others nearby, and more than that is read for nothing.
 pub(crate) const PAGE_BYTES: u64 = 4 * 1024;
 /// So many bytes at once are not worth keeping.
@@ -54,21 +52,13 @@ impl Input<'_> {
     }
 }
 
-impl Input<'_> {
-    /// All of it.
-    pub(crate) fn all(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; self.length()? as usize];
-        self.read(0, &mut bytes).map(|()| bytes)
-    }
-}
-
 enum Part<'a> {
     /// Of a file, from this offset on.
     Plain(&'a Input<'a>, u64),
-    /// Of an unpacked archive, in memory.
-    Unpacked(Vec<u8>),
-    /// The same in a file, from this offset on.
+    /// Of an unpacked archive that is kept in a file, from this offset on.
     Kept(&'a File, u64),
+    /// In memory.
+    Held(Vec<u8>),
 }
 
 /// All old, or all new, bytes.
@@ -85,29 +75,34 @@ struct Packed<'a> {
     file: &'a Input<'a>,
     offset: u64,
     stream: Stream,
+    /// Where it is to lie unpacked.
+    to: u64,
 }
 
 impl Packed<'_> {
-    fn unpack(&self) -> Result<Vec<u8>, ApplyError> {
+    fn unpack(&self, scratch: &File) -> Result<(), ApplyError> {
         let mut packed = vec![0; self.stream.packed as usize];
         self.file.read(self.offset, &mut packed)?;
-        let other = ApplyError::Other { number: self.number };
-        let mut plain = tokens::unpack(&packed, self.stream.plain).ok_or(other)?;
-        plain.shrink_to_fit();
-        match plain.len() as u64 == self.stream.plain {
-            true => Ok(plain),
-            false => Err(ApplyError::Other { number: self.number }),
+        let plain = archive::unpack_old(&packed, self.stream.coding, self.stream.plain);
+        match plain.filter(|plain| plain.len() as u64 == self.stream.plain) {
+            Some(plain) => Ok(scratch.write_all_at(&plain, self.to)?),
+            None => Err(ApplyError::Other { number: self.number }),
         }
     }
 }
 
 impl<'a> Source<'a> {
-    /// The old files; their archives are unpacked on so many threads.
-    pub(crate) fn open(layouts: &[Layout], old: &'a [Input<'a>], threads: usize) -> Result<Self, ApplyError> {
+    /// The old files; their archives are unpacked into `scratch` on so many threads.
+    pub(crate) fn open(
+        layouts: &[Layout],
+        old: &'a [Input<'a>],
+        scratch: &'a File,
+        threads: usize,
+    ) -> Result<Self, ApplyError> {
         if layouts.len() != old.len() {
             return Err(Malformed("it is for other files").into());
         }
-        let mut streams = Vec::new();
+        let (mut source, mut streams, mut to) = (Source::default(), Vec::new(), 0);
         for (number, (layout, file)) in layouts.iter().zip(old).enumerate() {
             if file.length()? != layout.length {
                 return Err(ApplyError::Other { number });
@@ -115,26 +110,22 @@ impl<'a> Source<'a> {
             let mut offset = 0;
             for stream in &layout.streams {
                 offset += stream.gap;
+                source.push(file, offset - stream.gap, stream.gap);
+                source.push_kept(scratch, to, stream.plain);
                 streams.push(Packed {
                     number,
                     file,
                     offset,
                     stream: *stream,
+                    to,
                 });
                 offset += stream.packed;
+                to += stream.plain;
             }
+            source.push(file, offset, layout.length - offset);
         }
-        let unpacked = in_parallel(streams.len(), threads, |number| streams[number].unpack());
-        let (mut source, mut unpacked) = (Source::default(), unpacked.into_iter());
-        for (layout, file) in layouts.iter().zip(old) {
-            let mut at = 0;
-            for (stream, plain) in layout.streams.iter().zip(&mut unpacked) {
-                source.put(Part::Plain(file, at), stream.gap);
-                source.put(Part::Unpacked(plain?), stream.plain);
-                at += stream.gap + stream.packed;
-            }
-            source.put(Part::Plain(file, at), layout.length - at);
-        }
+        let unpacked = in_parallel(streams.len(), threads, |number| streams[number].unpack(scratch));
+        unpacked.into_iter().collect::<Result<(), _>>()?;
         debug_assert!(source.length <= BYTES_MAX);
         Ok(source)
     }
@@ -156,6 +147,15 @@ impl<'a> Source<'a> {
         self.put(Part::Kept(file, offset), length);
     }
 
+    /// The same in memory.
+    pub(crate) fn held(&self) -> io::Result<Source<'static>> {
+        let mut bytes = vec![0; self.length as usize];
+        self.read(0, &mut bytes)?;
+        let mut source = Source::default();
+        source.put(Part::Held(bytes), self.length);
+        Ok(source)
+    }
+
     /// Reads bytes, all of which have to be there.
     pub(crate) fn read(&self, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
         let mut number = self.parts.partition_point(|(begin, _)| *begin <= offset);
@@ -172,7 +172,7 @@ impl<'a> Source<'a> {
             match part {
                 Part::Plain(file, from) => file.read(from + at, now)?,
                 Part::Kept(file, from) => file.read_exact_at(now, from + at)?,
-                Part::Unpacked(bytes) => now.copy_from_slice(&bytes[at as usize..at as usize + length]),
+                Part::Held(bytes) => now.copy_from_slice(&bytes[at as usize..at as usize + length]),
             }
             offset += length as u64;
             buffer = later;
@@ -267,7 +267,8 @@ mod tests {
                 .iter()
                 .map(|length| Layout { length: *length as u64, streams: Vec::new() })
                 .collect();
-            let source = Source::open(&layouts, &old, 2).unwrap();
+            let scratch = tempfile::tempfile().unwrap();
+            let source = Source::open(&layouts, &old, &scratch, 2).unwrap();
             let mut pages = Pages::new(&source, 3);
             for (at, length) in reads {
                 let mut buffer = vec![0; length];

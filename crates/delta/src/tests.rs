@@ -1,5 +1,6 @@
 //! Round trips, damaged deltas, programs and archives.
 
+use std::fs::File;
 use std::io::Write;
 
 use proptest::prelude::*;
@@ -13,16 +14,19 @@ use crate::{ApplyError, Input, apply, make, varint};
 fn made<'a>(old: &[&'a [u8]], new: &[&'a [u8]], threads: usize) -> Vec<u8> {
     let files =
         |files: &[&'a [u8]]| -> Vec<Input<'a>> { files.iter().map(|file| Input::Bytes(file)).collect() };
-    let scratch = tempfile::tempfile().unwrap();
-    make(&files(old), &files(new), threads, 64 << 20, &scratch)
+    make(&files(old), &files(new), threads, 64 << 20, &scratch())
         .unwrap()
         .unwrap()
+}
+
+fn scratch() -> File {
+    tempfile::tempfile().unwrap()
 }
 
 fn applied(delta: &[u8], old: &[&[u8]], lengths: &[u64]) -> Result<Vec<Vec<u8>>, ApplyError> {
     let old: Vec<Input<'_>> = old.iter().map(|bytes| Input::Bytes(bytes)).collect();
     let mut files = vec![Vec::new(); lengths.len()];
-    apply(delta, &old, lengths, &mut |number, bytes| {
+    apply(delta, &old, lengths, &scratch(), &mut |number, bytes| {
         files[number].extend_from_slice(bytes);
         Ok(())
     })?;
@@ -30,7 +34,7 @@ fn applied(delta: &[u8], old: &[&[u8]], lengths: &[u64]) -> Result<Vec<Vec<u8>>,
 }
 
 /// The length of the delta, which was applied and gave the new files.
-fn round_trip(old: &[&[u8]], new: &[&[u8]]) -> usize {
+pub(crate) fn round_trip(old: &[&[u8]], new: &[&[u8]]) -> usize {
     let delta = made(old, new, 2);
     assert!(delta == made(old, new, 1), "it depends on the number of threads");
     let lengths: Vec<u64> = new.iter().map(|bytes| bytes.len() as u64).collect();
@@ -46,7 +50,7 @@ fn round_trip(old: &[&[u8]], new: &[&[u8]]) -> usize {
 }
 
 /// Bytes that do not compress, the same for the same seed.
-fn noise(length: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -266,7 +270,14 @@ fn whoever_cannot_write_is_told_and_nothing_goes_on() {
             }
         };
         let length = LENGTH as u64;
-        match apply_on(threads, &delta, &[Input::Bytes(&old)], &[length], &mut write) {
+        match apply_on(
+            threads,
+            &delta,
+            &[Input::Bytes(&old)],
+            &[length],
+            &scratch(),
+            &mut write,
+        ) {
             Err(ApplyError::Io(failure)) => assert_eq!(failure.kind(), std::io::ErrorKind::StorageFull),
             other => panic!("{other:?}"),
         }
@@ -275,9 +286,14 @@ fn whoever_cannot_write_is_told_and_nothing_goes_on() {
             "{written} bytes were handed over, though the disk was full at {failing_at}"
         );
         let panics = std::panic::catch_unwind(|| {
-            apply_on(threads, &delta, &[Input::Bytes(&old)], &[length], &mut |_, _| {
-                panic!("the writer is broken")
-            })
+            apply_on(
+                threads,
+                &delta,
+                &[Input::Bytes(&old)],
+                &[length],
+                &scratch(),
+                &mut |_, _| panic!("the writer is broken"),
+            )
         });
         assert!(panics.is_err());
         // What it is made from is damaged: other bytes, no end of the process.
@@ -291,6 +307,7 @@ fn whoever_cannot_write_is_told_and_nothing_goes_on() {
             &delta,
             &[Input::Bytes(&other)],
             &lengths,
+            &scratch(),
             &mut |_, bytes| {
                 same &= new[at..at + bytes.len()] == *bytes;
                 at += bytes.len();
@@ -413,18 +430,18 @@ proptest! {
         let old = noise(lengths.0 as usize, 3);
         let numbers = std::array::from_fn(|number| streams[number].as_slice());
         let delta = unpacked(&head, numbers, &values, &noise(literals, 5));
-        crate::fuzz::fuzz_delta(&delta, &old, lengths.1);
+        crate::fuzz::fuzz_delta(&delta, &old, lengths.1, &scratch());
     }
 }
 
-fn gzip(bytes: &[u8], level: u32) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8], level: u32) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
 /// Text that compresses, with many lines of it changed.
-fn text(changed: bool) -> Vec<u8> {
+pub(crate) fn text(changed: bool) -> Vec<u8> {
     let words = noise(60_000, 5);
     let mut text = Vec::new();
     for (number, chunk) in words.chunks(3).enumerate() {
@@ -490,7 +507,7 @@ fn damaged_deltas_of_programs_never_panic() {
     for at in 0..delta.len().min(6000) {
         let mut changed = delta.clone();
         changed[at] = changed[at].wrapping_add(1 + (at % 255) as u8);
-        crate::fuzz::fuzz_delta(&changed, &old, new.len() as u64);
+        crate::fuzz::fuzz_delta(&changed, &old, new.len() as u64, &scratch());
     }
 }
 
@@ -508,7 +525,7 @@ fn damaged_deltas_are_errors_or_other_bytes_but_never_panics() {
     for at in 0..delta.len().min(3000) {
         let mut changed = delta.clone();
         changed[at] = changed[at].wrapping_add(1 + (at % 255) as u8);
-        crate::fuzz::fuzz_delta(&changed, &old, new.len() as u64);
+        crate::fuzz::fuzz_delta(&changed, &old, new.len() as u64, &scratch());
     }
 }
 
@@ -532,7 +549,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_no_delta(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        crate::fuzz::fuzz_delta(&bytes, b"old bytes", 10);
-        crate::fuzz::fuzz_delta(&[b"TGD3", bytes.as_slice()].concat(), b"old bytes", 10);
+        crate::fuzz::fuzz_delta(&bytes, b"old bytes", 10, &scratch());
+        crate::fuzz::fuzz_delta(&[b"TGD4", bytes.as_slice()].concat(), b"old bytes", 10, &scratch());
     }
 }

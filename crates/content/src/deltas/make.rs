@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::index::{DeltaIndex, SEGMENT_BYTES_MAX, Segment};
+use super::unnamed;
 use crate::index::{EntryKind, Pack, PayloadIndex};
 use crate::object::ObjectId;
 use crate::publish::{PackFile, PublishError, hash_file, io_error};
@@ -135,8 +136,9 @@ fn segment(
         Some(base) => Stored::of(base, &group.old, targets_dir, scratch)?,
         None => Stored::of(payload, &[], targets_dir, scratch)?,
     };
-    let failed = io_error("make a delta in", targets_dir);
-    let unpacked = unnamed(&scratch.join("archives"))?;
+    let failed = |source| io_error("make a delta in", targets_dir)(source);
+    let archives = scratch.join("archives");
+    let unpacked = unnamed(&archives).map_err(io_error("write", &archives))?;
     let made = delta::make(
         &old.files(),
         &new.files(),
@@ -147,13 +149,13 @@ fn segment(
     let Some(made) = made.map_err(failed)? else {
         return Ok(None);
     };
-    drop(unpacked);
     let without = blocks_for(payload, &new_ids);
     let worth = (made.len() as f64) < without as f64 * (1.0 - SAVING_MIN);
     if !worth || made.len() as u64 > SEGMENT_BYTES_MAX {
         return Ok(None);
     }
-    if let Err(problem) = verify(&made, &old.files(), &group.new) {
+    unpacked.set_len(0).map_err(failed)?;
+    if let Err(problem) = verify(&made, &old.files(), &group.new, &unpacked) {
         tracing::warn!("a delta of {} file(s) is left out: {problem}", group.new.len());
         return Ok(None);
     }
@@ -168,24 +170,16 @@ fn segment(
     Ok(Some((segment, made)))
 }
 
-/// An empty file that is gone when it is closed.
-fn unnamed(path: &Path) -> Result<File, PublishError> {
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)
-        .map_err(io_error("write", path))?;
-    std::fs::remove_file(path).map_err(io_error("remove", path))?;
-    Ok(file)
-}
-
 /// Applies a delta and compares every object with its name.
-fn verify(made: &[u8], old: &[delta::Input<'_>], new: &[(ObjectId, u64)]) -> Result<(), String> {
+fn verify(
+    made: &[u8],
+    old: &[delta::Input<'_>],
+    new: &[(ObjectId, u64)],
+    scratch: &File,
+) -> Result<(), String> {
     let sizes: Vec<u64> = new.iter().map(|(_, size)| *size).collect();
     let mut hashers = vec![Sha256::new(); new.len()];
-    delta::apply(made, old, &sizes, &mut |number, bytes| {
+    delta::apply(made, old, &sizes, scratch, &mut |number, bytes| {
         hashers[number].update(bytes);
         Ok(())
     })
@@ -358,7 +352,7 @@ impl Stored {
         scratch: &Path,
     ) -> Result<Self, PublishError> {
         let path = scratch.join("objects");
-        let file = unnamed(&path)?;
+        let file = unnamed(&path).map_err(io_error("write", &path))?;
         let mut stored = Stored {
             file,
             places: vec![(0, 0); objects.len()],

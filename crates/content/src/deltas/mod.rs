@@ -5,6 +5,9 @@
 //! site that lacks an object that a segment needs, or finds that a segment does not give the signed hashes, fetches
 //! blocks.
 
+use std::fs::File;
+use std::path::Path;
+
 mod choose;
 mod fetch;
 mod index;
@@ -16,3 +19,15 @@ pub use choose::{Chosen, Source, choose};
 pub use fetch::{SegmentError, apply, fetch};
 pub use index::{DeltaIndex, Segment};
 pub use make::{DeltaOptions, MadeDeltas, make};
+
+/// An empty file that is gone when it is closed.
+pub(crate) fn unnamed(path: &Path) -> std::io::Result<File> {
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)?;
+    std::fs::remove_file(path)?;
+    Ok(file)
+}

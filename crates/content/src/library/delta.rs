@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::direct::{Aligned, PartialFile, write_new};
 use super::{DiskError, Library, disk};
-use crate::deltas::Segment;
+use crate::deltas::{Segment, unnamed};
 use crate::object::ObjectId;
 
 /// Why a delta gave nothing.
@@ -106,20 +106,24 @@ impl Library {
         let sizes: Vec<u64> = segment.new.iter().map(|(_, size)| *size).collect();
         let (mut open, mut aligned): (Option<Writing>, _) = (None, Aligned::default());
         let mut trouble: Option<DeltaError> = None;
-        let applied = delta::apply(&delta, &old, &sizes, &mut |number, bytes| {
+        let archives = self.delta_path(&segment.sha256).with_extension("archives");
+        let unpacked = unnamed(&archives).map_err(disk("write", &archives))?;
+        let applied = delta::apply(&delta, &old, &sizes, &unpacked, &mut |number, bytes| {
             let wrote = self.write(segment, &mut open, &mut aligned, number, bytes);
             wrote.map_err(|failure| {
                 trouble = Some(failure);
                 std::io::Error::other("see the cause that was kept")
             })
         });
+        // Before everything is made durable, which this need not be.
+        drop(unpacked);
         if let Some(failure) = trouble {
             return Err(failure);
         }
         match applied {
             Ok(()) => {}
             Err(delta::ApplyError::Io(source)) => {
-                return Err(disk("read old objects in", &self.root)(source).into());
+                return Err(disk("apply a delta in", &self.root)(source).into());
             }
             Err(failure) => return Err(DeltaError::Refused(failure.to_string())),
         }
