@@ -1,5 +1,7 @@
 //! Deltas from earlier packages of the feed to one that is being published.
 //!
+//! Where a package hardly differs from the one before, what leads to that one is named for it, too.
+//!
 //! Deltas from nothing are made over a whole payload, which takes long. Where the package before has some and most of its
 //! content is here again, they are named once more, and only what is new gets one of its own: the cost follows the
 //! change. What of the old ones is of no use any more is fetched in vain by whoever has nothing, so that has bounds.
@@ -9,8 +11,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use content::ObjectId;
-use content::deltas::{DeltaOptions, MadeDeltas};
-use content::index::{EntryKind, Pack, PayloadIndex};
+use content::deltas::{DeltaIndex, DeltaOptions, MadeDeltas};
+use content::index::{EntryKind, IndexError, Pack, PayloadIndex};
 use domain::servicing::package::{DeltaReference, PackageGuid, PackageRecord};
 use domain::servicing::version::FullVersion;
 
@@ -20,7 +22,7 @@ use crate::publish::{Bases, PublishRequest, Step};
 use crate::service::open;
 use crate::shards;
 
-/// Most sets of deltas from nothing that a package takes over.
+/// Most sets of deltas, from nothing or from packages, that a package takes over.
 const TAKEN_OVER_MAX: usize = 3;
 /// They are taken over if at most one byte in so many is new.
 const NEW_SHARE: u64 = 10;
@@ -28,7 +30,7 @@ const NEW_SHARE: u64 = 10;
 /// What a package has of deltas.
 #[derive(Default)]
 pub(crate) struct Deltas {
-    /// Those from nothing that the package before has.
+    /// Those of the package before that are of use for this one, too.
     pub taken_over: Vec<DeltaReference>,
     /// Those that were made for it.
     pub made: Vec<Made>,
@@ -50,6 +52,8 @@ struct Base {
     withdrawn: bool,
     /// Its own deltas from nothing.
     from_nothing: Vec<DeltaReference>,
+    /// Its own deltas from other packages, and where their indexes are.
+    from_others: Vec<(DeltaReference, PathBuf)>,
     index: PathBuf,
 }
 
@@ -118,9 +122,30 @@ pub(crate) fn make(
         all.made.extend(whole);
     }
     for base in &bases {
-        all.made.extend(make(Some(base), &payload)?);
+        match make(Some(base), &payload)? {
+            Some(made) => all.made.push(made),
+            // Hardly anything is new: what leads to the package before leads nearly here.
+            None if matches!(request.deltas, Bases::Newest(_)) => {
+                all.taken_over.extend(leading_here(base, &payload)?);
+            }
+            None => {}
+        }
     }
     Ok(all)
+}
+
+/// The deltas of a package that give something that is in this payload, too.
+fn leading_here(base: &Base, payload: &PayloadIndex) -> Result<Vec<DeltaReference>, CloudError> {
+    let wanted: HashSet<ObjectId> = payload.objects().map(|(object, ..)| object).collect();
+    let mut leading = Vec::new();
+    for (reference, path) in &base.from_others {
+        let index = DeltaIndex::read_file(path).map_err(|source| unreadable(path, source))?;
+        let mut given = index.segments.iter().flat_map(|segment| &segment.new);
+        if leading.len() < TAKEN_OVER_MAX && given.any(|(object, _)| wanted.contains(object)) {
+            leading.push(reference.clone());
+        }
+    }
+    Ok(leading)
 }
 
 /// The deltas from nothing of the package before, and what of the payload it does not have; unless too much is new, or
@@ -163,13 +188,17 @@ fn of(guid: PackageGuid, base: Option<PackageGuid>, name: &str, made: MadeDeltas
 }
 
 fn read(path: &Path) -> Result<PayloadIndex, CloudError> {
-    PayloadIndex::read_file(path).map_err(|source| CloudError::Payload {
+    PayloadIndex::read_file(path).map_err(|source| unreadable(path, source))
+}
+
+fn unreadable(path: &Path, source: IndexError) -> CloudError {
+    CloudError::Payload {
         payload: path.to_owned(),
         source: content::publish::PublishError::Older {
             path: path.to_owned(),
             source,
         },
-    })
+    }
 }
 
 /// The packages that deltas are made from; the newest first, unless they are named.
@@ -182,12 +211,21 @@ fn bases(
     let mut earlier = Vec::new();
     shards::for_each(&feed, |other| {
         let index = feed.target_file(&other.payload.index_target, &other.payload.index_sha256);
-        let deltas = other.payload.deltas.into_iter();
+        let (from_others, from_nothing): (Vec<_>, Vec<_>) = other
+            .payload
+            .deltas
+            .into_iter()
+            .partition(|delta| delta.base.is_some());
+        let with_path = |delta: DeltaReference| {
+            let path = feed.target_file(&delta.index_target, &delta.index_sha256);
+            (delta, path)
+        };
         earlier.push(Base {
             guid: other.guid,
             version: other.full_version,
             withdrawn: other.withdrawn.is_some(),
-            from_nothing: deltas.filter(|delta| delta.base.is_none()).collect(),
+            from_nothing,
+            from_others: from_others.into_iter().map(with_path).collect(),
             index,
         });
     })?;

@@ -241,7 +241,7 @@ fn amount(text: &str) -> Option<u64> {
 /// What the meter says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// So many bytes may pass now, at least one.
+    /// So many bytes may pass now, at least one of those that were wanted.
     Pass(u64),
     /// Nothing before so much time has passed.
     Wait(Duration),
@@ -284,7 +284,7 @@ impl Meter {
             self.passed = 0;
         }
         match bytes.saturating_sub(self.passed).min(wanted) {
-            0 => {
+            0 if wanted > 0 => {
                 let left = (self.begin + length).saturating_sub(now.as_nanos());
                 Verdict::Wait(Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX)))
             }
@@ -413,6 +413,11 @@ mod tests {
         assert_eq!(
             meter.pass(limit, late, 5_000),
             Verdict::Wait(Duration::from_millis(50))
+        );
+        assert_eq!(
+            meter.pass(limit, late, 0),
+            Verdict::Pass(0),
+            "nothing has not to wait"
         );
         assert_eq!(meter.pass(Limit::Unlimited, late, 5_000), Verdict::Pass(5_000));
         assert_eq!(

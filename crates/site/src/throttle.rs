@@ -234,7 +234,8 @@ struct Paced {
 
 impl Paced {
     async fn next(&mut self) -> Option<Result<Bytes, TransportError>> {
-        if self.rest.is_empty() {
+        // What comes may be empty, as the last frame of HTTP/2 often is: there is nothing to wait for then.
+        while self.rest.is_empty() {
             self.rest = match self.more().await? {
                 Ok(chunk) => chunk,
                 Err(failure) => return Some(Err(failure)),
@@ -364,9 +365,10 @@ mod tests {
             self.0.fetch_add(1, Ordering::Relaxed);
             let range = range.unwrap_or(0..1000);
             let length = usize::try_from(range.end - range.start).unwrap();
+            // HTTP/2 has frames without bytes, the last one often.
             let chunks: Vec<_> = Bytes::from(vec![7; length])
                 .chunks(16_000)
-                .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
+                .flat_map(|chunk| [Ok(Bytes::copy_from_slice(chunk)), Ok(Bytes::new())])
                 .collect();
             let body = stream::iter(chunks).boxed();
             async move { Ok(Response { length: None, body }) }.boxed()

@@ -49,10 +49,14 @@ fn with_first(world: &World, site: &Site) -> crate::world::Running {
 
 /// Bytes that the download of the second version fetched, and those of a download by blocks.
 fn fetched(site: &Site) -> (u64, u64) {
+    fetched_for(site, SECOND)
+}
+
+fn fetched_for(site: &Site, guid: &str) -> (u64, u64) {
     let log = site.all_logs();
     let line = log
         .lines()
-        .find(|line| line.contains(SECOND) && line.contains(" needs "))
+        .find(|line| line.contains(guid) && line.contains(" needs "))
         .unwrap_or_else(|| panic!("no plan in the log:\n{log}"));
     let rest = line.split(" needs ").nth(1).unwrap();
     let mut numbers = rest.split(' ').filter_map(|word| word.parse().ok());
@@ -121,6 +125,25 @@ fn a_damaged_delta_is_left_out_and_blocks_do_without() {
             .len(),
         0
     );
+}
+
+#[test]
+fn what_leads_to_the_package_before_leads_to_one_that_only_adds_to_it() {
+    const THIRD: &str = "33333333-3333-3333-3333-333333333333";
+    let world = World::empty(now());
+    let site = world.site("site");
+    let _running = with_first(&world, &site);
+    let (content, description) = (text(2), package(THIRD, "5.00.9230.1000"));
+    let files = [
+        ("lib/library.2", content.as_str()),
+        ("same", "the same"),
+        ("added", "7"),
+    ];
+    world.publish("version-3", &description, &files);
+    site.must(&["updates", "check", "--wait"]);
+    site.wait_for(THIRD, READY);
+    let (fetched, cold) = fetched_for(&site, THIRD);
+    assert!(fetched * 10 < cold, "{fetched} of {cold}");
 }
 
 #[test]

@@ -380,6 +380,33 @@ fn i12_offline_opens_no_connection() {
 }
 
 #[test]
+fn a_throttled_download_over_https_ends() {
+    const GUID: &str = "11111111-2222-3333-4444-555555555551";
+    let world = World::new();
+    let _running = world.start();
+    must(&world.site(), &["hierarchy", "throttle", "200 kB/s"]);
+    let (description, payload) = (
+        world.folder.path().join("package.toml"),
+        world.folder.path().join("payload"),
+    );
+    std::fs::create_dir(&payload).unwrap();
+    std::fs::write(payload.join("file"), vec![7; 30_000]).unwrap();
+    let text = format!(
+        "guid = \"{GUID}\"\nfull-version = \"5.00.9101.1000\"\ntype = \"update\"\n\
+         released = \"2026-01-02T00:00:00Z\"\n[text.en]\nname = \"Update\"\n[install]\nswitch = true\n"
+    );
+    std::fs::write(&description, text).unwrap();
+    let (description, payload) = (description.display().to_string(), payload.display().to_string());
+    let service = world.folder.path().join("service");
+    must(&service, &["cloud", "publish", &description, &payload]);
+    must(&world.site(), &["updates", "check", "--wait"]);
+    world.until("the download", || {
+        let update = world.json(&["updates", "show", GUID])?;
+        (update["state"]["code"] == 262_146).then_some(())
+    });
+}
+
+#[test]
 fn metrics_have_phases_and_faults() {
     let world = World::new();
     let _running = world.start();
