@@ -22,10 +22,12 @@ use crate::publish::{Bases, PublishRequest, Step};
 use crate::service::open;
 use crate::shards;
 
-/// Most sets of deltas, from nothing or from packages, that a package takes over.
+/// Most sets of deltas, from nothing and as many from packages, that a package takes over.
 const TAKEN_OVER_MAX: usize = 3;
-/// They are taken over if at most one byte in so many is new.
+/// Those from nothing are taken over if at most one byte in so many is new.
 const NEW_SHARE: u64 = 10;
+/// Those from packages are if they give at least one byte in so many.
+const MUCH_SHARE: u64 = 10;
 
 /// What a package has of deltas.
 #[derive(Default)]
@@ -39,8 +41,9 @@ pub(crate) struct Deltas {
 impl Deltas {
     /// As the record names them.
     pub fn references(&self) -> Vec<DeltaReference> {
+        // Should there be too many for somebody, the first are the best.
         let made = self.made.iter().map(|made| &made.reference);
-        self.taken_over.iter().chain(made).cloned().collect()
+        made.chain(&self.taken_over).cloned().collect()
     }
 }
 
@@ -121,11 +124,11 @@ pub(crate) fn make(
         };
         all.made.extend(whole);
     }
-    for base in &bases {
+    for (number, base) in bases.iter().enumerate() {
         match make(Some(base), &payload)? {
             Some(made) => all.made.push(made),
-            // Hardly anything is new: what leads to the package before leads nearly here.
-            None if matches!(request.deltas, Bases::Newest(_)) => {
+            // What leads to the package before may lead nearly here.
+            None if number == 0 && matches!(request.deltas, Bases::Newest(_)) => {
                 all.taken_over.extend(leading_here(base, &payload)?);
             }
             None => {}
@@ -134,14 +137,19 @@ pub(crate) fn make(
     Ok(all)
 }
 
-/// The deltas of a package that give something that is in this payload, too.
+/// The deltas of a package that give much of this payload, too.
 fn leading_here(base: &Base, payload: &PayloadIndex) -> Result<Vec<DeltaReference>, CloudError> {
     let wanted: HashSet<ObjectId> = payload.objects().map(|(object, ..)| object).collect();
     let mut leading = Vec::new();
     for (reference, path) in &base.from_others {
+        if leading.len() == TAKEN_OVER_MAX {
+            break;
+        }
         let index = DeltaIndex::read_file(path).map_err(|source| unreadable(path, source))?;
-        let mut given = index.segments.iter().flat_map(|segment| &segment.new);
-        if leading.len() < TAKEN_OVER_MAX && given.any(|(object, _)| wanted.contains(object)) {
+        let given = index.segments.iter().flat_map(|segment| &segment.new);
+        let useful = given.filter(|(object, _)| wanted.contains(object));
+        let bytes: u64 = useful.map(|(_, size)| size).sum();
+        if bytes.saturating_mul(MUCH_SHARE) >= payload.bytes {
             leading.push(reference.clone());
         }
     }

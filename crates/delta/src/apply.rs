@@ -12,7 +12,7 @@ use std::thread::Scope;
 use crate::addresses::{Moves, Predictor, Program};
 use crate::entropy::{Unpacked, Windows};
 use crate::layout::{Head, Layout, MAGIC, REGIONS_BYTES_MAX};
-use crate::lzma2::Room;
+use crate::lzma2;
 use crate::matching::{Copy, Recent};
 use crate::parts::{Made, Maker, PART_BYTES, Part, Parts, Runs};
 use crate::source::{Input, Pages, Source};
@@ -48,6 +48,9 @@ pub enum ApplyError {
         /// Its number, from 0.
         number: usize,
     },
+    /// Unpacking old archives.
+    #[error("cannot write unpacked archives")]
+    Scratch(#[source] io::Error),
     /// Reading an old file, or whatever takes the new ones.
     #[error("cannot read an old file or write a new one")]
     Io(#[from] io::Error),
@@ -69,6 +72,23 @@ pub fn apply(
     apply_on(threads, delta, old, new, scratch, write)
 }
 
+/// How many bytes of old archives applying a delta unpacks.
+pub fn scratch_bytes(delta: &[u8]) -> Result<u64, Malformed> {
+    let (head, _) = take_head(&mut Reader(delta), &mut Windows::new())?;
+    let streams = head.old.iter().flat_map(|layout| &layout.streams);
+    Ok(streams.map(|stream| stream.plain).sum())
+}
+
+/// The head, and how many bytes it has.
+fn take_head(from: &mut Reader<'_>, windows: &mut Windows) -> Result<(Head, u64), Malformed> {
+    if from.bytes(MAGIC.len() as u64)? != MAGIC {
+        return Err(Malformed("it begins with something else"));
+    }
+    let packed = Unpacked::take(from, NUMBERS_BYTES_MAX, windows)?;
+    let length = packed.left();
+    Ok((Head::read(&packed.all()?)?, length))
+}
+
 /// The same with so many threads that make parts.
 pub(crate) fn apply_on(
     threads: usize,
@@ -78,14 +98,9 @@ pub(crate) fn apply_on(
     scratch: &File,
     write: &mut Write<'_>,
 ) -> Result<(), ApplyError> {
-    let mut from = Reader(delta);
-    if from.bytes(MAGIC.len() as u64)? != MAGIC {
-        return Err(Malformed("it begins with something else").into());
-    }
-    let (mut windows, mut room) = (Windows::new(), NUMBERS_BYTES_MAX);
-    let packed = Unpacked::take(&mut from, room, &mut windows)?;
-    room -= packed.left();
-    let mut head = Head::read(&packed.all()?)?;
+    let (mut from, mut windows) = (Reader(delta), Windows::new());
+    let (mut head, length) = take_head(&mut from, &mut windows)?;
+    let mut room = NUMBERS_BYTES_MAX - length;
     if !head.new.iter().map(|file| file.length).eq(new.iter().copied()) {
         return Err(Malformed("it is for other files").into());
     }
@@ -184,7 +199,7 @@ fn make_all(
     let (to_writer, made) = sync_channel(under_way);
     // Places of parts that are under way, given back when they are written.
     let (places, written) = sync_channel(under_way);
-    let (queue, room): (Queue<'_>, _) = (Mutex::new(queue), Room::new());
+    let (queue, budget): (Queue<'_>, _) = (Mutex::new(queue), lzma2::budget());
     std::thread::scope(|scope| {
         let cutter = scope.spawn(move || -> Result<(), Malformed> {
             let mut number = 0;
@@ -199,9 +214,9 @@ fn make_all(
             Ok(())
         });
         for _ in 0..threads {
-            let (queue, room, to_writer) = (&queue, &room, to_writer.clone());
+            let (queue, budget, to_writer) = (&queue, &budget, to_writer.clone());
             scope.spawn(move || {
-                let maker = Maker::new(Pages::new(source, PAGES_HELD / threads), predictor, room);
+                let maker = Maker::new(Pages::new(source, PAGES_HELD / threads), predictor, budget);
                 make_parts(maker, queue, &to_writer);
             });
         }

@@ -15,19 +15,20 @@ use std::io::{self, Read};
 use preflate_rs::{PreflateConfig, preflate_whole_deflate_stream, recreate_whole_deflate_stream};
 
 use crate::Malformed;
+use crate::budget::Budget;
 use crate::containers::{self, Found};
 use crate::layout::Coding;
-use crate::lzma2::{self, Room};
+use crate::lzma2;
 use crate::parallel::in_parallel;
 use crate::source::Input;
 use crate::tokens;
 
 /// Most bytes that one stream unpacks to: it is held in memory.
 pub(crate) const PLAIN_MAX: u64 = 32 * 1024 * 1024;
+/// Most compressed bytes of a stream: as many as it unpacks to, with room for a bad compressor.
+pub(crate) const PACKED_MAX: u64 = 2 * PLAIN_MAX;
 /// Shorter streams are not worth a recipe.
 const PACKED_MIN: u64 = 64;
-/// Most compressed bytes of LZMA2 streams of either side: a reader packs some 2 MB of it a second.
-const LZMA2_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Bytes of a stream that are hashed at a time.
 const HASH_BYTES: u64 = 256 * 1024;
 
@@ -55,16 +56,18 @@ pub(crate) struct Unpacked {
 /// The compressed streams of each old and each new file, without those that both sides have, which a copy gives as they
 /// are, and without those that would take a reader too long.
 pub(crate) fn changed_streams(old: &[Input<'_>], new: &[Input<'_>]) -> io::Result<[Vec<Vec<Found>>; 2]> {
-    let (old, new) = (named_streams(old)?, named_streams(new)?);
+    // Where there is nothing to compare with, no name is asked for.
+    let compared = !old.is_empty();
+    let (old, new) = (named_streams(old, compared)?, named_streams(new, compared)?);
     let names = |side: &[Vec<Named>]| side.iter().flatten().map(|(_, name)| *name).collect();
     let (of_old, of_new): (HashSet<u64>, HashSet<u64>) = (names(&old), names(&new));
     let changed = |side: Vec<Vec<Named>>, other: &HashSet<u64>| {
-        let mut lzma2_left = LZMA2_BYTES_MAX;
+        let mut lzma2_left = lzma2::CONTENT_MAX;
         let mut is_wanted = |(found, name): &Named| match found.coding {
             _ if other.contains(name) => false,
             Coding::Deflate => true,
             Coding::Lzma2 { .. } => {
-                let left = lzma2_left.checked_sub(found.length);
+                let left = lzma2_left.checked_sub(found.plain);
                 lzma2_left = left.unwrap_or(lzma2_left);
                 left.is_some()
             }
@@ -82,12 +85,12 @@ pub(crate) fn changed_streams(old: &[Input<'_>], new: &[Input<'_>]) -> io::Resul
 /// A stream and a hash of its bytes. Were two streams taken for the same, they would stay packed: larger, never wrong.
 type Named = (Found, u64);
 
-fn named_streams(files: &[Input<'_>]) -> io::Result<Vec<Vec<Named>>> {
+fn named_streams(files: &[Input<'_>], compared: bool) -> io::Result<Vec<Vec<Named>>> {
     let mut buffer = Vec::new();
     let mut name = |file: &Input<'_>, found: Found| -> io::Result<Named> {
         let mut hasher = DefaultHasher::new();
         let (mut at, end) = (found.offset, found.offset + found.length);
-        while at < end {
+        while compared && at < end {
             buffer.resize((end - at).min(HASH_BYTES) as usize, 0);
             file.read(at, &mut buffer)?;
             hasher.write(&buffer);
@@ -110,7 +113,7 @@ pub(crate) fn unpack(
     purpose: Purpose,
     bytes_max: u64,
     threads: usize,
-    room: &Room,
+    budget: &Budget,
     each: &mut dyn FnMut(Unpacked) -> io::Result<()>,
 ) -> io::Result<()> {
     let (mut end, mut total) = (0, file.length()?);
@@ -132,7 +135,7 @@ pub(crate) fn unpack(
                     .map(|tokens| (tokens, Vec::new())),
                 (Purpose::New, Coding::Lzma2 { dictionary }) => lzma2::unpack(&packed, dictionary, PLAIN_MAX)
                     .and_then(|plain| {
-                        let recipe = lzma2::recipe(&packed, &plain, dictionary, room)?;
+                        let recipe = lzma2::recipe(&packed, &plain, dictionary, budget)?;
                         Some((plain, recipe))
                     }),
                 (Purpose::Alone, Coding::Deflate) => with_recipe(&packed),
@@ -174,11 +177,16 @@ fn with_recipe(packed: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
 }
 
 /// Packs plain bytes the way a recipe says; tokens have none.
-pub(crate) fn pack(plain: &[u8], coding: Coding, recipe: &[u8], room: &Room) -> Result<Vec<u8>, Malformed> {
+pub(crate) fn pack(
+    plain: &[u8],
+    coding: Coding,
+    recipe: &[u8],
+    budget: &Budget,
+) -> Result<Vec<u8>, Malformed> {
     match coding {
         Coding::Deflate if recipe.is_empty() => tokens::pack(plain),
         Coding::Deflate => deflate(plain, recipe),
-        Coding::Lzma2 { dictionary } => lzma2::pack(plain, dictionary, recipe, room),
+        Coding::Lzma2 { dictionary } => lzma2::pack(plain, dictionary, recipe, budget),
     }
 }
 

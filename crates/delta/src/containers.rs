@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 
-use crate::archive::PLAIN_MAX;
+use crate::archive::{PACKED_MAX, PLAIN_MAX};
 use crate::layout::Coding;
 use crate::lzma2::DICTIONARY_BITS_MAX;
 use crate::source::Input;
@@ -27,6 +27,8 @@ pub(crate) struct Found {
     /// Compressed.
     pub length: u64,
     pub coding: Coding,
+    /// Unpacked, where that is known before: of LZMA2.
+    pub plain: u64,
 }
 
 /// What holds streams, or files that may.
@@ -65,7 +67,7 @@ pub fn is_archive(file: &[u8]) -> bool {
     }
 }
 
-/// The compressed streams of a file, by offset.
+/// The compressed streams of a file, by offset and apart from each other.
 pub(crate) fn streams(file: &Input<'_>) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
     for leaf in leaves(file)? {
@@ -85,6 +87,14 @@ pub(crate) fn streams(file: &Input<'_>) -> io::Result<Vec<Found>> {
         }
     }
     found.sort_unstable_by_key(|stream| stream.offset);
+    let mut end = 0;
+    found.retain(|stream| {
+        let apart = stream.offset >= end && stream.length <= PACKED_MAX;
+        if apart {
+            end = stream.offset + stream.length;
+        }
+        apart
+    });
     Ok(found)
 }
 
@@ -184,7 +194,11 @@ fn tar_size(field: &[u8]) -> Option<u64> {
         return fits.then(|| u64::from_be_bytes(*low));
     }
     let text = std::str::from_utf8(field).ok()?;
-    u64::from_str_radix(text.trim_matches([' ', '\0']), 8).ok()
+    match text.trim_matches([' ', '\0']) {
+        // Some write nothing for what has no content.
+        "" => Some(0),
+        digits => u64::from_str_radix(digits, 8).ok(),
+    }
 }
 
 /// The members of an ar archive.
@@ -250,6 +264,7 @@ fn xz(file: &Piece<'_>) -> io::Result<Option<Vec<Found>>> {
                 offset: at + begin,
                 length,
                 coding,
+                plain,
             });
         }
         let next = unpadded.checked_next_multiple_of(4);
@@ -302,6 +317,7 @@ fn deflate(offset: usize, length: usize) -> Found {
         offset: offset as u64,
         length: length as u64,
         coding: Coding::Deflate,
+        plain: 0,
     }
 }
 
@@ -382,7 +398,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::tests::{gzip, noise, round_trip, text};
+    use crate::tests::{gzip, noise, program, round_trip, text};
 
     fn xz(bytes: &[u8], preset: u32) -> Vec<u8> {
         let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), preset);
@@ -454,6 +470,53 @@ mod tests {
     }
 
     #[test]
+    fn programs_in_archives_and_beside_them_are_known() {
+        let of = |gap: usize| {
+            let inner = tar_of(&[("lib/one.so", &program(gap)), ("text", &text(gap > 0)[..3000])]);
+            let package = ar_of(&[("data.tar.xz", &xz(&inner, 6))]);
+            let zipped = gzip(&program(gap), 6);
+            let first = program(gap + 16);
+            let archive = [
+                ("installer", first.as_slice()),
+                ("a.deb", &package),
+                ("b.gz", &zipped),
+            ];
+            tar_of(&[archive.as_slice(), &[("last", &program(gap))]].concat())
+        };
+        let (old, new) = (of(0), of(64));
+        let length = round_trip(&[&old], &[&new]);
+        assert!(length * 10 < new.len(), "{length} of {}", new.len());
+        round_trip(&[], &[&new]);
+        round_trip(&[&old, &program(0)], &[&program(8), &new]);
+    }
+
+    #[test]
+    fn streams_over_each_other_are_taken_once() {
+        let packed = gzip(&text(false), 6);
+        let mut archive = packed.clone();
+        // Two entries of the directory for the same bytes, which begin with a header of their own.
+        let begin = archive.len() as u32;
+        archive.splice(0..0, *b"PK\x03\x04");
+        let head_length = 30;
+        archive.splice(4..4, vec![0; head_length - 4]);
+        let directory = archive.len() as u32;
+        for _ in 0..2 {
+            let mut entry = vec![0; 46];
+            entry[..4].copy_from_slice(b"PK\x01\x02");
+            entry[10] = 8;
+            entry[20..24].copy_from_slice(&begin.to_le_bytes());
+            archive.extend_from_slice(&entry);
+        }
+        let mut end = vec![0; 22];
+        end[..4].copy_from_slice(b"PK\x05\x06");
+        end[10] = 2;
+        end[16..20].copy_from_slice(&directory.to_le_bytes());
+        archive.extend_from_slice(&end);
+        assert_eq!(zip(&archive).unwrap().len(), 2);
+        assert_eq!(streams(&Input::Bytes(&archive)).unwrap().len(), 1);
+    }
+
+    #[test]
     fn a_damaged_archive_is_a_file_like_any_other() {
         let (old, new) = (package(false), package(true));
         for at in [8, 60, 70, new.len() / 2, new.len() - 5] {
@@ -474,6 +537,7 @@ mod tests {
             tar_size(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
             None
         );
+        assert_eq!(tar_size(&[0; 12]), Some(0));
         assert_eq!(tar_size(b"9\0\0\0\0\0\0\0\0\0\0\0"), None);
     }
 

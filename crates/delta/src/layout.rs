@@ -1,7 +1,7 @@
 //! The head of a delta: which files, how archives among them are unpacked, which programs, what the new bytes are.
 
 use crate::addresses::{Kind, Program, Region, Span};
-use crate::lzma2::DICTIONARY_BITS_MAX;
+use crate::lzma2::{CONTENT_MAX, DICTIONARY_BITS_MAX};
 use crate::varint::{self, Reader};
 use crate::{BYTES_MAX, FILES_MAX, Malformed};
 
@@ -9,7 +9,8 @@ use crate::{BYTES_MAX, FILES_MAX, Malformed};
 pub(crate) const MAGIC: &[u8; 4] = b"TGD4";
 /// Most compressed streams of all archives.
 pub(crate) const STREAMS_MAX: u64 = 1_000_000;
-const PROGRAMS_MAX: u64 = 65_536;
+/// Most programs.
+pub(crate) const PROGRAMS_MAX: u64 = 65_536;
 const SPANS_MAX: u64 = 256;
 /// Most regions of a program, and of the new bytes.
 pub(crate) const REGIONS_MAX: u64 = 65_536;
@@ -78,17 +79,18 @@ impl Layout {
             .fold(self.length, |sum, stream| sum - stream.packed + stream.plain)
     }
 
-    /// Where a byte of the file, which is in no stream, lies with every stream unpacked.
-    pub(crate) fn unpacked_at(&self, offset: u64) -> u64 {
-        let (mut at, mut moved) = (0, offset);
-        for stream in &self.streams {
-            at += stream.gap + stream.packed;
-            if at > offset {
-                break;
+    /// Tells where bytes of the file, which are in no stream, lie with every stream unpacked; asked from front to back.
+    pub(crate) fn unpacked_places(&self) -> impl FnMut(u64) -> u64 {
+        let mut streams = self.streams.iter().peekable();
+        let (mut end, mut packed, mut plain) = (0, 0, 0);
+        move |offset| {
+            while let Some(stream) = streams.next_if(|stream| end + stream.gap + stream.packed <= offset) {
+                end += stream.gap + stream.packed;
+                packed += stream.packed;
+                plain += stream.plain;
             }
-            moved = moved - stream.packed + stream.plain;
+            offset - packed + plain
         }
-        moved
     }
 }
 
@@ -159,7 +161,7 @@ fn read_files(
 ) -> Result<Vec<Layout>, Malformed> {
     const LONG: &str = "its files are larger than they may be";
     let count = from.number_to(FILES_MAX as u64, "it has too many files")?;
-    let (mut files, mut total) = (Vec::new(), 0_u64);
+    let (mut files, mut total, mut lzma2_left) = (Vec::new(), 0_u64, CONTENT_MAX);
     for _ in 0..count {
         let length = from.number_to(BYTES_MAX, LONG)?;
         let streams = from.number_to(*streams_left, "it has too many streams")?;
@@ -172,7 +174,7 @@ fn read_files(
         for _ in 0..streams {
             let coding = Coding::of(from.number()?)?;
             let gap = from.number_to(length, LONG)?;
-            let packed = from.number_to(length, LONG)?;
+            let packed = from.number_to(length.min(crate::archive::PACKED_MAX), LONG)?;
             let plain = from.number_to(crate::archive::PLAIN_MAX, LONG)?;
             let recipe = match with_recipe {
                 true => from.number_to(BYTES_MAX, LONG)?,
@@ -181,6 +183,10 @@ fn read_files(
             if plain == 0 {
                 // Nothing would tell when it has to be packed.
                 return Err(Malformed("a stream is empty"));
+            }
+            if coding != Coding::Deflate {
+                let left = lzma2_left.checked_sub(plain);
+                lzma2_left = left.ok_or(Malformed("it would take too long to pack its archives again"))?;
             }
             end += gap + packed;
             if end > length {

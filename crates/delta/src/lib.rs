@@ -6,11 +6,13 @@
 //! addresses in programs are predicted from the copies (`addresses`, `program`), what is left is sorted by what it is
 //! (`literals`), and a compressor ends it (`entropy`). Applying goes the same steps (`steps`), in parts that any thread makes (`parts`).
 //!
-//! Files in, bytes out; whoever makes a delta gives a file for what lies unpacked meanwhile. Whoever applies a delta checks the hash of what comes out.
+//! Files in, bytes out; whoever makes or applies a delta gives a file for what lies unpacked meanwhile, and whoever
+//! applies one checks the hash of what comes out.
 
 mod addresses;
 mod apply;
 mod archive;
+mod budget;
 mod containers;
 mod entropy;
 pub mod fuzz;
@@ -32,7 +34,7 @@ mod tests;
 mod tokens;
 mod varint;
 
-pub use apply::{ApplyError, Write, apply};
+pub use apply::{ApplyError, Write, apply, scratch_bytes};
 pub use containers::is_archive;
 pub use make::make;
 pub use source::Input;

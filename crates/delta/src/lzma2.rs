@@ -4,18 +4,22 @@
 //! Other compressors' streams come out differently, and stay packed.
 
 use std::io::{self, Read};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use liblzma::stream::{Action, Filters, LzmaOptions, PRESET_EXTREME, Status, Stream};
 
 use crate::Malformed;
+use crate::budget::Budget;
 
 /// Largest dictionary, as the format writes it: 8 MiB, that of preset 6, which is what is used where nothing is said.
 pub(crate) const DICTIONARY_BITS_MAX: u8 = 22;
 /// A compressor needs about this many times its dictionary.
 pub(crate) const DICTIONARY_SHARE: u64 = 12;
-/// What all compressors that run at the same time may need.
-const ROOM_BYTES: u64 = DICTIONARY_SHARE * (8 << 20);
+/// What all compressors that run at the same time may need: one with the largest dictionary.
+const BUDGET_BYTES: u64 = DICTIONARY_SHARE * (8 << 20);
+/// Most bytes of content, of all streams of either side of a delta: whoever applies it packs some 3 MB of them a second.
+pub(crate) const CONTENT_MAX: u64 = 96 * 1024 * 1024;
+/// Presets that are tried on a whole stream.
+const TRIED_MAX: usize = 2;
 /// Bytes that are packed at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Unpacked bytes that tell a preset.
@@ -32,49 +36,10 @@ fn dictionary_bytes(bits: u8) -> u32 {
     (2 | u32::from(bits & 1)) << (bits / 2 + 11)
 }
 
-/// Memory for compressors, given to few of them at a time.
-pub(crate) struct Room {
-    left: Mutex<u64>,
-    freed: Condvar,
-}
-
-impl Room {
-    pub(crate) fn new() -> Self {
-        Room {
-            left: Mutex::new(ROOM_BYTES),
-            freed: Condvar::new(),
-        }
-    }
-
-    /// Waits for so many bytes; given back when what is returned is dropped.
-    fn take(&self, bytes: u64) -> Taken<'_> {
-        let bytes = bytes.min(ROOM_BYTES);
-        let waiting = self.freed.wait_while(self.held(), |left| *left < bytes);
-        *waiting.unwrap_or_else(PoisonError::into_inner) -= bytes;
-        Taken { room: self, bytes }
-    }
-
-    fn held(&self) -> MutexGuard<'_, u64> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-struct Taken<'a> {
-    room: &'a Room,
-    bytes: u64,
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        *self.room.held() += self.bytes;
-        self.room.freed.notify_all();
-    }
-}
-
 /// The content of exactly one stream; nothing if it is none, or has more bytes.
 pub(crate) fn unpack(packed: &[u8], dictionary: u8, max: u64) -> Option<Vec<u8>> {
     let mut options = LzmaOptions::new();
-    options.dict_size(dictionary_bytes(dictionary.min(DICTIONARY_BITS_MAX)));
+    options.dict_size(dictionary_bytes(dictionary));
     let mut filters = Filters::new();
     filters.lzma2(&options);
     let decoder = Stream::new_raw_decoder(&filters).ok()?;
@@ -85,8 +50,17 @@ pub(crate) fn unpack(packed: &[u8], dictionary: u8, max: u64) -> Option<Vec<u8>>
     (whole && !plain.is_empty()).then_some(plain)
 }
 
+/// Memory for all compressors together.
+pub(crate) fn budget() -> Budget {
+    Budget::new(BUDGET_BYTES)
+}
+
 /// What it takes to pack this content to that stream again, if that was found.
-pub(crate) fn recipe(packed: &[u8], plain: &[u8], dictionary: u8, room: &Room) -> Option<Vec<u8>> {
+pub(crate) fn recipe(packed: &[u8], plain: &[u8], dictionary: u8, budget: &Budget) -> Option<Vec<u8>> {
+    if packed.len() >= plain.len() {
+        // Stored, whatever the preset.
+        return None;
+    }
     let sample = &plain[..plain.len().min(SAMPLE_BYTES)];
     let is_like = |preset: &u8| {
         let agreeing = |again: Vec<u8>| {
@@ -94,15 +68,20 @@ pub(crate) fn recipe(packed: &[u8], plain: &[u8], dictionary: u8, room: &Room) -
             let agreeing = pairs.take_while(|(a, b)| a == b).count();
             agreeing + CHUNK_HEAD_BYTES >= again.len() / 2
         };
-        pack(sample, dictionary, &[*preset], room).is_ok_and(agreeing)
+        pack(sample, dictionary, &[*preset], budget).is_ok_and(agreeing)
     };
-    let mut like = PRESETS.into_iter().filter(is_like);
-    let preset = like.find(|preset| pack(plain, dictionary, &[*preset], room).as_deref() == Ok(packed))?;
+    let mut like = PRESETS.into_iter().filter(is_like).take(TRIED_MAX);
+    let preset = like.find(|preset| pack(plain, dictionary, &[*preset], budget).as_deref() == Ok(packed))?;
     Some(vec![preset])
 }
 
 /// Packs content the way a recipe says.
-pub(crate) fn pack(plain: &[u8], dictionary: u8, recipe: &[u8], room: &Room) -> Result<Vec<u8>, Malformed> {
+pub(crate) fn pack(
+    plain: &[u8],
+    dictionary: u8,
+    recipe: &[u8],
+    budget: &Budget,
+) -> Result<Vec<u8>, Malformed> {
     const WRONG: Malformed = Malformed("an archive cannot be packed again");
     let preset = match recipe {
         [preset] if PRESETS.contains(preset) && dictionary <= DICTIONARY_BITS_MAX => *preset,
@@ -114,7 +93,7 @@ pub(crate) fn pack(plain: &[u8], dictionary: u8, recipe: &[u8], room: &Room) -> 
     options.dict_size(dictionary);
     let mut filters = Filters::new();
     filters.lzma2(&options);
-    let _taken = room.take(u64::from(dictionary) * DICTIONARY_SHARE);
+    let _taken = budget.take(u64::from(dictionary) * DICTIONARY_SHARE);
     encode(&filters, plain).map_err(|_| WRONG)
 }
 
@@ -154,7 +133,7 @@ mod tests {
 
     #[test]
     fn presets_are_found_and_pack_the_same_again() {
-        let (plain, room) = ([text(false), noise(70_000, 4)].concat(), Room::new());
+        let (plain, budget) = ([text(false), noise(70_000, 4)].concat(), budget());
         // Kernel modules are packed with 1 MiB, others with what belongs to the preset.
         for (preset, dictionary) in [
             (0, 12),
@@ -171,23 +150,22 @@ mod tests {
                 unpack(&bytes, dictionary, 1 << 24).as_deref(),
                 Some(plain.as_slice())
             );
-            let recipe = recipe(&bytes, &plain, dictionary, &room).unwrap();
+            let recipe = recipe(&bytes, &plain, dictionary, &budget).unwrap();
             assert!(
-                pack(&plain, dictionary, &recipe, &room).unwrap() == bytes,
+                pack(&plain, dictionary, &recipe, &budget).unwrap() == bytes,
                 "preset {preset}"
             );
         }
-        assert_eq!(*room.held(), ROOM_BYTES);
     }
 
     #[test]
     fn what_nobody_packed_that_way_stays_packed() {
-        let (plain, room) = (text(false), Room::new());
+        let (plain, budget) = (text(false), budget());
         let other = packed(&plain, 6, |options| {
             options.literal_context_bits(0).position_bits(0);
         });
         assert_eq!(unpack(&other, 22, 1 << 24).as_deref(), Some(plain.as_slice()));
-        assert_eq!(recipe(&other, &plain, 22, &room), None);
+        assert_eq!(recipe(&other, &plain, 22, &budget), None);
         let right = packed(&plain, 6, |_| ());
         assert_eq!(
             unpack(&right, 22, plain.len() as u64 - 1),
@@ -205,27 +183,8 @@ mod tests {
             "it goes on"
         );
         for recipe in [&[][..], &[7], &[0x1f], &[6, 6]] {
-            assert!(pack(&plain, 22, recipe, &room).is_err());
+            assert!(pack(&plain, 22, recipe, &budget).is_err());
         }
-        assert!(pack(&plain, 23, &[6], &room).is_err());
-    }
-
-    #[test]
-    fn compressors_wait_for_their_room() {
-        let room = Room::new();
-        let most = std::sync::atomic::AtomicU64::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..200 {
-                        let taken = room.take(ROOM_BYTES / 2 + 1);
-                        most.fetch_max(ROOM_BYTES - *room.held(), std::sync::atomic::Ordering::Relaxed);
-                        drop(taken);
-                    }
-                });
-            }
-        });
-        assert_eq!(most.into_inner(), ROOM_BYTES / 2 + 1);
-        assert_eq!(*room.held(), ROOM_BYTES);
+        assert!(pack(&plain, 23, &[6], &budget).is_err());
     }
 }

@@ -10,9 +10,11 @@ use crate::archive::{self, Purpose};
 use crate::containers::{self, Found};
 use crate::entropy::{self, Content, Effort, Raw};
 use crate::index::Index;
-use crate::layout::{Coding, Head, Layout, MAGIC, REGIONS_BYTES_MAX, REGIONS_MAX, STREAMS_MAX, Stream};
+use crate::layout::{
+    Coding, Head, Layout, MAGIC, PROGRAMS_MAX, REGIONS_BYTES_MAX, REGIONS_MAX, STREAMS_MAX, Stream,
+};
 use crate::literals;
-use crate::lzma2::Room;
+use crate::lzma2;
 use crate::matching::{self, Copy, Recent};
 use crate::program::Image;
 use crate::source::{Input, PAGE_BYTES, Pages, Source};
@@ -39,9 +41,10 @@ const PAGES_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const NEW_PAGES_HELD: usize = 16;
 
 /// Makes the delta that turns the old files into the new ones, on so many threads; what comes out does not depend on
-/// how many. Files are read where they are, archives lie unpacked in `scratch` meanwhile, an empty file; about `memory`
-/// bytes are needed, or fewer for little, beside 4 MiB and the archive that is being unpacked for each thread. Nothing comes
-/// back if a limit of the format is passed.
+/// how many. Files are read where they are, archives lie unpacked in `scratch` meanwhile, an empty file. About `memory`
+/// bytes are needed, or fewer for little; beside them, for each thread, 4 MiB and the archive or program that is being read,
+/// 32 MiB for little that is old, and 96 MiB where content was packed with LZMA2. Nothing comes back if a limit of the
+/// format is passed.
 pub fn make(
     old: &[Input<'_>],
     new: &[Input<'_>],
@@ -208,7 +211,7 @@ impl<'a> Side<'a> {
             recipes: Vec::new(),
             images: Vec::new(),
         };
-        let compressors = Room::new();
+        let compressors = lzma2::budget();
         let mut to_come = files.iter().map(Input::length).sum::<io::Result<u64>>()?;
         for (file, found) in files.iter().zip(streams) {
             let begin = side.source.length;
@@ -231,6 +234,7 @@ impl<'a> Side<'a> {
                         offset,
                         length: packed,
                         coding,
+                        ..
                     } = unpacked.found;
                     side.source.push(file, end, offset - end);
                     if purpose == Purpose::Alone || coding != Coding::Deflate {
@@ -255,16 +259,21 @@ impl<'a> Side<'a> {
                 },
             )?;
             side.source.push(file, end, layout.length - end);
-            let images = images(file, |offset| begin + layout.unpacked_at(offset))?;
+            let images = {
+                let mut place = layout.unpacked_places();
+                images(file, |offset| begin + place(offset))?
+            };
             side.images.extend(images);
             side.layouts.push(layout);
         }
+        // Those in archives came before the others of their file.
+        side.images.sort_by_key(|image| image.offset);
         Ok(side)
     }
 }
 
 /// The programs that a file is, or has in it as they are; `place` tells where a byte of it lies among all of its side.
-fn images(file: &Input<'_>, place: impl Fn(u64) -> u64) -> io::Result<Vec<Image>> {
+fn images(file: &Input<'_>, mut place: impl FnMut(u64) -> u64) -> io::Result<Vec<Image>> {
     let mut images = Vec::new();
     for leaf in containers::leaves(file)? {
         let begin = leaf.read(0, 4)?.unwrap_or_default();
@@ -363,7 +372,9 @@ fn pair(old: &[Image], new: &[Image], copies: &[Copy]) -> Vec<Program> {
             && *bytes > image.length / 8
         {
             let bytes: u64 = old[number].regions().iter().map(|region| region.length).sum();
-            if let Some(left) = room.checked_sub(bytes) {
+            if let Some(left) = room.checked_sub(bytes)
+                && (programs.len() as u64) < PROGRAMS_MAX
+            {
                 room = left;
                 programs.push(old[number].became(image));
             }

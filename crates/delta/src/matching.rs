@@ -2,8 +2,7 @@
 //!
 //! An index of a sample of the old bytes says where a piece may stand; the longest of a few such places is taken. A
 //! copy goes on over single differing bytes as long as most bytes agree; what differs is corrected afterwards, which for
-//! compiled code is far cheaper than ending a copy (the idea of C. Percival's bsdiff, 2003). Neither side is held in
-//! memory.
+//! compiled code is far cheaper than ending a copy (the idea of C. Percival's bsdiff, 2003). Neither side has to be in memory.
 
 use std::io;
 

@@ -6,11 +6,11 @@ use std::io;
 use crate::addresses::{Field, Predictor};
 use crate::apply::{ApplyError, Write};
 use crate::archive;
+use crate::budget::Budget;
 use crate::entropy::Ahead;
 use crate::instructions::to_relative;
 use crate::layout::Stream;
 use crate::literals::is_code;
-use crate::lzma2::Room;
 use crate::source::Pages;
 use crate::steps::{STREAMS, Section, Step, Steps};
 use crate::varint::Reader;
@@ -157,16 +157,16 @@ pub(crate) struct Maker<'a> {
     pages: Pages<'a>,
     predictor: &'a Predictor,
     /// For compressors of all makers together.
-    room: &'a Room,
+    budget: &'a Budget,
     fields: Vec<Field>,
 }
 
 impl<'a> Maker<'a> {
-    pub(crate) fn new(pages: Pages<'a>, predictor: &'a Predictor, room: &'a Room) -> Self {
+    pub(crate) fn new(pages: Pages<'a>, predictor: &'a Predictor, budget: &'a Budget) -> Self {
         Maker {
             pages,
             predictor,
-            room,
+            budget,
             fields: Vec::new(),
         }
     }
@@ -203,7 +203,7 @@ impl<'a> Maker<'a> {
             at += length;
         }
         drop(part.literals);
-        Ok(packed(plain, &part.sections, weight, self.room)?)
+        Ok(packed(plain, &part.sections, weight, self.budget)?)
     }
 }
 
@@ -212,7 +212,7 @@ fn packed(
     plain: Vec<u8>,
     sections: &[PartSection<'_>],
     weight: usize,
-    room: &Room,
+    budget: &Budget,
 ) -> Result<Made, Malformed> {
     let mut ends: Vec<(usize, usize)> = Vec::new();
     let mut put = |file: usize, end: usize| match ends.last_mut() {
@@ -238,7 +238,7 @@ fn packed(
         match section.packed {
             None => bytes.extend_from_slice(own),
             Some((stream, recipe)) => {
-                let again = archive::pack(own, stream.coding, recipe, room)?;
+                let again = archive::pack(own, stream.coding, recipe, budget)?;
                 if again.len() as u64 != stream.packed {
                     return Err(Malformed("an archive cannot be packed again"));
                 }

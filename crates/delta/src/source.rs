@@ -6,12 +6,15 @@ use std::os::unix::fs::FileExt;
 
 use crate::apply::ApplyError;
 use crate::archive;
+use crate::budget::Budget;
 use crate::layout::{Layout, Stream};
 use crate::parallel::in_parallel;
 use crate::{BYTES_MAX, Malformed};
 
 /// Copies jump: what is read around one serves others nearby, and more than that is read for nothing.
 pub(crate) const PAGE_BYTES: u64 = 4 * 1024;
+/// Memory for archives that are unpacked at the same time, packed and unpacked.
+const UNPACKING_BYTES: u64 = 96 * 1024 * 1024;
 /// So many bytes at once are not worth keeping.
 const READ_DIRECTLY: usize = 16 * 1024;
 
@@ -80,12 +83,13 @@ struct Packed<'a> {
 }
 
 impl Packed<'_> {
-    fn unpack(&self, scratch: &File) -> Result<(), ApplyError> {
+    fn unpack(&self, scratch: &File, budget: &Budget) -> Result<(), ApplyError> {
+        let _taken = budget.take(self.stream.packed + self.stream.plain);
         let mut packed = vec![0; self.stream.packed as usize];
         self.file.read(self.offset, &mut packed)?;
         let plain = archive::unpack_old(&packed, self.stream.coding, self.stream.plain);
         match plain.filter(|plain| plain.len() as u64 == self.stream.plain) {
-            Some(plain) => Ok(scratch.write_all_at(&plain, self.to)?),
+            Some(plain) => scratch.write_all_at(&plain, self.to).map_err(ApplyError::Scratch),
             None => Err(ApplyError::Other { number: self.number }),
         }
     }
@@ -124,7 +128,10 @@ impl<'a> Source<'a> {
             }
             source.push(file, offset, layout.length - offset);
         }
-        let unpacked = in_parallel(streams.len(), threads, |number| streams[number].unpack(scratch));
+        let budget = Budget::new(UNPACKING_BYTES);
+        let unpacked = in_parallel(streams.len(), threads, |number| {
+            streams[number].unpack(scratch, &budget)
+        });
         unpacked.into_iter().collect::<Result<(), _>>()?;
         debug_assert!(source.length <= BYTES_MAX);
         Ok(source)

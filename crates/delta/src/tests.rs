@@ -97,7 +97,7 @@ fn a_copy_longer_than_a_piece_and_corrected_at_its_edges() {
 }
 
 /// An ELF file with one executable segment full of functions that call each other; each is `gap` bytes from the next.
-fn program(gap: usize) -> Vec<u8> {
+pub(crate) fn program(gap: usize) -> Vec<u8> {
     const CODE: usize = 0x1000;
     let (functions, size) = (2_000, 64);
     let begin = |number: usize| CODE + number * (size + gap);

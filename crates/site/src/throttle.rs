@@ -241,7 +241,9 @@ impl Paced {
                 Err(failure) => return Some(Err(failure)),
             };
             self.came += self.rest.len() as u64;
-            self.waited = Duration::ZERO;
+            if !self.rest.is_empty() {
+                self.waited = Duration::ZERO;
+            }
         }
         let begun = Instant::now();
         let passed = self.throttle.pass(&self.clock, self.rest.len() as u64).await;

@@ -68,6 +68,8 @@ pub(super) fn between(work: &Path, trees: &[PathBuf; 2], library: &Path) -> Resu
     apply
         .args(["delta", "apply"])
         .args([made.as_path(), &fetched, library]);
+    // The peer has just written what it reads.
+    read_all(&library.join("objects"))?;
     // What was written before is no part of what is measured.
     time(&mut Command::new("sync"))?;
     let apply = measured(&mut apply)?;
@@ -91,12 +93,27 @@ fn fetch(index: &Path, targets: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Brings everything below a folder into the page cache.
+fn read_all(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => read_all(&path)?,
+            false => {
+                std::io::copy(&mut File::open(&path)?, &mut std::io::sink())?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Applies every segment, as a site does once it is fetched.
 fn apply(index: &Path, fetched: &Path, library: &Path) -> Result<()> {
     let index = DeltaIndex::read_file(index)?;
     let library = Library::open(library, 0)?;
     for segment in &index.segments {
-        deltas::apply(segment, &library, &fetched.join(segment.sha256.to_string()))?;
+        let file = fetched.join(segment.sha256.to_string());
+        deltas::apply(segment, &library, &file, &|| false)?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //!
 //! `cargo xtask bench study/wheel study/kernel` limits it to some pairs.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -178,9 +179,29 @@ fn fetch(folder: &Path, from: &From) -> Result<[PathBuf; 2]> {
     for (part, tree) in parts.iter().zip(&trees) {
         // Systems have links that lead out of their tree, which no payload may; for all alike they are left out.
         time(Command::new("find").arg(part).args(["-type", "l", "-delete"]))?;
+        leave_out_other_cases(part)?;
         std::fs::rename(part, tree)?;
     }
     Ok(trees)
+}
+
+/// Kernels have modules whose names differ only in upper and lower case; a payload may have one of each.
+fn leave_out_other_cases(folder: &Path) -> Result<()> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        paths.push(entry?.path());
+    }
+    paths.sort();
+    let mut names = HashSet::new();
+    for path in paths {
+        let name = path.file_name().context("a folder has an entry without a name")?;
+        if !names.insert(name.to_string_lossy().to_lowercase()) {
+            std::fs::remove_file(&path)?;
+        } else if path.is_dir() {
+            leave_out_other_cases(&path)?;
+        }
+    }
+    Ok(())
 }
 
 fn pypi(fetched: &Path, package: &str, version: &str, to: &Path) -> Result<()> {

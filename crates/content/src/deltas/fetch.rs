@@ -16,7 +16,7 @@ use crate::publish::hash_file;
 /// Why a segment did not give its objects.
 #[derive(Debug, thiserror::Error)]
 pub enum SegmentError {
-    /// It did not arrive, or the disk is in the way: blocks would meet the same.
+    /// It did not arrive, or what it gives has no room: blocks would meet the same.
     #[error(transparent)]
     Download(#[from] DownloadError),
     /// It is of no use here; blocks are.
@@ -40,10 +40,10 @@ pub async fn fetch(
         fetched = download(index, segment, &path, source, progress) => fetched?,
         () = cancel.cancelled() => return Err(DownloadError::Cancelled.into()),
     }
-    let (segment, span) = (segment.clone(), tracing::Span::current());
+    let (segment, cancel, span) = (segment.clone(), cancel.clone(), tracing::Span::current());
     let applying = tokio::task::spawn_blocking(move || {
         let _entered = span.enter();
-        let applied = apply(&segment, &library, &path);
+        let applied = apply(&segment, &library, &path, &|| cancel.is_cancelled());
         if !matches!(applied, Err(SegmentError::Download(_))) {
             std::fs::remove_file(&path)
                 .map_err(disk("remove", &path))
@@ -55,8 +55,13 @@ pub async fn fetch(
 }
 
 /// Applies a segment that was fetched into a file: afterwards its objects are in the library, each under its verified
-/// hash, and durable.
-pub fn apply(segment: &Segment, library: &Library, file: &Path) -> Result<(), SegmentError> {
+/// hash, and durable. `is_cancelled` is asked from time to time.
+pub fn apply(
+    segment: &Segment,
+    library: &Library,
+    file: &Path,
+    is_cancelled: &dyn Fn() -> bool,
+) -> Result<(), SegmentError> {
     let (found, _) = hash_file(file).map_err(disk("read", file))?;
     if found != segment.sha256 {
         return Err(SegmentError::Refused(format!(
@@ -65,10 +70,11 @@ pub fn apply(segment: &Segment, library: &Library, file: &Path) -> Result<(), Se
         )));
     }
     library
-        .apply_delta(segment, file)
+        .apply_delta(segment, file, is_cancelled)
         .map_err(|failure| match failure {
             DeltaError::Disk(failure) => failure.into(),
             DeltaError::Refused(why) => SegmentError::Refused(why),
+            DeltaError::Cancelled => DownloadError::Cancelled.into(),
         })
 }
 

@@ -20,13 +20,16 @@ pub use fetch::{SegmentError, apply, fetch};
 pub use index::{DeltaIndex, Segment};
 pub use make::{DeltaOptions, MadeDeltas, make};
 
-/// An empty file that is gone when it is closed.
+/// An empty file that is gone when it is closed. Whatever has its name is gone before.
 pub(crate) fn unnamed(path: &Path) -> std::io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(failure) if failure.kind() != std::io::ErrorKind::NotFound => return Err(failure),
+        _ => {}
+    }
     let file = File::options()
         .read(true)
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .open(path)?;
     std::fs::remove_file(path)?;
     Ok(file)

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::download::{DownloadError, execute, plan};
 use crate::index::PayloadIndex;
-use crate::library::Library;
+use crate::library::{DeltaError, Library};
 use crate::object::ObjectId;
 use crate::publish::{PublishOptions, publish};
 use crate::served::Served;
@@ -327,6 +327,7 @@ fn what_is_signed_but_foreign_is_refused() {
     let old_id = ObjectId::of(&old);
     std::fs::create_dir_all(library.object_path(&old_id).parent().unwrap()).unwrap();
     std::fs::write(library.object_path(&old_id), &old).unwrap();
+    let cancelled = std::cell::Cell::new(false);
     let apply = |new: Vec<(ObjectId, u64)>, bytes: &[u8]| {
         let segment = Segment {
             pack: 0,
@@ -338,7 +339,7 @@ fn what_is_signed_but_foreign_is_refused() {
         };
         let path = folder.path().join("delta");
         std::fs::write(&path, bytes).unwrap();
-        library.apply_delta(&segment, &path)
+        library.apply_delta(&segment, &path, &|| cancelled.get())
     };
     let id = ObjectId::of(&new);
     apply(vec![(ObjectId::of(b"another"), 10_000)], &made).unwrap_err();
@@ -346,6 +347,12 @@ fn what_is_signed_but_foreign_is_refused() {
     apply(vec![(id, 10_000), (old_id, 10_000)], &made).unwrap_err();
     apply(vec![(id, 10_000)], &made[..made.len() - 1]).unwrap_err();
     apply(vec![(id, 10_000)], b"TGD4 and something else").unwrap_err();
+    cancelled.set(true);
+    assert!(matches!(
+        apply(vec![(id, 10_000)], &made),
+        Err(DeltaError::Cancelled)
+    ));
+    cancelled.set(false);
     assert!(!library.has(&id));
     apply(vec![(id, 10_000)], &made).unwrap();
     assert!(library.has(&id));

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Advice;
 use sha2::{Digest, Sha256};
 
 use super::direct::{Aligned, PartialFile, write_new};
@@ -17,6 +18,8 @@ pub(crate) enum DeltaError {
     /// Damaged, or made from other objects.
     #[error("{0}")]
     Refused(String),
+    #[error("cancelled")]
+    Cancelled,
 }
 
 /// Bytes that are written at a time; a smaller object is written at once.
@@ -86,14 +89,28 @@ impl Library {
 
     /// Applies a delta. Every object that it gives is compared with its hash while it is written; none is visible
     /// before all are right and durable.
-    pub(crate) fn apply_delta(&self, segment: &Segment, file: &Path) -> Result<(), DeltaError> {
+    pub(crate) fn apply_delta(
+        &self,
+        segment: &Segment,
+        file: &Path,
+        is_cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), DeltaError> {
         let bytes: u64 = segment.new.iter().map(|(_, size)| size).sum();
         self.room_for(&self.root, bytes)?;
         let delta = std::fs::read(file).map_err(disk("read", file))?;
+        let refused = |why: &dyn std::fmt::Display| DeltaError::Refused(why.to_string());
+        let unpacked_bytes = delta::scratch_bytes(&delta).map_err(|malformed| refused(&malformed))?;
+        // Blocks need less room.
+        self.room_for(&self.root, bytes.saturating_add(unpacked_bytes))
+            .map_err(|full| refused(&full))?;
         let mut old = Vec::new();
         for object in &segment.old {
             match self.open_object(object) {
-                Ok(file) => old.push(file),
+                Ok(file) => {
+                    // Copies come out of all of it, in no order that a disk would like; a hint may go unheard.
+                    let _ = rustix::fs::fadvise(&file, 0, None, Advice::WillNeed);
+                    old.push(file);
+                }
                 Err(failure) if failure.source.kind() == std::io::ErrorKind::NotFound => {
                     return Err(DeltaError::Refused(format!(
                         "it needs {object}, which is not here"
@@ -106,10 +123,16 @@ impl Library {
         let sizes: Vec<u64> = segment.new.iter().map(|(_, size)| *size).collect();
         let (mut open, mut aligned): (Option<Writing>, _) = (None, Aligned::default());
         let mut trouble: Option<DeltaError> = None;
-        let archives = self.delta_path(&segment.sha256).with_extension("archives");
+        let archives = self
+            .root
+            .join("incoming")
+            .join(format!("{}.archives", segment.sha256));
         let unpacked = unnamed(&archives).map_err(disk("write", &archives))?;
         let applied = delta::apply(&delta, &old, &sizes, &unpacked, &mut |number, bytes| {
-            let wrote = self.write(segment, &mut open, &mut aligned, number, bytes);
+            let wrote = match is_cancelled() {
+                true => Err(DeltaError::Cancelled),
+                false => self.write(segment, &mut open, &mut aligned, number, bytes),
+            };
             wrote.map_err(|failure| {
                 trouble = Some(failure);
                 std::io::Error::other("see the cause that was kept")
@@ -122,6 +145,9 @@ impl Library {
         }
         match applied {
             Ok(()) => {}
+            Err(delta::ApplyError::Scratch(source)) => {
+                return Err(refused(&disk("write", &archives)(source)));
+            }
             Err(delta::ApplyError::Io(source)) => {
                 return Err(disk("apply a delta in", &self.root)(source).into());
             }

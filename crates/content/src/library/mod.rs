@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! objects/ab/<sha256>     whole, verified, read-only
-//! incoming/<sha256>       written, not durable yet; thrown away at start
+//! incoming/<sha256>       written, not durable yet; thrown away at start, as <sha256>.archives is: what a delta unpacks
 //! partial/<sha256>        a large object with holes; <sha256>.done lists the extents that are durable
 //! deltas/<sha256>         a delta on its way; gone once it was applied
 //! packages/<name>.want    a copy of the payload index: this package is being fetched and needs these objects
