@@ -185,7 +185,8 @@ fn fetch(folder: &Path, from: &From) -> Result<[PathBuf; 2]> {
     Ok(trees)
 }
 
-/// Kernels have modules whose names differ only in upper and lower case; a payload may have one of each.
+/// Kernels have modules, and Perl has folders, whose names differ only in upper and lower case; a payload may have one of
+/// each.
 fn leave_out_other_cases(folder: &Path) -> Result<()> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -195,10 +196,12 @@ fn leave_out_other_cases(folder: &Path) -> Result<()> {
     let mut names = HashSet::new();
     for path in paths {
         let name = path.file_name().context("a folder has an entry without a name")?;
-        if !names.insert(name.to_string_lossy().to_lowercase()) {
-            std::fs::remove_file(&path)?;
-        } else if path.is_dir() {
-            leave_out_other_cases(&path)?;
+        let first = names.insert(name.to_string_lossy().to_lowercase());
+        match (first, path.is_dir()) {
+            (true, true) => leave_out_other_cases(&path)?,
+            (true, false) => {}
+            (false, true) => std::fs::remove_dir_all(&path)?,
+            (false, false) => std::fs::remove_file(&path)?,
         }
     }
     Ok(())
