@@ -56,106 +56,116 @@ pub enum ApplyError {
     Io(#[from] io::Error),
 }
 
-/// Writes the new files, whose lengths must be `new`, one after the other: `write` is called with a file's number and
-/// its next bytes. The bytes are only as good as the delta: whoever called checks their hash. Old archives lie unpacked in
-/// `scratch` meanwhile, an empty file, at most [`BYTES_MAX`] bytes of them.
-///
-/// `write` runs on the calling thread, beside others that unpack and predict.
-pub fn apply(
-    delta: &[u8],
-    old: &[Input<'_>],
-    new: &[u64],
-    scratch: &File,
-    write: &mut Write<'_>,
-) -> Result<(), ApplyError> {
-    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MAKERS_MAX));
-    apply_on(threads, delta, old, new, scratch, write)
+/// A delta of which the head is read.
+pub struct Delta<'a> {
+    head: Head,
+    from: Reader<'a>,
+    windows: Windows,
+    /// How many bytes the streams may have that are held in memory whole.
+    room: u64,
+    /// Threads that make parts.
+    pub(crate) threads: usize,
 }
 
-/// How many bytes of old archives applying a delta unpacks.
-pub fn scratch_bytes(delta: &[u8]) -> Result<u64, Malformed> {
-    let (head, _) = take_head(&mut Reader(delta), &mut Windows::new())?;
-    let streams = head.old.iter().flat_map(|layout| &layout.streams);
-    Ok(streams.map(|stream| stream.plain).sum())
-}
+impl<'a> Delta<'a> {
+    /// Reads the head.
+    pub fn read(delta: &'a [u8]) -> Result<Self, Malformed> {
+        let (mut from, mut windows) = (Reader(delta), Windows::new());
+        if from.bytes(MAGIC.len() as u64)? != MAGIC {
+            return Err(Malformed("it begins with something else"));
+        }
+        let packed = Unpacked::take(&mut from, NUMBERS_BYTES_MAX, &mut windows)?;
+        let room = NUMBERS_BYTES_MAX - packed.left();
+        Ok(Delta {
+            head: Head::read(&packed.all()?)?,
+            from,
+            windows,
+            room,
+            threads: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MAKERS_MAX)),
+        })
+    }
 
-/// The head, and how many bytes it has.
-fn take_head(from: &mut Reader<'_>, windows: &mut Windows) -> Result<(Head, u64), Malformed> {
-    if from.bytes(MAGIC.len() as u64)? != MAGIC {
-        return Err(Malformed("it begins with something else"));
+    /// Bytes of old archives that are unpacked while it is applied, at most [`BYTES_MAX`].
+    pub fn scratch_bytes(&self) -> u64 {
+        let streams = self.head.old.iter().flat_map(|layout| &layout.streams);
+        streams.map(|stream| stream.plain).sum()
     }
-    let packed = Unpacked::take(from, NUMBERS_BYTES_MAX, windows)?;
-    let length = packed.left();
-    Ok((Head::read(&packed.all()?)?, length))
-}
 
-/// The same with so many threads that make parts.
-pub(crate) fn apply_on(
-    threads: usize,
-    delta: &[u8],
-    old: &[Input<'_>],
-    new: &[u64],
-    scratch: &File,
-    write: &mut Write<'_>,
-) -> Result<(), ApplyError> {
-    let (mut from, mut windows) = (Reader(delta), Windows::new());
-    let (mut head, length) = take_head(&mut from, &mut windows)?;
-    let mut room = NUMBERS_BYTES_MAX - length;
-    if !head.new.iter().map(|file| file.length).eq(new.iter().copied()) {
-        return Err(Malformed("it is for other files").into());
-    }
-    let mut take = |max| Unpacked::take(&mut from, max, &mut windows);
-    let numbers = in_order(|_| {
-        let stream = take(room)?;
-        room -= stream.left();
-        Ok(stream)
-    })?;
-    let values = take(BYTES_MAX)?;
-    let literals: [Unpacked<'_>; STREAMS] = in_order(|stream| Ok(take(BYTES_MAX)?.restored(stream)))?;
-    if !from.is_empty() {
-        return Err(Malformed("it is longer than it says").into());
-    }
-    let programs = std::mem::take(&mut head.programs);
-    let head = &head;
-    std::thread::scope(|scope| {
-        // Unpacking the longest streams begins at once; they are read while more of them is unpacked.
-        let literals_length = literals.iter().map(Unpacked::left).sum::<u64>() as usize;
-        let (values, literals) = (values.ahead(scope), literals.map(|stream| stream.ahead(scope)));
-        let opening = scope.spawn(move || Source::open(&head.old, old, scratch, threads));
-        let numbers = unpack_numbers(scope, numbers)?;
-        let source = joined(opening.join())?;
-        let [
-            recipes,
-            literal_lengths,
-            copy_lengths,
-            places,
-            jumps,
-            differing,
-            agreeing,
-        ] = &numbers;
-        let copies = read_copies(
-            [literal_lengths, copy_lengths, places, jumps],
-            source.length as usize,
-            head.new.iter().map(Layout::unpacked).sum::<u64>() as usize,
-            literals_length,
-        )?;
-        check_programs(&programs, source.length)?;
-        let moves = Moves::new(&copies, source.length as usize);
-        let predictor = Predictor::new(programs, moves, |offset, length| {
-            let mut bytes = vec![0; length as usize];
-            source.read(offset, &mut bytes).map(|()| bytes)
+    /// Writes the new files, whose lengths must be `new`, one after the other: `write` is called with a file's number and
+    /// its next bytes. The bytes are only as good as the delta: whoever called checks their hash. Old archives lie
+    /// unpacked in `scratch` meanwhile, an empty file.
+    ///
+    /// `write` runs on the calling thread, beside others that unpack and predict.
+    pub fn apply(
+        self,
+        old: &[Input<'_>],
+        new: &[u64],
+        scratch: &File,
+        write: &mut Write<'_>,
+    ) -> Result<(), ApplyError> {
+        let Delta {
+            mut head,
+            mut from,
+            mut windows,
+            mut room,
+            threads,
+        } = self;
+        if !head.new.iter().map(|file| file.length).eq(new.iter().copied()) {
+            return Err(Malformed("it is for other files").into());
+        }
+        let mut take = |max| Unpacked::take(&mut from, max, &mut windows);
+        let numbers = in_order(|_| {
+            let stream = take(room)?;
+            room -= stream.left();
+            Ok(stream)
         })?;
-        let sections = steps::sections(&head.new);
-        let mut parts = Parts {
-            steps: Steps::new(&copies, &head.regions, &sections),
-            sections: &sections,
-            literals,
-            runs: Runs::new(agreeing, differing)?,
-            values,
-            recipes,
-        };
-        make_all(&mut parts, threads, &source, &predictor, write)
-    })
+        let values = take(BYTES_MAX)?;
+        let literals: [Unpacked<'_>; STREAMS] = in_order(|stream| Ok(take(BYTES_MAX)?.restored(stream)))?;
+        if !from.is_empty() {
+            return Err(Malformed("it is longer than it says").into());
+        }
+        let programs = std::mem::take(&mut head.programs);
+        let head = &head;
+        std::thread::scope(|scope| {
+            // Unpacking the longest streams begins at once; they are read while more of them is unpacked.
+            let literals_length = literals.iter().map(Unpacked::left).sum::<u64>() as usize;
+            let (values, literals) = (values.ahead(scope), literals.map(|stream| stream.ahead(scope)));
+            let opening = scope.spawn(move || Source::open(&head.old, old, scratch, threads));
+            let numbers = unpack_numbers(scope, numbers)?;
+            let source = joined(opening.join())?;
+            let [
+                recipes,
+                literal_lengths,
+                copy_lengths,
+                places,
+                jumps,
+                differing,
+                agreeing,
+            ] = &numbers;
+            let copies = read_copies(
+                [literal_lengths, copy_lengths, places, jumps],
+                source.length as usize,
+                head.new.iter().map(Layout::unpacked).sum::<u64>() as usize,
+                literals_length,
+            )?;
+            check_programs(&programs, source.length)?;
+            let moves = Moves::new(&copies, source.length as usize);
+            let predictor = Predictor::new(programs, moves, |offset, length| {
+                let mut bytes = vec![0; length as usize];
+                source.read(offset, &mut bytes).map(|()| bytes)
+            })?;
+            let sections = steps::sections(&head.new);
+            let mut parts = Parts {
+                steps: Steps::new(&copies, &head.regions, &sections),
+                sections: &sections,
+                literals,
+                runs: Runs::new(agreeing, differing)?,
+                values,
+                recipes,
+            };
+            make_all(&mut parts, threads, &source, &predictor, write)
+        })
+    }
 }
 
 /// As many as there are, one after the other.

@@ -2,25 +2,20 @@
 
 use std::fs::File;
 
-use crate::{Input, apply, containers, tokens};
+use crate::{Delta, Input, containers, tokens};
 
 /// Bytes as a delta over one old file, to one new file of this length. Nothing longer than that is written but for
 /// `scratch`, an empty file.
 pub fn fuzz_delta(delta: &[u8], old: &[u8], length: u64, scratch: &File) {
+    let Ok(delta) = Delta::read(delta) else { return };
     let mut written = 0;
-    // Whether it is one is not asked here.
-    let _ = apply(
-        delta,
-        &[Input::Bytes(old)],
-        &[length],
-        scratch,
-        &mut |number, bytes| {
-            assert_eq!(number, 0);
-            written += bytes.len() as u64;
-            assert!(written <= length, "more bytes than were asked for");
-            Ok(())
-        },
-    );
+    // Whether it is a good one is not asked here.
+    let _ = delta.apply(&[Input::Bytes(old)], &[length], scratch, &mut |number, bytes| {
+        assert_eq!(number, 0);
+        written += bytes.len() as u64;
+        assert!(written <= length, "more bytes than were asked for");
+        Ok(())
+    });
 }
 
 /// Bytes as a deflate stream, and as tokens of one. What is taken apart has to come back.

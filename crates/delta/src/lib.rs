@@ -34,7 +34,7 @@ mod tests;
 mod tokens;
 mod varint;
 
-pub use apply::{ApplyError, Write, apply, scratch_bytes};
+pub use apply::{ApplyError, Delta, Write};
 pub use containers::is_archive;
 pub use make::make;
 pub use source::Input;

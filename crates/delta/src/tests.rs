@@ -1,15 +1,14 @@
 //! Round trips, damaged deltas, programs and archives.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::Write as _;
 
 use proptest::prelude::*;
 
 use crate::addresses::{Kind, Program, Region, Span};
-use crate::apply::apply_on;
 use crate::layout::{Head, Layout, MAGIC};
 use crate::steps::STREAMS;
-use crate::{ApplyError, Input, apply, make, varint};
+use crate::{ApplyError, Delta, Input, Write, make, varint};
 
 fn made<'a>(old: &[&'a [u8]], new: &[&'a [u8]], threads: usize) -> Vec<u8> {
     let files =
@@ -26,7 +25,7 @@ fn scratch() -> File {
 fn applied(delta: &[u8], old: &[&[u8]], lengths: &[u64]) -> Result<Vec<Vec<u8>>, ApplyError> {
     let old: Vec<Input<'_>> = old.iter().map(|bytes| Input::Bytes(bytes)).collect();
     let mut files = vec![Vec::new(); lengths.len()];
-    apply(delta, &old, lengths, &scratch(), &mut |number, bytes| {
+    Delta::read(delta)?.apply(&old, lengths, &scratch(), &mut |number, bytes| {
         files[number].extend_from_slice(bytes);
         Ok(())
     })?;
@@ -270,14 +269,12 @@ fn whoever_cannot_write_is_told_and_nothing_goes_on() {
             }
         };
         let length = LENGTH as u64;
-        match apply_on(
-            threads,
-            &delta,
-            &[Input::Bytes(&old)],
-            &[length],
-            &scratch(),
-            &mut write,
-        ) {
+        let apply = |old: &[u8], write: &mut Write<'_>| {
+            let mut delta = Delta::read(&delta).unwrap();
+            delta.threads = threads;
+            delta.apply(&[Input::Bytes(old)], &[length], &scratch(), write)
+        };
+        match apply(&old, &mut write) {
             Err(ApplyError::Io(failure)) => assert_eq!(failure.kind(), std::io::ErrorKind::StorageFull),
             other => panic!("{other:?}"),
         }
@@ -285,35 +282,18 @@ fn whoever_cannot_write_is_told_and_nothing_goes_on() {
             written < failing_at + 2_000_000,
             "{written} bytes were handed over, though the disk was full at {failing_at}"
         );
-        let panics = std::panic::catch_unwind(|| {
-            apply_on(
-                threads,
-                &delta,
-                &[Input::Bytes(&old)],
-                &[length],
-                &scratch(),
-                &mut |_, _| panic!("the writer is broken"),
-            )
-        });
+        let panics = std::panic::catch_unwind(|| apply(&old, &mut |_, _| panic!("the writer is broken")));
         assert!(panics.is_err());
         // What it is made from is damaged: other bytes, no end of the process.
-        let lengths = [length];
         let mut other = old.clone();
         other[LENGTH / 2] ^= 1;
         let mut same = true;
         let mut at = 0;
-        apply_on(
-            threads,
-            &delta,
-            &[Input::Bytes(&other)],
-            &lengths,
-            &scratch(),
-            &mut |_, bytes| {
-                same &= new[at..at + bytes.len()] == *bytes;
-                at += bytes.len();
-                Ok(())
-            },
-        )
+        apply(&other, &mut |_, bytes| {
+            same &= new[at..at + bytes.len()] == *bytes;
+            at += bytes.len();
+            Ok(())
+        })
         .unwrap();
         assert!(!same && at == LENGTH);
     }

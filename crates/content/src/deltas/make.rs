@@ -6,6 +6,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use delta::ApplyError;
 use sha2::{Digest, Sha256};
 
 use super::index::{DeltaIndex, SEGMENT_BYTES_MAX, Segment};
@@ -179,11 +180,15 @@ fn verify(
 ) -> Result<(), String> {
     let sizes: Vec<u64> = new.iter().map(|(_, size)| *size).collect();
     let mut hashers = vec![Sha256::new(); new.len()];
-    delta::apply(made, old, &sizes, scratch, &mut |number, bytes| {
-        hashers[number].update(bytes);
-        Ok(())
-    })
-    .map_err(|failure| failure.to_string())?;
+    let applied = delta::Delta::read(made)
+        .map_err(ApplyError::from)
+        .and_then(|delta| {
+            delta.apply(old, &sizes, scratch, &mut |number, bytes| {
+                hashers[number].update(bytes);
+                Ok(())
+            })
+        });
+    applied.map_err(|failure| failure.to_string())?;
     let right = hashers
         .into_iter()
         .zip(new)

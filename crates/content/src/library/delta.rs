@@ -97,11 +97,11 @@ impl Library {
     ) -> Result<(), DeltaError> {
         let bytes: u64 = segment.new.iter().map(|(_, size)| size).sum();
         self.room_for(&self.root, bytes)?;
-        let delta = std::fs::read(file).map_err(disk("read", file))?;
+        let bytes_of_delta = std::fs::read(file).map_err(disk("read", file))?;
         let refused = |why: &dyn std::fmt::Display| DeltaError::Refused(why.to_string());
-        let unpacked_bytes = delta::scratch_bytes(&delta).map_err(|malformed| refused(&malformed))?;
+        let delta = delta::Delta::read(&bytes_of_delta).map_err(|malformed| refused(&malformed))?;
         // Blocks need less room.
-        self.room_for(&self.root, bytes.saturating_add(unpacked_bytes))
+        self.room_for(&self.root, bytes.saturating_add(delta.scratch_bytes()))
             .map_err(|full| refused(&full))?;
         let mut old = Vec::new();
         for object in &segment.old {
@@ -128,7 +128,7 @@ impl Library {
             .join("incoming")
             .join(format!("{}.archives", segment.sha256));
         let unpacked = unnamed(&archives).map_err(disk("write", &archives))?;
-        let applied = delta::apply(&delta, &old, &sizes, &unpacked, &mut |number, bytes| {
+        let applied = delta.apply(&old, &sizes, &unpacked, &mut |number, bytes| {
             let wrote = match is_cancelled() {
                 true => Err(DeltaError::Cancelled),
                 false => self.write(segment, &mut open, &mut aligned, number, bytes),
