@@ -24,6 +24,8 @@ pub struct Transfer {
     pub done_at_start: u64,
     /// Last report.
     pub updated_at: Timestamp,
+    /// What is being done here with what came, for people; nothing while more comes.
+    pub doing: Option<String>,
 }
 
 impl Transfer {
@@ -56,6 +58,7 @@ impl ProgressBoard {
             started_at: now,
             done_at_start: done,
             updated_at: now,
+            doing: None,
         };
         self.transfers().insert(guid, transfer);
     }
@@ -65,6 +68,13 @@ impl ProgressBoard {
         if let Some(transfer) = self.transfers().get_mut(&guid) {
             transfer.done = done.min(transfer.total);
             transfer.updated_at = now;
+        }
+    }
+
+    /// What came is being worked on; nothing once that is done.
+    pub fn work(&self, guid: PackageGuid, doing: Option<String>) {
+        if let Some(transfer) = self.transfers().get_mut(&guid) {
+            transfer.doing = doing;
         }
     }
 
@@ -94,7 +104,12 @@ mod tests {
         assert_eq!(board.of(guid).unwrap().rate(), Some(4000));
         board.advance(guid, 9000, at(600));
         assert_eq!(board.of(guid).unwrap().done, 5000);
+        board.work(guid, Some("applying".into()));
+        assert_eq!(board.of(guid).unwrap().doing.as_deref(), Some("applying"));
+        board.work(guid, None);
+        assert_eq!(board.of(guid).unwrap().doing, None);
         board.end(guid);
+        board.work(guid, Some("applying".into()));
         assert_eq!(board.of(guid), None);
     }
 }

@@ -24,14 +24,23 @@ pub enum SegmentError {
     Refused(String),
 }
 
+/// How far a segment is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SegmentProgress {
+    /// So many bytes came in this run.
+    Fetched(u64),
+    /// All of it is here; it is being applied, which may take as long.
+    Applying,
+}
+
 /// Fetches a segment, going on where an earlier attempt stopped, and applies it: afterwards its objects are in the
-/// library, each under its verified hash. `progress` is told the bytes of this run.
+/// library, each under its verified hash.
 pub async fn fetch(
     index: &DeltaIndex,
     number: usize,
     library: Arc<Library>,
     source: &dyn RangeSource,
-    progress: &(dyn Fn(u64) + Send + Sync),
+    progress: &(dyn Fn(SegmentProgress) + Send + Sync),
     cancel: &CancellationToken,
 ) -> Result<(), SegmentError> {
     let segment = &index.segments[number];
@@ -40,6 +49,7 @@ pub async fn fetch(
         fetched = download(index, segment, &path, source, progress) => fetched?,
         () = cancel.cancelled() => return Err(DownloadError::Cancelled.into()),
     }
+    progress(SegmentProgress::Applying);
     let (segment, cancel, span) = (segment.clone(), cancel.clone(), tracing::Span::current());
     let applying = tokio::task::spawn_blocking(move || {
         let _entered = span.enter();
@@ -84,7 +94,7 @@ async fn download(
     segment: &Segment,
     path: &Path,
     source: &dyn RangeSource,
-    progress: &(dyn Fn(u64) + Send + Sync),
+    progress: &(dyn Fn(SegmentProgress) + Send + Sync),
 ) -> Result<(), DownloadError> {
     let mut file = tokio::fs::OpenOptions::new()
         .write(true)
@@ -126,7 +136,7 @@ async fn download(
         file.write_all(taken).await.map_err(disk("write", path))?;
         here += taken.len() as u64;
         got += taken.len() as u64;
-        progress(got);
+        progress(SegmentProgress::Fetched(got));
     }
     // What was handed over is written behind our back until then.
     file.flush()

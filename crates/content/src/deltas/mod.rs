@@ -16,7 +16,7 @@ mod make;
 mod tests;
 
 pub use choose::{Chosen, Source, choose};
-pub use fetch::{SegmentError, apply, fetch};
+pub use fetch::{SegmentError, SegmentProgress, apply, fetch};
 pub use index::{DeltaIndex, Segment};
 pub use make::{DeltaOptions, MadeDeltas, make};
 

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -161,15 +161,25 @@ impl Feed {
         source: &Arc<Served>,
     ) -> Result<(), SegmentError> {
         let index = &self.deltas[deltas[step.source]];
-        fetch(
+        let told = Mutex::new(Vec::new());
+        let fetched = fetch(
             index,
             step.segment,
             library.clone(),
             &**source,
-            &|_| {},
+            &|step| told.lock().unwrap().push(step),
             &CancellationToken::new(),
         )
-        .await
+        .await;
+        // Whoever watches knows when nothing more comes, and why it is not over.
+        let told = told.into_inner().unwrap();
+        let all_came = !matches!(fetched, Err(SegmentError::Download(_)));
+        assert_eq!(
+            told.last() == Some(&SegmentProgress::Applying),
+            all_came,
+            "{told:?}"
+        );
+        fetched
     }
 }
 

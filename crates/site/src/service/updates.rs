@@ -358,7 +358,9 @@ impl SiteService {
             row.state,
             PackageState::ApplicabilitySuccess | PackageState::DownloadInProgress
         ) && (row.requested || row.newest || row.state == PackageState::DownloadInProgress);
-        let transfer = self.context.progress.of(row.guid).map(|transfer| TransferInfo {
+        let transfer = self.context.progress.of(row.guid);
+        let doing = transfer.as_ref().and_then(|transfer| transfer.doing.clone());
+        let transfer = transfer.map(|transfer| TransferInfo {
             rate: transfer.rate(),
             what: transfer.what,
             host: transfer.host,
@@ -378,7 +380,7 @@ impl SiteService {
             download_bytes: record.map_or(0, |record| record.payload.download_bytes),
             bytes: record.map_or(0, |record| record.payload.bytes),
             newest: row.newest,
-            reason: row.reason.clone(),
+            reason: doing.unwrap_or_else(|| row.reason.clone()),
             failure: row.failure.clone(),
             next_attempt_at: row.next_attempt_at,
             blocked_by: busy

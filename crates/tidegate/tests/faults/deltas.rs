@@ -85,6 +85,8 @@ fn the_next_version_costs_what_changed_and_the_plan_says_so() {
     let (fetched, cold) = fetched(&site);
     assert!(fetched * 20 < cold, "{fetched} of {cold}");
     assert_eq!(plan["cold"], cold);
+    let log = site.all_logs();
+    assert!(log.contains("applying a delta that gives 1 file(s)"), "{log}");
     // The site may have been quicker than we asked.
     let parts = plan["parts"].as_array().unwrap();
     let delta = parts.iter().find(|part| part["from"] == "delta");

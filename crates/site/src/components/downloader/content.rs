@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use content::deltas::{Chosen, SegmentError};
+use content::deltas::{Chosen, SegmentError, SegmentProgress};
 use content::download::DownloadError;
 use content::index::PayloadIndex;
 use domain::servicing::install::{SubStage, SubStageState};
@@ -154,15 +154,26 @@ impl Work<'_, '_> {
         while let Some(step) = steps.first().copied() {
             steps.remove(0);
             let progress = self.progress();
+            let guid = self.row.guid;
+            let files = delivery.index(step).segments[step.segment].new.len();
             let result = content::deltas::fetch(
                 delivery.index(step),
                 step.segment,
                 self.context.library.clone(),
                 &*self.ranges,
-                &*progress,
+                &|step| match step {
+                    SegmentProgress::Fetched(got) => progress(got),
+                    SegmentProgress::Applying => {
+                        let doing = format!("applying a delta that gives {files} file(s)");
+                        tracing::info!("{} ({guid}): {doing}", self.row.name);
+                        self.context.progress.work(guid, Some(doing));
+                    }
+                },
                 self.cx.cancelled(),
-            );
-            match result.await {
+            )
+            .await;
+            self.context.progress.work(guid, None);
+            match result {
                 Ok(()) => self.fetched += delivery.bytes(step),
                 Err(SegmentError::Download(failure)) => return Err(failure.into()),
                 Err(SegmentError::Refused(why)) => {
