@@ -14,7 +14,7 @@ use crate::entropy::{Unpacked, Windows};
 use crate::layout::{Head, Layout, MAGIC, REGIONS_BYTES_MAX};
 use crate::lzma2;
 use crate::matching::{Copy, Recent};
-use crate::parts::{Made, Maker, PART_BYTES, Part, Parts, Runs};
+use crate::parts::{Buffers, Made, Maker, PART_BYTES, Part, Parts, Runs};
 use crate::source::{Input, Pages, Source};
 use crate::steps::{self, STREAMS, Steps};
 use crate::varint::Reader;
@@ -25,7 +25,7 @@ pub(crate) const NUMBERS_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Most copies of a delta: they are held in memory, too.
 pub(crate) const COPIES_MAX: usize = 4 * 1024 * 1024;
 /// Pages of old files that all threads hold together: where copies come from moves slowly through them.
-const PAGES_HELD: usize = 4096;
+const PAGES_HELD: usize = 2048;
 /// Most threads that make parts.
 const MAKERS_MAX: usize = 8;
 /// Places for parts that are under way, for each of them: one is made, others wait to be made or written.
@@ -155,6 +155,7 @@ impl<'a> Delta<'a> {
                 source.read(offset, &mut bytes).map(|()| bytes)
             })?;
             let sections = steps::sections(&head.new);
+            let buffers = Buffers::default();
             let mut parts = Parts {
                 steps: Steps::new(&copies, &head.regions, &sections),
                 sections: &sections,
@@ -162,6 +163,7 @@ impl<'a> Delta<'a> {
                 runs: Runs::new(agreeing, differing)?,
                 values,
                 recipes,
+                buffers: &buffers,
             };
             make_all(&mut parts, threads, &source, &predictor, write)
         })
@@ -210,6 +212,7 @@ fn make_all(
     // Places of parts that are under way, given back when they are written.
     let (places, written) = sync_channel(under_way);
     let (queue, budget): (Queue<'_>, _) = (Mutex::new(queue), lzma2::budget());
+    let buffers = parts.buffers;
     std::thread::scope(|scope| {
         let cutter = scope.spawn(move || -> Result<(), Malformed> {
             let mut number = 0;
@@ -226,7 +229,8 @@ fn make_all(
         for _ in 0..threads {
             let (queue, budget, to_writer) = (&queue, &budget, to_writer.clone());
             scope.spawn(move || {
-                let maker = Maker::new(Pages::new(source, PAGES_HELD / threads), predictor, budget);
+                let pages = Pages::new(source, PAGES_HELD / threads);
+                let maker = Maker::new(pages, predictor, budget, buffers);
                 make_parts(maker, queue, &to_writer);
             });
         }
@@ -237,7 +241,7 @@ fn make_all(
                 let _ = written.try_recv();
             }
         };
-        let done = write_in_order(made, &give_back, write);
+        let done = write_in_order(made, &give_back, &mut |part| part.write(write, buffers));
         // Ends the others, if writing failed.
         drop(written);
         let cut = joined(cutter.join());
@@ -269,15 +273,16 @@ fn make_parts(mut maker: Maker<'_>, queue: &Queue<'_>, to_writer: &SyncSender<Do
 fn write_in_order(
     made: Receiver<Done>,
     give_back: &dyn Fn(usize),
-    write: &mut Write<'_>,
+    write: &mut dyn FnMut(Made) -> io::Result<()>,
 ) -> Result<(), ApplyError> {
     let (mut waiting, mut next) = (BTreeMap::new(), 0);
     for (number, part) in made {
         waiting.insert(number, joined(part)?);
         while let Some(part) = waiting.remove(&next) {
-            part.write(write)?;
+            let weight = part.weight();
+            write(part)?;
             next += 1;
-            give_back(part.weight());
+            give_back(weight);
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 //! thread makes it.
 
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use crate::addresses::{Field, Predictor};
 use crate::apply::{ApplyError, Write};
@@ -17,7 +18,30 @@ use crate::varint::Reader;
 use crate::{BYTES_MAX, Malformed};
 
 /// A part has about so many bytes; more if a stream of an archive, which is packed as a whole, has more.
-pub(crate) const PART_BYTES: usize = 512 * 1024;
+pub(crate) const PART_BYTES: usize = 256 * 1024;
+
+/// Longer buffers are not kept.
+const BUFFER_BYTES_MAX: usize = 2 * PART_BYTES;
+
+/// Memory for parts that is used again: to have it given anew takes the system longer than filling it takes us.
+#[derive(Default)]
+pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    /// A buffer with so many bytes, whatever they are.
+    fn take(&self, length: usize) -> Vec<u8> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut buffer = kept.unwrap_or_default();
+        buffer.resize(length, 0);
+        buffer
+    }
+
+    fn give(&self, buffer: Vec<u8>) {
+        if (1..=BUFFER_BYTES_MAX).contains(&buffer.capacity()) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+        }
+    }
+}
 
 /// What it takes to make some new bytes.
 pub(crate) struct Part<'a> {
@@ -54,6 +78,7 @@ pub(crate) struct Parts<'a> {
     pub runs: Runs<'a>,
     pub values: Ahead,
     pub recipes: &'a [u8],
+    pub buffers: &'a Buffers,
 }
 
 impl<'a> Parts<'a> {
@@ -61,7 +86,7 @@ impl<'a> Parts<'a> {
     pub(crate) fn next(&mut self) -> Result<Option<Part<'a>>, Malformed> {
         let mut part = Part {
             steps: Vec::new(),
-            literals: Vec::new(),
+            literals: self.buffers.take(0),
             runs: self.runs,
             values: Vec::new(),
             sections: Vec::new(),
@@ -142,12 +167,13 @@ impl Made {
         self.weight
     }
 
-    pub(crate) fn write(&self, write: &mut Write<'_>) -> io::Result<()> {
+    pub(crate) fn write(self, write: &mut Write<'_>, buffers: &Buffers) -> io::Result<()> {
         let mut begin = 0;
-        for (file, end) in &self.ends {
-            write(*file, &self.bytes[begin..*end])?;
-            begin = *end;
+        for (file, end) in self.ends {
+            write(file, &self.bytes[begin..end])?;
+            begin = end;
         }
+        buffers.give(self.bytes);
         Ok(())
     }
 }
@@ -158,22 +184,29 @@ pub(crate) struct Maker<'a> {
     predictor: &'a Predictor,
     /// For compressors of all makers together.
     budget: &'a Budget,
+    buffers: &'a Buffers,
     fields: Vec<Field>,
 }
 
 impl<'a> Maker<'a> {
-    pub(crate) fn new(pages: Pages<'a>, predictor: &'a Predictor, budget: &'a Budget) -> Self {
+    pub(crate) fn new(
+        pages: Pages<'a>,
+        predictor: &'a Predictor,
+        budget: &'a Budget,
+        buffers: &'a Buffers,
+    ) -> Self {
         Maker {
             pages,
             predictor,
             budget,
+            buffers,
             fields: Vec::new(),
         }
     }
 
     pub(crate) fn make(&mut self, part: Part<'_>) -> Result<Made, ApplyError> {
         let weight = part.weight();
-        let mut plain = vec![0; part.length];
+        let mut plain = self.buffers.take(part.length);
         let (mut at, mut literals) = (0, part.literals.as_slice());
         let mut corrections = Corrections {
             runs: part.runs,
@@ -202,52 +235,48 @@ impl<'a> Maker<'a> {
             };
             at += length;
         }
-        drop(part.literals);
-        Ok(packed(plain, &part.sections, weight, self.budget)?)
+        self.buffers.give(part.literals);
+        Ok(self.packed(plain, &part.sections, weight)?)
     }
-}
 
-/// The bytes of sections, archives packed again.
-fn packed(
-    plain: Vec<u8>,
-    sections: &[PartSection<'_>],
-    weight: usize,
-    budget: &Budget,
-) -> Result<Made, Malformed> {
-    let mut ends: Vec<(usize, usize)> = Vec::new();
-    let mut put = |file: usize, end: usize| match ends.last_mut() {
-        Some((last, before)) if *last == file => *before = end,
-        _ => ends.push((file, end)),
-    };
-    let mut end = 0;
-    if sections.iter().all(|section| section.packed.is_none()) {
-        for section in sections {
-            end += section.length;
-            put(section.file, end);
-        }
-        return Ok(Made {
-            weight,
-            bytes: plain,
-            ends,
-        });
-    }
-    let mut bytes = Vec::with_capacity(plain.len());
-    for section in sections {
-        let own = &plain[end..end + section.length];
-        end += section.length;
-        match section.packed {
-            None => bytes.extend_from_slice(own),
-            Some((stream, recipe)) => {
-                let again = archive::pack(own, stream.coding, recipe, budget)?;
-                if again.len() as u64 != stream.packed {
-                    return Err(Malformed("an archive cannot be packed again"));
-                }
-                bytes.extend_from_slice(&again);
+    /// The bytes of sections, archives packed again.
+    fn packed(&self, plain: Vec<u8>, sections: &[PartSection<'_>], weight: usize) -> Result<Made, Malformed> {
+        let mut ends: Vec<(usize, usize)> = Vec::new();
+        let mut put = |file: usize, end: usize| match ends.last_mut() {
+            Some((last, before)) if *last == file => *before = end,
+            _ => ends.push((file, end)),
+        };
+        let mut end = 0;
+        if sections.iter().all(|section| section.packed.is_none()) {
+            for section in sections {
+                end += section.length;
+                put(section.file, end);
             }
+            return Ok(Made {
+                weight,
+                bytes: plain,
+                ends,
+            });
         }
-        put(section.file, bytes.len());
+        let mut bytes = self.buffers.take(0);
+        for section in sections {
+            let own = &plain[end..end + section.length];
+            end += section.length;
+            match section.packed {
+                None => bytes.extend_from_slice(own),
+                Some((stream, recipe)) => {
+                    let again = archive::pack(own, stream.coding, recipe, self.budget)?;
+                    if again.len() as u64 != stream.packed {
+                        return Err(Malformed("an archive cannot be packed again"));
+                    }
+                    bytes.extend_from_slice(&again);
+                }
+            }
+            put(section.file, bytes.len());
+        }
+        self.buffers.give(plain);
+        Ok(Made { weight, bytes, ends })
     }
-    Ok(Made { weight, bytes, ends })
 }
 
 /// Runs of bytes of copies that agree with what was predicted, and of others.

@@ -15,6 +15,7 @@
 
 mod delta;
 mod direct;
+mod incoming;
 mod maintenance;
 mod writer;
 

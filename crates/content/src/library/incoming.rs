@@ -1,0 +1,261 @@
+//! Objects on their way in, one after the other, hashed and written by several threads: most are small, and each of them
+//! is a file that has to be made.
+
+use std::io;
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+use super::delta::DeltaError;
+use super::direct::{Aligned, PartialFile, write_new};
+use super::disk;
+use crate::object::ObjectId;
+
+/// Bytes that are written at a time; a smaller object is written at once.
+const PIECE_BYTES: usize = 512 * 1024;
+/// Threads that hash and write: a disk takes several files at a time.
+const WRITERS: usize = 8;
+/// Pieces that wait for each of them.
+const WAITING: usize = 1;
+
+/// Takes the next bytes of an object, by its number.
+pub(super) type Take<'a> = dyn FnMut(usize, &[u8]) -> io::Result<()> + 'a;
+
+/// Writes the objects, whose hashes and sizes these are, to files named by their hashes in `folder`. `make` gives all
+/// their bytes in order; its result comes back beside what became of the writing, which ends `make` where it fails.
+pub(super) fn write_objects<T>(
+    folder: &Path,
+    objects: &[(ObjectId, u64)],
+    make: impl FnOnce(&mut Take<'_>) -> T,
+) -> (T, Result<(), DeltaError>) {
+    let buffers = Buffers::default();
+    std::thread::scope(|scope| {
+        let (writers, threads): (Vec<_>, Vec<_>) = (0..WRITERS)
+            .map(|_| {
+                let ((writer, pieces), buffers) = (sync_channel(WAITING), &buffers);
+                let thread = scope.spawn(move || write_all(pieces, buffers, folder, objects));
+                (writer, thread)
+            })
+            .unzip();
+        let mut cutter = Cutter {
+            objects,
+            writers,
+            buffers: &buffers,
+            piece: Vec::new(),
+            cut: 0,
+        };
+        let made = make(&mut |number, bytes| cutter.take(number, bytes));
+        // The writers end with the last piece.
+        drop(cutter);
+        let written = threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        (made, written)
+    })
+}
+
+/// The next bytes of an object.
+struct Piece {
+    number: usize,
+    bytes: Vec<u8>,
+    is_last: bool,
+}
+
+/// Memory of pieces that is used again, which costs less than to have it given anew.
+#[derive(Default)]
+struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    fn take(&self) -> Vec<u8> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        kept.unwrap_or_else(|| Vec::with_capacity(PIECE_BYTES))
+    }
+
+    fn give(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+    }
+}
+
+/// Cuts objects into pieces. All pieces of an object go to the same writer, in order.
+struct Cutter<'a> {
+    objects: &'a [(ObjectId, u64)],
+    writers: Vec<SyncSender<Piece>>,
+    buffers: &'a Buffers,
+    piece: Vec<u8>,
+    /// Bytes of the object that were handed over already.
+    cut: u64,
+}
+
+impl Cutter<'_> {
+    fn take(&mut self, number: usize, mut bytes: &[u8]) -> io::Result<()> {
+        let (_, size) = self.objects[number];
+        while !bytes.is_empty() {
+            let left = size - self.cut;
+            let length = left.min(PIECE_BYTES as u64) as usize;
+            if self.piece.capacity() == 0 {
+                self.piece = self.buffers.take();
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(length - self.piece.len()));
+            self.piece.extend_from_slice(now);
+            bytes = later;
+            if self.piece.len() < length {
+                continue;
+            }
+            let piece = Piece {
+                number,
+                bytes: std::mem::take(&mut self.piece),
+                is_last: left == length as u64,
+            };
+            self.cut = if piece.is_last {
+                0
+            } else {
+                self.cut + length as u64
+            };
+            // Says why itself.
+            let gone = |_| io::Error::other("whoever writes gave up");
+            self.writers[number % WRITERS].send(piece).map_err(gone)?;
+        }
+        Ok(())
+    }
+}
+
+/// The object that is being written.
+struct Writing {
+    path: PathBuf,
+    hasher: Sha256,
+    /// The file and how much of it is written, if there is more than one piece.
+    begun: Option<(PartialFile, u64)>,
+}
+
+impl Writing {
+    fn write(&mut self, piece: &Piece, aligned: &mut Aligned) -> io::Result<()> {
+        self.hasher.update(&piece.bytes);
+        if self.begun.is_none() {
+            if piece.is_last {
+                return write_new(&self.path, &piece.bytes, aligned);
+            }
+            // Whatever an earlier attempt left is not ours to write over.
+            write_new(&self.path, &[], aligned)?;
+            self.begun = Some((PartialFile::open(&self.path)?, 0));
+        }
+        if let Some((file, written)) = &mut self.begun {
+            file.write_at(&piece.bytes, *written, aligned)?;
+            *written += piece.bytes.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the objects whose pieces come; each has to be what was signed.
+fn write_all(
+    pieces: Receiver<Piece>,
+    buffers: &Buffers,
+    folder: &Path,
+    objects: &[(ObjectId, u64)],
+) -> Result<(), DeltaError> {
+    let (mut open, mut aligned): (Option<Writing>, _) = (None, Aligned::default());
+    for piece in pieces {
+        let (expected, _) = objects[piece.number];
+        let writing = open.get_or_insert_with(|| Writing {
+            path: folder.join(expected.to_string()),
+            hasher: Sha256::new(),
+            begun: None,
+        });
+        let written = writing.write(&piece, &mut aligned);
+        written.map_err(disk("write", &writing.path))?;
+        buffers.give(piece.bytes);
+        if !piece.is_last {
+            continue;
+        }
+        if let Some(done) = open.take() {
+            let found = ObjectId(done.hasher.finalize().into());
+            if found != expected {
+                let why = format!("it gives {found} instead of {expected}");
+                return Err(DeltaError::Refused(why));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(length: usize, seed: usize) -> (Vec<u8>, (ObjectId, u64)) {
+        let bytes: Vec<u8> = (0..length).map(|at| (at * 13 + at / 253 + seed) as u8).collect();
+        let name = (ObjectId::of(&bytes), length as u64);
+        (bytes, name)
+    }
+
+    /// Hands over all objects, so many bytes at a time.
+    fn hand_over(contents: &[Vec<u8>], at_a_time: usize, take: &mut Take<'_>) -> io::Result<()> {
+        for (number, bytes) in contents.iter().enumerate() {
+            for bytes in bytes.chunks(at_a_time) {
+                take(number, bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn objects_of_all_lengths_are_written_whole_over_whatever_was_left() {
+        let lengths = [
+            1,
+            70_000,
+            PIECE_BYTES - 1,
+            PIECE_BYTES,
+            PIECE_BYTES + 1,
+            3 * PIECE_BYTES,
+        ];
+        let objects = (0..4).flat_map(|round| lengths.map(|length| object(length, round)));
+        let (contents, names): (Vec<_>, Vec<_>) = objects.unzip();
+        let folder = tempfile::tempdir().unwrap();
+        for (object, size) in &names {
+            let left = vec![0x55; *size as usize + 5000];
+            std::fs::write(folder.path().join(object.to_string()), left).unwrap();
+        }
+        for at_a_time in [PIECE_BYTES * 2 / 3, usize::MAX] {
+            let (made, written) = write_objects(folder.path(), &names, |take| {
+                hand_over(&contents, at_a_time, take)
+            });
+            made.unwrap();
+            written.unwrap();
+            for (bytes, (object, _)) in contents.iter().zip(&names) {
+                assert!(std::fs::read(folder.path().join(object.to_string())).unwrap() == *bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn other_bytes_are_refused_by_name_and_nobody_waits_for_ever() {
+        let (mut contents, names): (Vec<_>, Vec<_>) = (0..40).map(|seed| object(600_000, seed)).unzip();
+        contents[3][599_999] ^= 1;
+        let folder = tempfile::tempdir().unwrap();
+        let (made, written) =
+            write_objects(folder.path(), &names, |take| hand_over(&contents, 100_000, take));
+        assert_eq!(made.unwrap_err().to_string(), "whoever writes gave up");
+        match written {
+            Err(DeltaError::Refused(why)) => assert!(why.ends_with(&format!("instead of {}", names[3].0))),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_disk_that_fails_is_named_with_the_file() {
+        let (contents, names): (Vec<_>, Vec<_>) = (0..40).map(|seed| object(100, seed)).unzip();
+        let folder = tempfile::tempdir().unwrap();
+        let gone = folder.path().join("gone");
+        let (made, written) = write_objects(&gone, &names, |take| hand_over(&contents, 100, take));
+        made.unwrap_err();
+        let failure = written.unwrap_err().to_string();
+        assert!(
+            failure.contains("cannot write") && failure.contains("gone"),
+            "{failure}"
+        );
+    }
+}
