@@ -165,7 +165,8 @@ fn licence_allowed(expression: &str) -> bool {
 
 /// The arrows between our crates point one way, and only the store knows SQL.
 fn arrows(metadata: &Value, problems: &mut Vec<String>) {
-    const OURS: [(&str, &[&str]); 8] = [
+    const OURS: [(&str, &[&str]); 9] = [
+        ("tidegate-allocator", &[]),
         ("tidegate-domain", &[]),
         ("tidegate-feed", &[]),
         ("tidegate-delta", &[]),

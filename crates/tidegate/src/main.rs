@@ -33,7 +33,8 @@ use crate::output::Output;
 use crate::service_manager::ServiceManager;
 
 fn main() -> ExitCode {
-    // Fails only if a provider is installed already, and this is the first line.
+    allocator::give_large_blocks_back();
+    // Fails only if a provider is installed already, and nothing ran before.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let arguments: Vec<OsString> = spelling::of_the_original(std::env::args_os().collect());
     let cli = match Cli::try_parse_from(&arguments) {
