@@ -6,7 +6,7 @@
 //! does the same with the same copies; a field that was guessed wrong costs a correction, never a wrong byte.
 
 use crate::instructions::distance_at;
-use crate::matching;
+use crate::matching::Copy;
 
 /// Bytes of a file that are mapped to addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,25 +112,10 @@ pub(crate) struct Field {
     pub width: u8,
 }
 
-/// A copy in less memory: offsets stay far below 4 GiB (`BYTES_MAX`).
-#[derive(Clone, Copy)]
-struct Move {
-    old: u32,
-    new: u32,
-    length: u32,
-}
-
-impl Move {
-    /// End of its old bytes.
-    fn end(&self) -> usize {
-        self.old as usize + self.length as usize
-    }
-}
-
 /// All copies, to be asked where an old offset went.
 pub(crate) struct Moves {
     /// By old offset.
-    moves: Vec<Move>,
+    moves: Vec<Copy>,
     /// For each page of old bytes the number of the first copy that begins in it or later.
     pages: Vec<u32>,
 }
@@ -142,17 +127,13 @@ const LOOKED_BACK: usize = 4;
 const NEAR: usize = 4096;
 
 impl Moves {
-    pub(crate) fn new(copies: &[matching::Copy], old_length: usize) -> Self {
-        let moves = copies.iter().filter(|copy| copy.length >= 16).map(|copy| Move {
-            old: copy.old as u32,
-            new: copy.new as u32,
-            length: copy.length as u32,
-        });
-        let mut moves: Vec<Move> = moves.collect();
-        moves.sort_unstable_by_key(|copy| u64::from(copy.old) << 32 | u64::from(copy.new));
+    pub(crate) fn new(copies: &[Copy], old_length: usize) -> Self {
+        let moves = copies.iter().filter(|copy| copy.length() >= 16);
+        let mut moves: Vec<Copy> = moves.copied().collect();
+        moves.sort_unstable_by_key(|copy| (copy.old_begin() as u64) << 32 | copy.begin() as u64);
         let mut pages = vec![moves.len() as u32; (old_length >> PAGE_BITS) + 2];
         for (number, copy) in moves.iter().enumerate().rev() {
-            pages[copy.old as usize >> PAGE_BITS] = number as u32;
+            pages[copy.old_begin() >> PAGE_BITS] = number as u32;
         }
         for page in (1..pages.len()).rev() {
             pages[page - 1] = pages[page - 1].min(pages[page]);
@@ -164,17 +145,17 @@ impl Moves {
     fn of(&self, offset: usize) -> Option<usize> {
         let page = (offset >> PAGE_BITS).min(self.pages.len() - 2);
         let (first, end) = (self.pages[page] as usize, self.pages[page + 1] as usize);
-        let after = first + self.moves[first..end].partition_point(|copy| copy.old as usize <= offset);
+        let after = first + self.moves[first..end].partition_point(|copy| copy.old_begin() <= offset);
         let before = &self.moves[after.saturating_sub(LOOKED_BACK)..after];
-        let inside = before.iter().rev().find(|copy| offset < copy.end());
+        let inside = before.iter().rev().find(|copy| offset < copy.old_end());
         let copy = match inside {
             Some(copy) => copy,
             None => before
                 .iter()
-                .max_by_key(|copy| copy.end())
-                .filter(|copy| offset - copy.end() < NEAR)?,
+                .max_by_key(|copy| copy.old_end())
+                .filter(|copy| offset - copy.old_end() < NEAR)?,
         };
-        Some(copy.new as usize + (offset - copy.old as usize))
+        Some(copy.begin() + (offset - copy.old_begin()))
     }
 }
 

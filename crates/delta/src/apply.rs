@@ -31,7 +31,7 @@ const MAKERS_MAX: usize = 8;
 /// Places for parts that are under way, for each of them: one is made, others wait to be made or written.
 const PLACES_PER_MAKER: usize = 6;
 /// Bytes of a part for each of which it takes a place: the longer parts are, the fewer are under way at once.
-const PLACE_BYTES: usize = 4 * PART_BYTES;
+const PLACE_BYTES: usize = 8 * PART_BYTES;
 
 /// Takes the next bytes of a new file, by its number.
 pub type Write<'a> = dyn FnMut(usize, &[u8]) -> io::Result<()> + 'a;
@@ -324,11 +324,7 @@ fn read_copies(
         if length == 0 || from > old || length > old - from || at > new || length > new - at {
             return Err(OUTSIDE);
         }
-        copies.push(Copy {
-            new: at,
-            old: from,
-            length,
-        });
+        copies.push(Copy::of(at, from, length));
         at += length;
     }
     if !literal_lengths.is_empty() || !places.is_empty() || !jumps.is_empty() || new - at != literals_left {

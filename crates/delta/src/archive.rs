@@ -131,7 +131,9 @@ pub(crate) fn unpack(
                     unpack_old(&packed, coding, PLAIN_MAX).map(|plain| (plain, Vec::new()))
                 }
                 (Purpose::New, Coding::Deflate) => tokens::unpack(&packed, PLAIN_MAX)
-                    .filter(|tokens| tokens::pack(tokens).as_ref() == Ok(&packed))
+                    .filter(|tokens| {
+                        tokens::pack(tokens, Vec::with_capacity(packed.len())).as_ref() == Ok(&packed)
+                    })
                     .map(|tokens| (tokens, Vec::new())),
                 (Purpose::New, Coding::Lzma2 { dictionary }) => lzma2::unpack(&packed, dictionary, PLAIN_MAX)
                     .and_then(|plain| {
@@ -176,18 +178,21 @@ fn with_recipe(packed: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     (useful && deflate(&plain, &recipe).as_deref() == Ok(packed)).then_some((plain, recipe))
 }
 
-/// Packs plain bytes the way a recipe says; tokens have none.
+/// Packs plain bytes the way a recipe says, and appends that; tokens have none.
 pub(crate) fn pack(
     plain: &[u8],
     coding: Coding,
     recipe: &[u8],
     budget: &Budget,
+    mut out: Vec<u8>,
 ) -> Result<Vec<u8>, Malformed> {
-    match coding {
-        Coding::Deflate if recipe.is_empty() => tokens::pack(plain),
+    let packed = match coding {
+        Coding::Deflate if recipe.is_empty() => return tokens::pack(plain, out),
         Coding::Deflate => deflate(plain, recipe),
         Coding::Lzma2 { dictionary } => lzma2::pack(plain, dictionary, recipe, budget),
-    }
+    };
+    out.extend_from_slice(&packed?);
+    Ok(out)
 }
 
 /// What [`pack`] undoes: exactly one stream, to at most so many bytes.

@@ -21,10 +21,10 @@ pub fn fuzz_delta(delta: &[u8], old: &[u8], length: u64, scratch: &File) {
 /// Bytes as a deflate stream, and as tokens of one. What is taken apart has to come back.
 pub fn fuzz_tokens(bytes: &[u8]) {
     if let Some(tokens) = tokens::unpack(bytes, 1 << 20) {
-        assert_eq!(tokens::pack(&tokens).as_deref(), Ok(bytes));
+        assert_eq!(tokens::pack(&tokens, Vec::new()).as_deref(), Ok(bytes));
     }
     // Whether they are tokens is not asked here.
-    let _ = tokens::pack(bytes);
+    let _ = tokens::pack(bytes, Vec::new());
 }
 
 /// Bytes as a file that may have compressed streams in it, which lie inside it.

@@ -111,9 +111,10 @@ pub(crate) struct BitWriter {
 }
 
 impl BitWriter {
-    pub(crate) fn with_capacity(bytes: usize) -> Self {
+    /// Goes on behind these bytes.
+    pub(crate) fn behind(out: Vec<u8>) -> Self {
         BitWriter {
-            out: Vec::with_capacity(bytes),
+            out,
             held: 0,
             count: 0,
         }

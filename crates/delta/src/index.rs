@@ -28,7 +28,7 @@ impl Index {
         let count = source.length as usize / step;
         let mut index = Index {
             entries: Vec::new(),
-            buckets: vec![0; (count / BUCKET_ENTRIES).next_power_of_two() + 1],
+            buckets: vec![0; count / BUCKET_ENTRIES + 2],
             step,
         };
         // Counted, then put in their places, from the last bucket's end to its begin.

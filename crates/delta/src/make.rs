@@ -31,7 +31,7 @@ const MEMORY_SHARE: u64 = 3;
 const SMALL_WINDOW_LOG_MAX: u32 = 23;
 /// So many of these are packed at once.
 const PACKED_AT_ONCE: usize = 2;
-/// So many old bytes are held all: reading them page by page takes longer than looking for copies.
+/// So many old bytes are held all while copies are looked for: reading them page by page takes longer.
 const HELD_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Else the pages of old bytes that all threads hold take this share of the memory.
 const PAGES_SHARE: u64 = 4;
@@ -64,23 +64,22 @@ pub fn make(
         file: scratch,
         length: 0,
     };
-    let mut before = Side::of(old, &old_streams, Purpose::Old, threads, &mut scratch)?;
+    let before = Side::of(old, &old_streams, Purpose::Old, threads, &mut scratch)?;
     let after = Side::of(new, &new_streams, purpose, threads, &mut scratch)?;
     if before.source.length > BYTES_MAX || after.source.length > BYTES_MAX {
         return Ok(None);
     }
     let memory = memory_for(memory, purpose, [old, new])?;
     let pages_bytes = (memory / PAGES_SHARE).min(PAGES_BYTES_MAX);
-    let pages_held = match before.source.length <= HELD_BYTES_MAX {
-        true => {
-            before.source = before.source.held()?;
-            NEW_PAGES_HELD
-        }
-        false => (pages_bytes / PAGE_BYTES) as usize / threads.max(1) + 1,
-    };
+    let pages_held = (pages_bytes / PAGE_BYTES) as usize / threads.max(1) + 1;
     let copies = {
-        let index = Index::new(&before.source, index_step(before.source.length, memory / 2))?;
-        matching::copies(&before.source, &after.source, &index, pages_held, threads)?
+        let held = match before.source.length <= HELD_BYTES_MAX {
+            true => Some(before.source.held()?),
+            false => None,
+        };
+        let searched = held.as_ref().unwrap_or(&before.source);
+        let index = Index::new(searched, index_step(searched.length, memory / 2))?;
+        matching::copies(searched, &after.source, &index, pages_held, threads)?
     };
     let mut head = Head {
         old: before.layouts,
@@ -320,14 +319,14 @@ impl<'a> Sides<'a> {
         let mut fields = Vec::new();
         for step in self.steps() {
             let Step::Copy(piece) = step else { continue };
-            let (plain, bytes) = (&mut plain[..piece.length], &mut bytes[..piece.length]);
-            let actual = &mut actual[..piece.length];
-            old.read(piece.old as u64, plain)?;
-            new.read(piece.new as u64, actual)?;
+            let (plain, bytes) = (&mut plain[..piece.length()], &mut bytes[..piece.length()]);
+            let actual = &mut actual[..piece.length()];
+            old.read(piece.old_begin() as u64, plain)?;
+            new.read(piece.begin() as u64, actual)?;
             bytes.copy_from_slice(plain);
-            predictor.predict(bytes, piece.old as u64, piece.new as u64, &mut fields);
+            predictor.predict(bytes, piece.old_begin() as u64, piece.begin() as u64, &mut fields);
             each(&Predicted {
-                old: piece.old as u64,
+                old: piece.old_begin() as u64,
                 plain,
                 bytes,
                 fields: &fields,
@@ -356,15 +355,18 @@ fn pair(old: &[Image], new: &[Image], copies: &[Copy]) -> Vec<Program> {
     let (mut programs, mut room) = (Vec::new(), REGIONS_BYTES_MAX);
     for image in new {
         let end = image.offset + image.length;
-        let first = copies.partition_point(|copy| ((copy.new + copy.length) as u64) <= image.offset);
+        let first = copies.partition_point(|copy| (copy.end() as u64) <= image.offset);
         let mut copied = vec![0_u64; old.len()];
-        for copy in copies[first..].iter().take_while(|copy| (copy.new as u64) < end) {
-            let number = old.partition_point(|image| image.offset + image.length <= copy.old as u64);
+        for copy in copies[first..]
+            .iter()
+            .take_while(|copy| (copy.begin() as u64) < end)
+        {
+            let number = old.partition_point(|image| image.offset + image.length <= copy.old_begin() as u64);
             if old
                 .get(number)
-                .is_some_and(|image| image.offset <= copy.old as u64)
+                .is_some_and(|image| image.offset <= copy.old_begin() as u64)
             {
-                copied[number] += copy.length as u64;
+                copied[number] += copy.length() as u64;
             }
         }
         let most = copied.iter().enumerate().max_by_key(|(_, bytes)| **bytes);
@@ -432,9 +434,9 @@ impl Numbers {
         let mut numbers = Numbers::default();
         let (mut at, mut recent) = (0, Recent::default());
         for copy in copies {
-            varint::put(&mut numbers.literal_lengths, (copy.new - at) as u64);
-            varint::put(&mut numbers.copy_lengths, copy.length as u64);
-            let (distance, last) = (copy.old as i64 - copy.new as i64, recent.0[0]);
+            varint::put(&mut numbers.literal_lengths, (copy.begin() - at) as u64);
+            varint::put(&mut numbers.copy_lengths, copy.length() as u64);
+            let (distance, last) = (copy.old_begin() as i64 - copy.begin() as i64, recent.0[0]);
             match recent.push(distance) {
                 Some(place) => numbers.places.push(place as u8),
                 None => {
@@ -442,7 +444,7 @@ impl Numbers {
                     varint::put_signed(&mut numbers.jumps, distance - last);
                 }
             }
-            at = copy.new + copy.length;
+            at = copy.end();
         }
         numbers
     }

@@ -6,19 +6,55 @@
 
 use std::io;
 
+use crate::BYTES_MAX;
 use crate::index::{Index, PIECE};
 use crate::parallel::in_parallel_with;
 use crate::source::{Pages, Source};
 
-/// New bytes that are nearly the old ones at another place.
+/// New bytes that are nearly the old ones at another place. There are up to millions of them, and offsets stay far below
+/// 4 GiB (`BYTES_MAX`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Copy {
+    new: u32,
+    old: u32,
+    length: u32,
+}
+
+impl Copy {
+    /// Offsets in the new and in the old bytes, and length.
+    pub(crate) fn of(new: usize, old: usize, length: usize) -> Self {
+        debug_assert!(new.max(old) as u64 <= BYTES_MAX && length as u64 <= BYTES_MAX);
+        Copy {
+            new: new as u32,
+            old: old as u32,
+            length: length as u32,
+        }
+    }
+
     /// Offset in the new bytes.
-    pub new: usize,
+    pub(crate) fn begin(&self) -> usize {
+        self.new as usize
+    }
+
     /// Offset in the old bytes.
-    pub old: usize,
+    pub(crate) fn old_begin(&self) -> usize {
+        self.old as usize
+    }
+
     /// Length.
-    pub length: usize,
+    pub(crate) fn length(&self) -> usize {
+        self.length as usize
+    }
+
+    /// End in the new bytes.
+    pub(crate) fn end(&self) -> usize {
+        self.begin() + self.length()
+    }
+
+    /// End in the old bytes.
+    pub(crate) fn old_end(&self) -> usize {
+        self.old_begin() + self.length()
+    }
 }
 
 /// A match shorter than this is not worth a copy of its own.
@@ -36,7 +72,7 @@ const COST_OF_DIFFERENCE: i64 = 2;
 /// So many agreeing bytes are taken without a look at the index.
 const RUN_SKIPPED: usize = 16;
 /// New bytes that one thread looks through at a time.
-const PART_BYTES: usize = 4 * 1024 * 1024;
+const PART_BYTES: usize = 2 * 1024 * 1024;
 /// Longest comparison of one search: longer matches are put together from several.
 const COMPARED_MAX: usize = 1 << 20;
 
@@ -61,7 +97,7 @@ pub(crate) fn copies(
         matcher.new.resize(PART_BYTES.min(new.length as usize - begin), 0);
         new.read(begin as u64, &mut matcher.new)?;
         let mut copies = matcher.copies()?;
-        copies.iter_mut().for_each(|copy| copy.new += begin);
+        copies.iter_mut().for_each(|copy| copy.new += begin as u32);
         copies.shrink_to_fit();
         Ok(copies)
     });
@@ -190,11 +226,7 @@ impl Matcher<'_> {
                     end = start.0 + keep;
                     start = (start.0 + keep, start.1 + keep);
                 }
-                copies.push(Copy {
-                    new: from,
-                    old,
-                    length: end - from,
-                });
+                copies.push(Copy::of(from, old, end - from));
             }
             current = Some(start);
             at += found.after;
@@ -202,11 +234,7 @@ impl Matcher<'_> {
         }
         if let Some((from, old)) = current {
             let end = sure + self.forward(sure, old + (sure - from), self.new.len())?;
-            copies.push(Copy {
-                new: from,
-                old,
-                length: end - from,
-            });
+            copies.push(Copy::of(from, old, end - from));
         }
         copies.retain(|copy| copy.length > 0);
         Ok(copies)

@@ -45,7 +45,9 @@ impl Buffers {
 
 /// What it takes to make some new bytes.
 pub(crate) struct Part<'a> {
-    steps: Vec<Step>,
+    /// The first so many of these make it.
+    steps: Steps<'a>,
+    count: usize,
     literals: Vec<u8>,
     runs: Runs<'a>,
     values: Vec<u8>,
@@ -64,9 +66,9 @@ struct PartSection<'a> {
 }
 
 impl Part<'_> {
-    /// What it takes in memory, or what comes of it: whichever is more, in bytes.
+    /// Bytes that come of it; what it takes is no more.
     pub(crate) fn weight(&self) -> usize {
-        self.length.max(self.steps.len() * size_of::<Step>())
+        self.length
     }
 }
 
@@ -85,7 +87,8 @@ impl<'a> Parts<'a> {
     /// The next part; nothing once all streams were taken to their ends.
     pub(crate) fn next(&mut self) -> Result<Option<Part<'a>>, Malformed> {
         let mut part = Part {
-            steps: Vec::new(),
+            steps: self.steps.clone(),
+            count: 0,
             literals: self.buffers.take(0),
             runs: self.runs,
             values: Vec::new(),
@@ -100,12 +103,12 @@ impl<'a> Parts<'a> {
                     (new, length)
                 }
                 Step::Copy(copy) => {
-                    let values = self.runs.pass(copy.length as u64)?;
+                    let values = self.runs.pass(copy.length() as u64)?;
                     self.values.append(&mut part.values, values as usize)?;
-                    (copy.new, copy.length)
+                    (copy.begin(), copy.length())
                 }
             };
-            part.steps.push(step);
+            part.count += 1;
             part.length += length;
             of_section += length;
             let complete = at + length == section.end;
@@ -212,7 +215,7 @@ impl<'a> Maker<'a> {
             runs: part.runs,
             values: &part.values,
         };
-        for step in part.steps {
+        for step in part.steps.take(part.count) {
             let length = match step {
                 Step::Literals { stream, new, length } => {
                     let bytes = &mut plain[at..at + length];
@@ -225,12 +228,12 @@ impl<'a> Maker<'a> {
                     length
                 }
                 Step::Copy(copy) => {
-                    let bytes = &mut plain[at..at + copy.length];
-                    let (old, new) = (copy.old as u64, copy.new as u64);
+                    let bytes = &mut plain[at..at + copy.length()];
+                    let (old, new) = (copy.old_begin() as u64, copy.begin() as u64);
                     self.pages.read(old, bytes)?;
                     self.predictor.predict(bytes, old, new, &mut self.fields);
                     corrections.apply(bytes, &self.fields)?;
-                    copy.length
+                    copy.length()
                 }
             };
             at += length;
@@ -265,11 +268,12 @@ impl<'a> Maker<'a> {
             match section.packed {
                 None => bytes.extend_from_slice(own),
                 Some((stream, recipe)) => {
-                    let again = archive::pack(own, stream.coding, recipe, self.budget)?;
-                    if again.len() as u64 != stream.packed {
+                    let begin = bytes.len();
+                    bytes.reserve(stream.packed as usize);
+                    bytes = archive::pack(own, stream.coding, recipe, self.budget, bytes)?;
+                    if (bytes.len() - begin) as u64 != stream.packed {
                         return Err(Malformed("an archive cannot be packed again"));
                     }
-                    bytes.extend_from_slice(&again);
                 }
             }
             put(section.file, bytes.len());

@@ -163,6 +163,14 @@ impl<'a> Source<'a> {
         Ok(source)
     }
 
+    /// All of it, if it is in memory.
+    fn in_memory(&self) -> Option<&[u8]> {
+        match self.parts.as_slice() {
+            [(_, Part::Held(bytes))] => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// Reads bytes, all of which have to be there.
     pub(crate) fn read(&self, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
         let mut number = self.parts.partition_point(|(begin, _)| *begin <= offset);
@@ -189,9 +197,10 @@ impl<'a> Source<'a> {
     }
 }
 
-/// A source and the pages of it that were read lately.
+/// A source and the pages of it that were read lately; one that is in memory is left where it is.
 pub(crate) struct Pages<'a> {
     source: &'a Source<'a>,
+    in_memory: Option<&'a [u8]>,
     /// Each page has one place, by its number: here its number, and its bytes in the other.
     held: Vec<u64>,
     bytes: Vec<u8>,
@@ -200,8 +209,11 @@ pub(crate) struct Pages<'a> {
 impl<'a> Pages<'a> {
     /// Holds at most so many pages.
     pub(crate) fn new(source: &'a Source<'a>, held: usize) -> Self {
+        let in_memory = source.in_memory();
+        let held = if in_memory.is_some() { 0 } else { held };
         Pages {
             source,
+            in_memory,
             held: vec![u64::MAX; held],
             bytes: vec![0; held * PAGE_BYTES as usize],
         }
@@ -209,6 +221,9 @@ impl<'a> Pages<'a> {
 
     /// Reads bytes, all of which have to be there.
     pub(crate) fn read(&mut self, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+        if let Some(bytes) = self.in_memory {
+            return Input::Bytes(bytes).read(offset, buffer);
+        }
         if buffer.len() >= READ_DIRECTLY {
             return self.source.read(offset, buffer);
         }
@@ -226,8 +241,11 @@ impl<'a> Pages<'a> {
         Ok(())
     }
 
-    /// The bytes from here to the end of their page; none at the end of the source.
+    /// The bytes from here to the end of their page, or of all; none at the end of the source.
     pub(crate) fn from(&mut self, offset: usize) -> io::Result<&[u8]> {
+        if let Some(bytes) = self.in_memory {
+            return Ok(bytes.get(offset..).unwrap_or_default());
+        }
         let offset = offset as u64;
         if offset >= self.source.length {
             return Ok(&[]);

@@ -63,6 +63,7 @@ pub(crate) fn sections(files: &[Layout]) -> Vec<Section> {
 }
 
 /// All steps from front to back. A step ends where its section does.
+#[derive(Clone)]
 pub(crate) struct Steps<'a> {
     copies: &'a [Copy],
     regions: &'a [Region],
@@ -111,24 +112,20 @@ impl Iterator for Steps<'_> {
             self.sections = rest;
         }
         while let Some((copy, rest)) = self.copies.split_first()
-            && copy.new + copy.length <= at
+            && copy.end() <= at
         {
             self.copies = rest;
         }
         let end = self.sections.first()?.end;
         let step = match self.copies.first() {
-            Some(copy) if copy.new <= at => {
-                let done = at - copy.new;
-                let length = STEP_BYTES.min(copy.length - done).min(end - at);
+            Some(copy) if copy.begin() <= at => {
+                let done = at - copy.begin();
+                let length = STEP_BYTES.min(copy.length() - done).min(end - at);
                 self.at += length;
-                Step::Copy(Copy {
-                    new: at,
-                    old: copy.old + done,
-                    length,
-                })
+                Step::Copy(Copy::of(at, copy.old_begin() + done, length))
             }
             next => {
-                let until = next.map_or(end, |copy| end.min(copy.new));
+                let until = next.map_or(end, |copy| end.min(copy.begin()));
                 let (stream, to) = self.literals(at, until);
                 let length = STEP_BYTES.min(to - at);
                 self.at += length;
@@ -167,7 +164,7 @@ mod tests {
             let copies: Vec<Copy> = ranges(&copies)
                 .into_iter()
                 .filter(|(_, to)| *to <= end)
-                .map(|(new, to)| Copy { new, old: new + 7, length: to - new })
+                .map(|(new, to)| Copy::of(new, new + 7, to - new))
                 .collect();
             let regions: Vec<Region> = ranges(&regions)
                 .into_iter()
@@ -182,15 +179,15 @@ mod tests {
             for step in Steps::new(&copies, &regions, &sections) {
                 let length = match step {
                     Step::Copy(part) => {
-                        prop_assert_eq!(part.new, at);
-                        prop_assert_eq!(part.old, at + 7);
-                        let inside = |copy: &Copy| copy.new <= at && at + part.length <= copy.new + copy.length;
+                        prop_assert_eq!(part.begin(), at);
+                        prop_assert_eq!(part.old_begin(), at + 7);
+                        let inside = |copy: &Copy| copy.begin() <= at && at + part.length() <= copy.end();
                         prop_assert!(copies.iter().any(inside));
-                        part.length
+                        part.length()
                     }
                     Step::Literals { stream, new, length } => {
                         prop_assert_eq!(new, at);
-                        prop_assert!(copies.iter().all(|copy| copy.new + copy.length <= at || copy.new >= at + length));
+                        prop_assert!(copies.iter().all(|copy| copy.end() <= at || copy.begin() >= at + length));
                         for byte in [at, at + length - 1] {
                             let inside = |region: &&Region| (region.offset..region.offset + region.length).contains(&(byte as u64));
                             let expected = regions.iter().find(inside).map_or(0, |region| stream_of(region.kind));

@@ -250,10 +250,10 @@ impl Run {
     }
 }
 
-/// The deflate stream of these tokens.
-pub(crate) fn pack(tokens: &[u8]) -> Result<Vec<u8>, Malformed> {
+/// Appends the deflate stream of these tokens.
+pub(crate) fn pack(tokens: &[u8], out: Vec<u8>) -> Result<Vec<u8>, Malformed> {
     let mut from = Reader(tokens);
-    let mut out = BitWriter::with_capacity(tokens.len());
+    let mut out = BitWriter::behind(out);
     let symbols = LengthSymbols::new();
     while !from.is_empty() {
         let head = from.byte()?;
@@ -389,7 +389,7 @@ mod tests {
         for level in [1, 6, 9] {
             let packed = deflate(&bytes, level);
             let tokens = unpack(&packed, u64::MAX).unwrap();
-            assert!(pack(&tokens).unwrap() == packed, "level {level}");
+            assert!(pack(&tokens, Vec::new()).unwrap() == packed, "level {level}");
         }
         assert_eq!(unpack(&deflate(&bytes, 6), 1000), None);
     }
@@ -407,7 +407,7 @@ mod tests {
             }
             let packed = deflate(&bytes, level);
             let tokens = unpack(&packed, 1 << 20).unwrap();
-            prop_assert_eq!(pack(&tokens).unwrap(), packed);
+            prop_assert_eq!(pack(&tokens, Vec::new()).unwrap(), packed);
         }
 
         #[test]
