@@ -25,7 +25,7 @@ pub(crate) const NUMBERS_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Most copies of a delta: they are held in memory, too.
 pub(crate) const COPIES_MAX: usize = 4 * 1024 * 1024;
 /// Pages of old files that all threads hold together: where copies come from moves slowly through them.
-const PAGES_HELD: usize = 2048;
+const PAGES_HELD: usize = 4096;
 /// Most threads that make parts.
 const MAKERS_MAX: usize = 8;
 /// Places for parts that are under way, for each of them: one is made, others wait to be made or written.

@@ -299,12 +299,18 @@ impl Library {
 
     fn move_into_place(&self, from: &Path, object: &ObjectId) -> Result<(), DiskError> {
         let to = self.object_path(object);
-        if let Some(folder) = to.parent() {
-            std::fs::create_dir_all(folder).map_err(disk("create", folder))?;
-        }
         std::fs::set_permissions(from, std::fs::Permissions::from_mode(0o444))
             .map_err(disk("protect", from))?;
-        std::fs::rename(from, &to).map_err(disk("rename", &to))
+        let moved = match std::fs::rename(from, &to) {
+            // The first object of its folder.
+            Err(failure) if failure.kind() == io::ErrorKind::NotFound => {
+                let folder = to.parent().unwrap_or(&self.root);
+                std::fs::create_dir_all(folder).map_err(disk("create", folder))?;
+                std::fs::rename(from, &to)
+            }
+            moved => moved,
+        };
+        moved.map_err(disk("rename", &to))
     }
 
     fn sync_file_system(&self) -> Result<(), DiskError> {
