@@ -52,6 +52,7 @@ pub fn run() -> Result<()> {
     dependencies(&metadata, &mut problems)?;
     arrows(&metadata, &mut problems);
     sources(&mut problems)?;
+    lints(&mut problems)?;
     links(&mut problems)?;
     for problem in &problems {
         eprintln!("{problem}");
@@ -200,6 +201,21 @@ fn arrows(metadata: &Value, problems: &mut Vec<String>) {
             }
         }
     }
+}
+
+/// Every crate has the lints of the workspace, above all that unsafe code is forbidden; one says why it has its own.
+fn lints(problems: &mut Vec<String>) -> Result<()> {
+    const OWN: &str = "crates/allocator/Cargo.toml";
+    for path in files("toml")? {
+        if path == OWN || path == "Cargo.toml" || !path.ends_with("/Cargo.toml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+        if !text.contains("\n[lints]\nworkspace = true\n") {
+            problems.push(format!("{path} does not take the lints of the workspace"));
+        }
+    }
+    Ok(())
 }
 
 /// Words that mean unfinished work. Put together here, so that this file does not hold them.

@@ -31,7 +31,7 @@ const MEMORY_SHARE: u64 = 3;
 const SMALL_WINDOW_LOG_MAX: u32 = 23;
 /// So many of these are packed at once.
 const PACKED_AT_ONCE: usize = 2;
-/// So many old bytes are held all while copies are looked for: reading them page by page takes longer.
+/// So many old bytes are held whole while copies are looked for: reading them page by page takes longer.
 const HELD_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Else the pages of old bytes that all threads hold take this share of the memory.
 const PAGES_SHARE: u64 = 4;
@@ -42,8 +42,8 @@ const NEW_PAGES_HELD: usize = 16;
 
 /// Makes the delta that turns the old files into the new ones, on so many threads; what comes out does not depend on
 /// how many. Files are read where they are, archives lie unpacked in `scratch` meanwhile, an empty file. About `memory`
-/// bytes are needed, or fewer for little; beside them, for each thread, 4 MiB and the archive or program that is being read,
-/// 32 MiB for little that is old, and 96 MiB where content was packed with LZMA2. Nothing comes back if a limit of the
+/// bytes are needed, or fewer for little; beside them, for each thread, 2 MiB and the archive or program that is being read,
+/// 24 bytes for each copy, 32 MiB for little that is old, and 96 MiB where content was packed with LZMA2. Nothing comes back if a limit of the
 /// format is passed.
 pub fn make(
     old: &[Input<'_>],

@@ -102,7 +102,10 @@ pub(crate) fn copies(
         Ok(copies)
     });
     let parts: Vec<Vec<Copy>> = parts.into_iter().collect::<io::Result<_>>()?;
-    Ok(parts.concat())
+    let mut copies = Vec::with_capacity(parts.iter().map(Vec::len).sum());
+    // Each part is freed as soon as it is taken over.
+    parts.into_iter().for_each(|part| copies.extend(part));
+    Ok(copies)
 }
 
 /// Old bytes that are searched for one part of the new ones after the other.

@@ -20,7 +20,7 @@ use crate::{BYTES_MAX, Malformed};
 /// A part has about so many bytes; more if a stream of an archive, which is packed as a whole, has more.
 pub(crate) const PART_BYTES: usize = 256 * 1024;
 
-/// Longer buffers are not kept.
+/// Longer buffers are neither kept nor taken from those that are.
 const BUFFER_BYTES_MAX: usize = 2 * PART_BYTES;
 
 /// Memory for parts that is used again: to have it given anew takes the system longer than filling it takes us.
@@ -30,6 +30,9 @@ pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
 impl Buffers {
     /// A buffer with so many bytes, whatever they are.
     fn take(&self, length: usize) -> Vec<u8> {
+        if length > BUFFER_BYTES_MAX {
+            return vec![0; length];
+        }
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut buffer = kept.unwrap_or_default();
         buffer.resize(length, 0);
@@ -66,9 +69,10 @@ struct PartSection<'a> {
 }
 
 impl Part<'_> {
-    /// Bytes that come of it; what it takes is no more.
+    /// What comes of it, or its list of sections: whichever is more, in bytes. What it takes in all is a few times as much.
     pub(crate) fn weight(&self) -> usize {
         self.length
+            .max(self.sections.len() * size_of::<PartSection<'_>>())
     }
 }
 
@@ -269,7 +273,8 @@ impl<'a> Maker<'a> {
                 None => bytes.extend_from_slice(own),
                 Some((stream, recipe)) => {
                     let begin = bytes.len();
-                    bytes.reserve(stream.packed as usize);
+                    // As long as announced, if that goes with what is there.
+                    bytes.reserve((stream.packed as usize).min(2 * own.len()));
                     bytes = archive::pack(own, stream.coding, recipe, self.budget, bytes)?;
                     if (bytes.len() - begin) as u64 != stream.packed {
                         return Err(Malformed("an archive cannot be packed again"));

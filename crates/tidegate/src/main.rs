@@ -25,6 +25,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use domain::connectivity::Outcome;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cli::{Cli, Command, Global};
 use crate::commands::Context;
@@ -32,9 +33,13 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::service_manager::ServiceManager;
 
+/// Files that may be open at once: those of the largest delta, and connections.
+const OPEN_FILES: u64 = 128 * 1024;
+
 fn main() -> ExitCode {
     allocator::give_large_blocks_back();
-    // Fails only if a provider is installed already, and nothing ran before.
+    open_more_files();
+    // Fails only if a provider is installed already, and nobody did.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let arguments: Vec<OsString> = spelling::of_the_original(std::env::args_os().collect());
     let cli = match Cli::try_parse_from(&arguments) {
@@ -91,6 +96,21 @@ fn is_command_line_of(command: &str, arguments: &[OsString]) -> bool {
         }
     }
     false
+}
+
+/// Deltas are made of as many old files as they have; services start with a limit of 1,024 for programs that still use
+/// `select`, which this one does not (systemd.exec(5), "LimitNOFILE").
+fn open_more_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(OPEN_FILES).min(OPEN_FILES);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit {
+            current: Some(wanted),
+            ..limit
+        };
+        // Without it deltas of many files are left out, with this as the reason, and blocks come.
+        let _ = setrlimit(Resource::Nofile, raised);
+    }
 }
 
 fn execute(cli: Cli, output: &Output) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 //! The delta index: JSON lines inside one zstd frame, a header with the counts, then packs and segments.
 
+use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -118,7 +119,12 @@ impl DeltaIndex {
         for pack in &self.packs {
             TreePath::new(pack.target.clone())?;
         }
+        let mut given = HashSet::new();
         for (number, segment) in self.segments.iter().enumerate() {
+            given.clear();
+            if let Some((twice, _)) = segment.new.iter().find(|(object, _)| !given.insert(object)) {
+                return wrong(format!("segment {number} gives {twice} twice"));
+            }
             let Some(pack) = self.packs.get(segment.pack as usize) else {
                 return wrong(format!("segment {number} is in a pack that is not listed"));
             };
@@ -181,6 +187,13 @@ mod tests {
         check(&|index| index.segments[0].offset = u64::MAX, "outside its pack");
         check(&|index| index.segments[0].length = 0, "outside its pack");
         check(&|index| index.segments[0].new[0].1 = u64::MAX, "larger");
+        check(
+            &|index| {
+                let again = index.segments[0].new[0];
+                index.segments[0].new.push(again);
+            },
+            "twice",
+        );
         check(&|index| index.packs[0].target = "../x".into(), "leave the tree");
     }
 

@@ -363,7 +363,19 @@ fn what_is_signed_but_foreign_is_refused() {
         Err(DeltaError::Cancelled)
     ));
     cancelled.set(false);
+    // A limit of open files looks like this, too: blocks do without.
+    let old_path = library.object_path(&old_id);
+    std::fs::remove_file(&old_path).unwrap();
+    std::os::unix::fs::symlink(&old_path, &old_path).unwrap();
+    match apply(vec![(id, 10_000)], &made) {
+        Err(DeltaError::Refused(why)) => assert!(why.contains("cannot open"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    std::fs::remove_file(&old_path).unwrap();
+    std::fs::write(&old_path, &old).unwrap();
     assert!(!library.has(&id));
+    let left = std::fs::read_dir(folder.path().join("incoming")).unwrap();
+    assert_eq!(left.count(), 0, "nothing of an attempt is left");
     apply(vec![(id, 10_000)], &made).unwrap();
     assert!(library.has(&id));
 }

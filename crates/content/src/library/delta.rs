@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Advice;
 
 use super::incoming::write_objects;
-use super::{DiskError, Library, disk};
+use super::{DiskError, Library, disk, remove_if_there};
 use crate::deltas::{Segment, unnamed};
 use crate::object::ObjectId;
 
@@ -30,6 +30,31 @@ impl Library {
     /// Applies a delta. Every object that it gives is compared with its hash while it is written; none is visible
     /// before all are right and durable.
     pub(crate) fn apply_delta(
+        &self,
+        segment: &Segment,
+        file: &Path,
+        is_cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), DeltaError> {
+        let incoming = |object: &ObjectId| self.root.join("incoming").join(object.to_string());
+        if let Err(failure) = self.make_objects(segment, file, is_cancelled) {
+            // Of no use to whoever tries again, who needs the room.
+            for (object, _) in &segment.new {
+                if let Err(failure) = remove_if_there(&incoming(object)) {
+                    tracing::warn!("{failure}");
+                }
+            }
+            return Err(failure);
+        }
+        let _changing = self.lock();
+        self.sync_file_system()?;
+        for (object, _) in &segment.new {
+            self.move_into_place(&incoming(object), object)?;
+        }
+        Ok(self.sync_file_system()?)
+    }
+
+    /// Writes all objects of a segment to `incoming/`, each compared with its hash.
+    fn make_objects(
         &self,
         segment: &Segment,
         file: &Path,
@@ -60,7 +85,8 @@ impl Library {
                         "it needs {object}, which is not here"
                     )));
                 }
-                Err(failure) => return Err(failure.into()),
+                // Blocks need no old object, nor as many open files.
+                Err(failure) => return Err(refused(&format!("{failure}: {}", failure.source))),
             }
         }
         let old: Vec<delta::Input<'_>> = old.iter().map(delta::Input::File).collect();
@@ -79,7 +105,7 @@ impl Library {
         });
         // Before everything is made durable, which this need not be.
         drop(unpacked);
-        written?;
+        let complete = written?;
         match applied {
             Ok(()) => {}
             Err(_) if cancelled => return Err(DeltaError::Cancelled),
@@ -91,11 +117,12 @@ impl Library {
             }
             Err(failure) => return Err(DeltaError::Refused(failure.to_string())),
         }
-        let _changing = self.lock();
-        self.sync_file_system()?;
-        for (object, _) in &segment.new {
-            self.move_into_place(&incoming.join(object.to_string()), object)?;
+        match complete == segment.new.len() {
+            true => Ok(()),
+            false => Err(DeltaError::Refused(format!(
+                "it gives {complete} of {} objects",
+                segment.new.len()
+            ))),
         }
-        Ok(self.sync_file_system()?)
     }
 }

@@ -10,12 +10,14 @@ use std::sync::{Mutex, PoisonError};
 use sha2::{Digest, Sha256};
 
 use super::delta::DeltaError;
-use super::direct::{Aligned, PartialFile, write_new};
+use super::direct::{ALIGNMENT, Aligned, PartialFile, write_new};
 use super::disk;
 use crate::object::ObjectId;
 
 /// Bytes that are written at a time; a smaller object is written at once.
 const PIECE_BYTES: usize = 512 * 1024;
+// The next piece begins where it can be written directly, too.
+const _: () = assert!(PIECE_BYTES.is_multiple_of(ALIGNMENT));
 /// Threads that hash and write: a disk takes several files at a time.
 const WRITERS: usize = 8;
 /// Pieces that wait for each of them.
@@ -25,13 +27,14 @@ const WAITING: usize = 1;
 pub(super) type Take<'a> = dyn FnMut(usize, &[u8]) -> io::Result<()> + 'a;
 
 /// Writes the objects, whose hashes and sizes these are, to files named by their hashes in `folder`. `make` gives all
-/// their bytes in order; its result comes back beside what became of the writing, which ends `make` where it fails.
+/// their bytes in order; its result comes back beside the number of objects that are whole and right, or why writing failed,
+/// which ends `make` too.
 pub(super) fn write_objects<T>(
     folder: &Path,
     objects: &[(ObjectId, u64)],
     make: impl FnOnce(&mut Take<'_>) -> T,
-) -> (T, Result<(), DeltaError>) {
-    let buffers = Buffers::default();
+) -> (T, Result<usize, DeltaError>) {
+    let buffers = Written::default();
     std::thread::scope(|scope| {
         let (writers, threads): (Vec<_>, Vec<_>) = (0..WRITERS)
             .map(|_| {
@@ -52,7 +55,8 @@ pub(super) fn write_objects<T>(
         drop(cutter);
         let written = threads
             .into_iter()
-            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .sum();
         (made, written)
     })
 }
@@ -64,11 +68,11 @@ struct Piece {
     is_last: bool,
 }
 
-/// Memory of pieces that is used again, which costs less than to have it given anew.
+/// Memory of pieces that were written, for the next ones: to have it given anew costs more.
 #[derive(Default)]
-struct Buffers(Mutex<Vec<Vec<u8>>>);
+struct Written(Mutex<Vec<Vec<u8>>>);
 
-impl Buffers {
+impl Written {
     fn take(&self) -> Vec<u8> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         kept.unwrap_or_else(|| Vec::with_capacity(PIECE_BYTES))
@@ -84,7 +88,7 @@ impl Buffers {
 struct Cutter<'a> {
     objects: &'a [(ObjectId, u64)],
     writers: Vec<SyncSender<Piece>>,
-    buffers: &'a Buffers,
+    buffers: &'a Written,
     piece: Vec<u8>,
     /// Bytes of the object that were handed over already.
     cut: u64,
@@ -150,14 +154,15 @@ impl Writing {
     }
 }
 
-/// Writes the objects whose pieces come; each has to be what was signed.
+/// Writes the objects whose pieces come, and counts those that are complete; each has to be what was signed.
 fn write_all(
     pieces: Receiver<Piece>,
-    buffers: &Buffers,
+    buffers: &Written,
     folder: &Path,
     objects: &[(ObjectId, u64)],
-) -> Result<(), DeltaError> {
+) -> Result<usize, DeltaError> {
     let (mut open, mut aligned): (Option<Writing>, _) = (None, Aligned::default());
+    let mut complete = 0;
     for piece in pieces {
         let (expected, _) = objects[piece.number];
         let writing = open.get_or_insert_with(|| Writing {
@@ -177,9 +182,10 @@ fn write_all(
                 let why = format!("it gives {found} instead of {expected}");
                 return Err(DeltaError::Refused(why));
             }
+            complete += 1;
         }
     }
-    Ok(())
+    Ok(complete)
 }
 
 #[cfg(test)]
@@ -224,7 +230,7 @@ mod tests {
                 hand_over(&contents, at_a_time, take)
             });
             made.unwrap();
-            written.unwrap();
+            assert_eq!(written.unwrap(), names.len());
             for (bytes, (object, _)) in contents.iter().zip(&names) {
                 assert!(std::fs::read(folder.path().join(object.to_string())).unwrap() == *bytes);
             }
@@ -243,6 +249,18 @@ mod tests {
             Err(DeltaError::Refused(why)) => assert!(why.ends_with(&format!("instead of {}", names[3].0))),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn what_ends_early_is_not_counted() {
+        let (contents, names): (Vec<_>, Vec<_>) = (0..3).map(|seed| object(PIECE_BYTES * 2, seed)).unzip();
+        let folder = tempfile::tempdir().unwrap();
+        let (made, written) = write_objects(folder.path(), &names, |take| {
+            take(0, &contents[0])?;
+            take(1, &contents[1][..PIECE_BYTES + 1])
+        });
+        made.unwrap();
+        assert_eq!(written.unwrap(), 1);
     }
 
     #[test]

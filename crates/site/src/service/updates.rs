@@ -301,12 +301,15 @@ impl SiteService {
             .await?;
         Ok(found
             .into_iter()
-            .map(|(row, record, stages, prereqs)| SiteUpdateStatus {
-                site_code: self.context.identity.code.to_string(),
-                reason: row.reason.clone(),
-                update: self.summary(&row, record.as_ref(), busy),
-                sub_stages: stages.into_iter().map(sub_stage_info).collect(),
-                prerequisites: prereqs.into_iter().map(prereq_result).collect(),
+            .map(|(row, record, stages, prereqs)| {
+                let update = self.summary(&row, record.as_ref(), busy);
+                SiteUpdateStatus {
+                    site_code: self.context.identity.code.to_string(),
+                    reason: update.reason.clone(),
+                    update,
+                    sub_stages: stages.into_iter().map(sub_stage_info).collect(),
+                    prerequisites: prereqs.into_iter().map(prereq_result).collect(),
+                }
             })
             .collect())
     }
@@ -360,12 +363,20 @@ impl SiteService {
         ) && (row.requested || row.newest || row.state == PackageState::DownloadInProgress);
         let transfer = self.context.progress.of(row.guid);
         let doing = transfer.as_ref().and_then(|transfer| transfer.doing.clone());
-        let transfer = transfer.map(|transfer| TransferInfo {
-            rate: transfer.rate(),
-            what: transfer.what,
-            host: transfer.host,
-            done: transfer.done,
-            total: transfer.total,
+        let transfer = transfer.map(|transfer| {
+            let (done, total, rate) = (transfer.done, transfer.total, transfer.rate());
+            let (what, host, rate) = match transfer.doing {
+                None => (transfer.what, transfer.host, rate),
+                // Nothing moves meanwhile.
+                Some(doing) => (doing, String::new(), None),
+            };
+            TransferInfo {
+                what,
+                host,
+                done,
+                total,
+                rate,
+            }
         });
         UpdateSummary {
             guid: row.guid.to_string(),

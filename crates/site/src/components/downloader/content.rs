@@ -156,6 +156,7 @@ impl Work<'_, '_> {
             let progress = self.progress();
             let guid = self.row.guid;
             let files = delivery.index(step).segments[step.segment].new.len();
+            let (all_came, clock) = (self.fetched + delivery.bytes(step), self.cx.clock());
             let result = content::deltas::fetch(
                 delivery.index(step),
                 step.segment,
@@ -166,6 +167,7 @@ impl Work<'_, '_> {
                     SegmentProgress::Applying => {
                         let doing = format!("applying a delta that gives {files} file(s)");
                         tracing::info!("{} ({guid}): {doing}", self.row.name);
+                        self.context.progress.advance(guid, all_came, clock.now());
                         self.context.progress.work(guid, Some(doing));
                     }
                 },

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use content::deltas::SegmentError;
+use content::deltas::{SegmentError, SegmentProgress};
 use content::download::{DownloadError, DownloadPlan, execute, plan_exactly};
 use content::index::PayloadIndex;
 use domain::servicing::package::{PackageGuid, PackageRecord};
@@ -133,8 +133,15 @@ async fn apply_deltas(
         for step in steps {
             let library = context.library.clone();
             let (deltas, source) = (delivery.index(step), &**fragments);
+            let files = deltas.segments[step.segment].new.len();
+            // No transfer is shown of an import: whoever began it sees its state, and the log what takes long.
+            let tell = |now| {
+                if now == SegmentProgress::Applying {
+                    tracing::info!("{}: applying a delta that gives {files} file(s)", record.guid);
+                }
+            };
             let given =
-                content::deltas::fetch(deltas, step.segment, library, source, &|_| {}, cx.cancelled()).await;
+                content::deltas::fetch(deltas, step.segment, library, source, &tell, cx.cancelled()).await;
             match given {
                 Ok(()) => {}
                 Err(SegmentError::Download(DownloadError::Cancelled)) => return Ok(delivery),
