@@ -15,7 +15,7 @@ use crate::layout::{Head, Layout, MAGIC, REGIONS_BYTES_MAX};
 use crate::lzma2;
 use crate::matching::{Copy, Recent};
 use crate::parts::{Buffers, Made, Maker, PART_BYTES, Part, Parts, Runs};
-use crate::source::{Input, Pages, Source};
+use crate::source::{Input, PAGE_BYTES, Pages, Source};
 use crate::steps::{self, STREAMS, Steps};
 use crate::varint::Reader;
 use crate::{BYTES_MAX, Malformed};
@@ -24,8 +24,10 @@ use crate::{BYTES_MAX, Malformed};
 pub(crate) const NUMBERS_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Most copies of a delta: they are held in memory, too.
 pub(crate) const COPIES_MAX: usize = 4 * 1024 * 1024;
-/// Pages of old files that all threads hold together: where copies come from moves slowly through them.
-const PAGES_HELD: usize = 4096;
+/// Most pages of old files that all threads hold together: where copies come from moves slowly through them.
+const PAGES_HELD_MAX: usize = 4096;
+/// No more than this share of them, since less is needed for little.
+const PAGES_SHARE: usize = 4;
 /// Most threads that make parts.
 const MAKERS_MAX: usize = 8;
 /// Places for parts that are under way, for each of them: one is made, others wait to be made or written.
@@ -213,6 +215,7 @@ fn make_all(
     let (places, written) = sync_channel(under_way);
     let (queue, budget): (Queue<'_>, _) = (Mutex::new(queue), lzma2::budget());
     let buffers = parts.buffers;
+    let pages_held = ((source.length / PAGE_BYTES) as usize / PAGES_SHARE).min(PAGES_HELD_MAX);
     std::thread::scope(|scope| {
         let cutter = scope.spawn(move || -> Result<(), Malformed> {
             let mut number = 0;
@@ -229,7 +232,7 @@ fn make_all(
         for _ in 0..threads {
             let (queue, budget, to_writer) = (&queue, &budget, to_writer.clone());
             scope.spawn(move || {
-                let pages = Pages::new(source, PAGES_HELD / threads);
+                let pages = Pages::new(source, pages_held / threads + 1);
                 let maker = Maker::new(pages, predictor, budget, buffers);
                 make_parts(maker, queue, &to_writer);
             });
