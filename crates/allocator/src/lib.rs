@@ -10,8 +10,9 @@
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const LARGE_BYTES: libc::c_int = 1024 * 1024;
 
-/// Has large blocks given back to the system when they are freed. For the first line of a program; does nothing where
-/// the C library is another.
+/// Has large blocks given back to the system when they are freed. For programs that work in phases, before the first of them;
+/// whoever frees and takes large blocks all the time pays for each with page faults. Does nothing where the C library
+/// is another.
 pub fn give_large_blocks_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     for parameter in [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD] {

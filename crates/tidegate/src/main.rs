@@ -37,7 +37,6 @@ use crate::service_manager::ServiceManager;
 const OPEN_FILES: u64 = 128 * 1024;
 
 fn main() -> ExitCode {
-    allocator::give_large_blocks_back();
     open_more_files();
     // Fails only if a provider is installed already, and nobody did.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -51,6 +50,10 @@ fn main() -> ExitCode {
         environment("NO_COLOR").is_some(),
         environment("TERM").is_none_or(|term| term == "dumb"),
     );
+    if matches!(cli.command, Command::Cloud(_)) {
+        // Publishing goes through phases. A site that downloads uses the same large blocks again and again.
+        allocator::give_large_blocks_back();
+    }
     let is_check = matches!(cli.command, Command::Check(_));
     match execute(cli, &output) {
         Ok(()) => ExitCode::SUCCESS,
