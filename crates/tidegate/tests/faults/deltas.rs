@@ -1,11 +1,12 @@
 //! The next version of a package by delta, and what happens when the delta is damaged or the base is not here.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use crate::world::{Site, World, now, until};
+use crate::world::{Running, Site, World, now, until};
 
 const READY: u64 = 262_146;
 const FIRST: &str = "11111111-1111-1111-1111-111111111111";
@@ -39,7 +40,7 @@ fn publish(world: &World, guid: &str, version: u64) {
 }
 
 /// A running site that has the first version, and the second one published but not checked for.
-fn with_first(world: &World, site: &Site) -> crate::world::Running {
+fn with_first(world: &World, site: &Site) -> Running {
     publish(world, FIRST, 1);
     let running = site.started();
     site.wait_for(FIRST, READY);
@@ -146,6 +147,69 @@ fn what_leads_to_the_package_before_leads_to_one_that_only_adds_to_it() {
     site.wait_for(THIRD, READY);
     let (fetched, cold) = fetched_for(&site, THIRD);
     assert!(fetched * 10 < cold, "{fetched} of {cold}");
+}
+
+/// A running site with this limit of open files, as arguments of `ulimit`, that has 300 files and is offered as many others
+/// that hardly differ; and what the second download fetched, and would have fetched by blocks.
+fn many_files_with(limit: &str) -> (Site, Running, (u64, u64), World) {
+    let world = World::empty(now());
+    let site = world.site("site");
+    let mut random = ChaCha8Rng::seed_from_u64(2);
+    let contents: Vec<String> = (0..300)
+        .map(|_| (0..60).map(|_| format!("{:016x}\n", random.next_u64())).collect())
+        .collect();
+    for (guid, version) in [(FIRST, 1), (SECOND, 2)] {
+        let files: Vec<(String, String)> = contents
+            .iter()
+            .enumerate()
+            .map(|(number, content)| (format!("files/{number}"), format!("{content}version {version}\n")))
+            .collect();
+        let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (&**path, &**text)).collect();
+        let description = package(guid, &format!("5.00.92{version}0.1000"));
+        world.publish(&format!("version-{version}"), &description, &files);
+        if version == 1 {
+            // With the limit of whoever runs the tests.
+            let running = site.started();
+            site.wait_for(FIRST, READY);
+            running.kill();
+        }
+    }
+    let run = site.command(&["run"]);
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")]);
+    command.arg(run.get_program()).args(run.get_args());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let running = Running::of(command.env_clear().env("TZ", "UTC").spawn().unwrap());
+    until("the start of the site", || site.json(&["site", "show"]).map(drop));
+    site.must(&["updates", "check", "--wait"]);
+    site.wait_for(SECOND, READY);
+    let needed = fetched(&site);
+    (site, running, needed, world)
+}
+
+#[test]
+fn a_service_with_a_low_limit_of_open_files_applies_a_delta_of_many() {
+    let (site, _running, (fetched, cold), _world) = many_files_with("-Sn 200");
+    assert!(fetched * 5 < cold, "{fetched} of {cold}");
+    let log = site.all_logs();
+    assert!(log.contains("applying a delta that gives 300 file(s)"), "{log}");
+    assert!(!log.contains("is left out"), "{log}");
+}
+
+#[test]
+fn where_not_all_old_files_can_be_open_blocks_come() {
+    let (site, _running, _, _world) = many_files_with("-n 200");
+    let log = site.all_logs();
+    let why = log.lines().find(|line| line.contains("is left out"));
+    assert!(
+        why.is_some_and(|line| line.contains("cannot open") && line.contains("Too many open files")),
+        "{log}"
+    );
+    let verified = site.json(&["content", "verify"]).unwrap();
+    assert_eq!(verified["damaged"].as_array().unwrap().len(), 0);
 }
 
 #[test]

@@ -242,11 +242,7 @@ impl Site {
             .flatten()
         {
             let log = std::fs::read_to_string(entry.path()).unwrap_or_default();
-            let tail: Vec<&str> = log.lines().rev().take(15).collect();
-            text.push_str(&format!("--- {}\n", entry.path().display()));
-            tail.iter()
-                .rev()
-                .for_each(|line| text.push_str(&format!("{line}\n")));
+            text.push_str(&format!("--- {}\n{log}\n", entry.path().display()));
         }
         text
     }
