@@ -8,8 +8,6 @@ mod test;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // What is measured here runs as in the program.
-    allocator::give_large_blocks_back();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {

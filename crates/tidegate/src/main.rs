@@ -50,10 +50,6 @@ fn main() -> ExitCode {
         environment("NO_COLOR").is_some(),
         environment("TERM").is_none_or(|term| term == "dumb"),
     );
-    if matches!(cli.command, Command::Cloud(_)) {
-        // Publishing goes through phases. A site that downloads uses the same large blocks again and again.
-        allocator::give_large_blocks_back();
-    }
     let is_check = matches!(cli.command, Command::Check(_));
     match execute(cli, &output) {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,6 +18,8 @@ use super::{Measured, measured, time};
 pub fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
         ["make", base, payload, targets, scratch] => {
+            // As the command that publishes does; a site, which applies, does not.
+            allocator::give_large_blocks_back();
             let (base, payload) = (index(base)?, index(payload)?);
             let (targets, scratch) = (Path::new(targets), Path::new(scratch));
             let options = DeltaOptions::default();

@@ -39,6 +39,8 @@ struct Deltas {
 
 /// Publishes a package and says what it adds to the feed.
 pub fn publish(request: &PublishRequest, output: &Output, stamp: Stamp) -> Result<(), Failure> {
+    // It goes through phases, and ends with the last of them.
+    allocator::give_large_blocks_back();
     let mut progress = Progress::new(output);
     let result = cloud::publish(request, stamp, &mut |step| match step {
         Step::Payload(PayloadStep::Scanning { bytes, .. }) => {
