@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, FuturesUnordered};
@@ -132,24 +132,26 @@ pub async fn execute(
     progress: Arc<dyn Fn(u64) + Send + Sync>,
     cancel: &CancellationToken,
 ) -> Result<(), DownloadError> {
-    let (blocks, arriving) = mpsc::channel::<(u32, Bytes)>(BLOCKS_WAITING);
+    let (blocks, arriving) = mpsc::channel::<(u32, Vec<u8>)>(BLOCKS_WAITING);
+    let memory = Arc::new(BlockMemory::default());
     let writer = Arc::new(BlockWriter::new(library, &index));
     let stopped = CancellationToken::new();
     let writing = {
         let (writer, index, span) = (writer.clone(), index.clone(), tracing::Span::current());
-        let stopped = stopped.clone();
+        let (stopped, memory) = (stopped.clone(), memory.clone());
         // Hashing, unpacking and writing overlap with the network.
         tokio::task::spawn_blocking(move || {
             let _entered = span.enter();
             // However it ends, nothing more needs to come.
             let _ended = stopped.clone().drop_guard();
-            write_all(&writer, &index, arriving, &stopped)
+            write_all(&writer, &index, arriving, &memory, &stopped)
         })
     };
     let fetch = Fetch {
         index: &index,
         source: &*source,
         blocks,
+        memory: &memory,
         done: AtomicU64::new(0),
         progress: &*progress,
     };
@@ -213,7 +215,8 @@ impl Flushing {
 fn write_all(
     writer: &BlockWriter,
     index: &PayloadIndex,
-    arriving: mpsc::Receiver<(u32, Bytes)>,
+    arriving: mpsc::Receiver<(u32, Vec<u8>)>,
+    memory: &BlockMemory,
     stopped: &CancellationToken,
 ) -> Result<(), DownloadError> {
     let leftovers = writer.finish_leftovers();
@@ -221,7 +224,7 @@ fn write_all(
     let arriving = Mutex::new(arriving);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let failures: Vec<DownloadError> = std::thread::scope(|scope| {
-        let taking = || take_blocks(writer, index, &arriving, stopped).err();
+        let taking = || take_blocks(writer, index, &arriving, memory, stopped).err();
         let others: Vec<_> = (1..threads.min(WRITERS_MAX))
             .map(|_| scope.spawn(taking))
             .collect();
@@ -245,7 +248,8 @@ fn write_all(
 fn take_blocks(
     writer: &BlockWriter,
     index: &PayloadIndex,
-    arriving: &Mutex<mpsc::Receiver<(u32, Bytes)>>,
+    arriving: &Mutex<mpsc::Receiver<(u32, Vec<u8>)>>,
+    memory: &BlockMemory,
     stopped: &CancellationToken,
 ) -> Result<(), DownloadError> {
     let queue = || arriving.lock().unwrap_or_else(PoisonError::into_inner);
@@ -260,6 +264,26 @@ fn take_blocks(
             stopped.cancel();
             return Err(content_error(index, number, failure));
         }
+        memory.give(bytes);
+    }
+}
+
+/// Memory that blocks came in, for the next ones: to have it given anew costs as much as to copy into it.
+#[derive(Default)]
+struct BlockMemory(Mutex<Vec<Vec<u8>>>);
+
+impl BlockMemory {
+    /// Empty, with room for so many bytes.
+    fn take(&self, length: usize) -> Vec<u8> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut bytes = kept.unwrap_or_default();
+        bytes.clear();
+        bytes.reserve_exact(length);
+        bytes
+    }
+
+    fn give(&self, bytes: Vec<u8>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
     }
 }
 
@@ -272,7 +296,8 @@ enum Stop {
 struct Fetch<'a> {
     index: &'a PayloadIndex,
     source: &'a dyn RangeSource,
-    blocks: mpsc::Sender<(u32, Bytes)>,
+    blocks: mpsc::Sender<(u32, Vec<u8>)>,
+    memory: &'a BlockMemory,
     done: AtomicU64,
     progress: &'a (dyn Fn(u64) + Send + Sync),
 }
@@ -325,7 +350,7 @@ impl Fetch<'_> {
         let (mut at, mut rest) = (range.start, Bytes::new());
         for number in &range.blocks {
             let block = &self.index.blocks[*number as usize];
-            let mut bytes = BytesMut::with_capacity(block.length as usize);
+            let mut bytes = self.memory.take(block.length as usize);
             let end = block.offset + u64::from(block.length);
             while at < end {
                 if rest.is_empty() {
@@ -352,7 +377,7 @@ impl Fetch<'_> {
                 at += length as u64;
             }
             self.blocks
-                .send((*number, bytes.freeze()))
+                .send((*number, bytes))
                 .await
                 .map_err(|_| Stop::WriterGone)?;
         }

@@ -5,6 +5,8 @@ use rand_core::{RngCore, SeedableRng};
 
 use super::*;
 use crate::extract::{extract, verify_tree};
+use crate::index::EntryKind;
+use crate::object::ObjectId;
 use crate::publish::{PublishOptions, publish};
 use crate::served::Served;
 
@@ -134,6 +136,63 @@ async fn tampered_content_is_refused_and_what_was_good_stays() {
     assert!(matches!(error, DownloadError::Content { .. }), "{error}");
     desk.download(&desk.source(u64::MAX, false)).await.unwrap();
     assert!(desk.library().missing(&desk.index).is_empty());
+}
+
+/// Downloads one block that holds the only file of a tree, changed on the way or signed with another object in it, and
+/// says why it was refused.
+async fn refusal(content: &[u8], change: impl FnOnce(&mut Vec<u8>, &mut PayloadIndex)) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let (tree, targets) = (folder.path().join("tree"), folder.path().join("targets"));
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("file"), content).unwrap();
+    let (scratch, options) = (folder.path().join("scratch"), PublishOptions::default());
+    std::fs::create_dir(&scratch).unwrap();
+    let published = publish(&tree, &scratch, &targets, &[], &options, &mut |_| {}).unwrap();
+    let mut index = PayloadIndex::read_file(&published.index_bytes_path).unwrap();
+    let path = targets.join(index.packs[0].stored_path());
+    let mut pack = std::fs::read(&path).unwrap();
+    change(&mut pack, &mut index);
+    std::fs::write(&path, pack).unwrap();
+    let library = Arc::new(Library::open(&folder.path().join("content"), 0).unwrap());
+    let (index, source) = (Arc::new(index), Served::new(targets, u64::MAX, false));
+    let (plan, never) = (plan(&index, &library), CancellationToken::new());
+    let error = execute(
+        index.clone(),
+        plan,
+        library.clone(),
+        source,
+        Arc::new(|_| {}),
+        &never,
+    )
+    .await
+    .unwrap_err();
+    assert!(!library.missing(&index).is_empty());
+    assert_eq!(
+        std::fs::read_dir(folder.path().join("content/incoming"))
+            .unwrap()
+            .count(),
+        0
+    );
+    error.to_string()
+}
+
+#[tokio::test]
+async fn a_block_is_refused_for_what_is_wrong_with_it_whether_it_compressed_or_not() {
+    let mut random = vec![0; 100_000];
+    ChaCha8Rng::seed_from_u64(7).fill_bytes(&mut random);
+    for content in [random, b"compresses ".repeat(10_000)] {
+        let flipped = refusal(&content, |pack, _| *pack.last_mut().unwrap() ^= 1).await;
+        assert!(
+            flipped.contains("block at ") && flipped.contains("expected SHA-256"),
+            "{flipped}"
+        );
+        let other = refusal(&content, |_, index| match &mut index.entries[0].kind {
+            EntryKind::File { object, .. } => *object = ObjectId::of(b"other"),
+            other => panic!("{other:?}"),
+        })
+        .await;
+        assert!(other.contains("put together from signed blocks"), "{other}");
+    }
 }
 
 /// Sends what another one does and then neither more nor an end.

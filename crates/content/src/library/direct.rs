@@ -12,19 +12,29 @@ pub(super) const ALIGNMENT: usize = 4096;
 /// Shorter writes go through the cache, where many of them become one.
 const DIRECT_BYTES_MIN: usize = 64 * 1024;
 
-/// Memory that is written from, aligned, kept from one write to the next.
+/// Memory that begins where direct writes want it to, kept from one use to the next.
 #[derive(Default)]
 pub(super) struct Aligned(Vec<u8>);
 
 impl Aligned {
-    /// The bytes, aligned, with zeros up to the next multiple of the alignment.
-    fn hold(&mut self, bytes: &[u8]) -> &[u8] {
-        let padded = bytes.len().next_multiple_of(ALIGNMENT);
-        if self.0.len() < padded + ALIGNMENT {
-            self.0.resize(padded + ALIGNMENT, 0);
+    /// So many bytes, whatever they are.
+    pub(super) fn bytes(&mut self, length: usize) -> &mut [u8] {
+        if self.0.len() < length + ALIGNMENT {
+            self.0.resize(length + ALIGNMENT, 0);
         }
         let start = self.0.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-        let held = &mut self.0[start..start + padded];
+        &mut self.0[start..start + length]
+    }
+
+    /// These bytes as they are if they may be written directly; otherwise held here.
+    fn fit<'a>(&'a mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let is_fit = bytes.len().is_multiple_of(ALIGNMENT) && bytes.as_ptr().align_offset(ALIGNMENT) == 0;
+        if is_fit { bytes } else { self.hold(bytes) }
+    }
+
+    /// The bytes, aligned, with zeros up to the next multiple of the alignment.
+    fn hold(&mut self, bytes: &[u8]) -> &[u8] {
+        let held = self.bytes(bytes.len().next_multiple_of(ALIGNMENT));
         held[..bytes.len()].copy_from_slice(bytes);
         held[bytes.len()..].fill(0);
         held
@@ -37,7 +47,7 @@ pub(super) fn write_new(path: &Path, bytes: &[u8], aligned: &mut Aligned) -> io:
     options.write(true).create(true).truncate(true).mode(0o600);
     if bytes.len() >= DIRECT_BYTES_MIN
         && let Some(file) = open_direct(&mut options, path)?
-        && unless_unfit(file.write_all_at(aligned.hold(bytes), 0))?
+        && unless_unfit(file.write_all_at(aligned.fit(bytes), 0))?
     {
         return file.set_len(bytes.len() as u64);
     }
@@ -69,7 +79,7 @@ impl PartialFile {
         if let Some(direct) = &self.direct
             && offset.is_multiple_of(ALIGNMENT as u64)
             && pages >= DIRECT_BYTES_MIN
-            && unless_unfit(direct.write_all_at(aligned.hold(&bytes[..pages]), offset))?
+            && unless_unfit(direct.write_all_at(aligned.fit(&bytes[..pages]), offset))?
         {
             return self.cached.write_all_at(&bytes[pages..], offset + pages as u64);
         }

@@ -17,6 +17,7 @@ mod delta;
 mod direct;
 mod incoming;
 mod maintenance;
+mod stored;
 mod writer;
 
 use std::collections::HashSet;
@@ -31,6 +32,7 @@ use crate::object::ObjectId;
 
 pub(crate) use delta::DeltaError;
 pub use maintenance::{GcReport, LibraryStats, VerifyReport};
+pub(crate) use stored::copy_stored;
 pub(crate) use writer::{BlockWriter, Scratch, WriteError};
 
 /// A disk operation that failed.
