@@ -15,7 +15,7 @@ use crate::layout::{Head, Layout, MAGIC, REGIONS_BYTES_MAX};
 use crate::lzma2;
 use crate::matching::{Copy, Recent};
 use crate::parts::{Buffers, Made, Maker, PART_BYTES, Part, Parts, Runs};
-use crate::source::{Input, PAGE_BYTES, Pages, Source};
+use crate::source::{Input, PAGE_BYTES, Pages, Source, kept_bytes, unpacked_bytes};
 use crate::steps::{self, STREAMS, Steps};
 use crate::varint::Reader;
 use crate::{BYTES_MAX, Malformed};
@@ -87,10 +87,9 @@ impl<'a> Delta<'a> {
         })
     }
 
-    /// Bytes of old archives that are unpacked while it is applied, at most [`BYTES_MAX`].
+    /// Bytes of old archives that are written to a file while it is applied, at most [`BYTES_MAX`].
     pub fn scratch_bytes(&self) -> u64 {
-        let streams = self.head.old.iter().flat_map(|layout| &layout.streams);
-        streams.map(|stream| stream.plain).sum()
+        kept_bytes(&self.head.old)
     }
 
     /// Writes the new files, whose lengths must be `new`, one after the other: `write` is called with a file's number and
@@ -132,9 +131,9 @@ impl<'a> Delta<'a> {
             // Unpacking the longest streams begins at once; they are read while more of them is unpacked.
             let literals_length = literals.iter().map(Unpacked::left).sum::<u64>() as usize;
             let (values, literals) = (values.ahead(scope), literals.map(|stream| stream.ahead(scope)));
+            let old_bytes = unpacked_bytes(&head.old);
             let opening = scope.spawn(move || Source::open(&head.old, old, scratch, threads));
             let numbers = unpack_numbers(scope, numbers)?;
-            let source = joined(opening.join())?;
             let [
                 recipes,
                 literal_lengths,
@@ -146,12 +145,15 @@ impl<'a> Delta<'a> {
             ] = &numbers;
             let copies = read_copies(
                 [literal_lengths, copy_lengths, places, jumps],
-                source.length as usize,
+                old_bytes as usize,
                 head.new.iter().map(Layout::unpacked).sum::<u64>() as usize,
                 literals_length,
             )?;
-            check_programs(&programs, source.length)?;
-            let moves = Moves::new(&copies, source.length as usize);
+            check_programs(&programs, old_bytes)?;
+            // Nobody asks where addresses went if there are none.
+            let moved: &[Copy] = if programs.is_empty() { &[] } else { &copies };
+            let moves = Moves::new(moved, old_bytes as usize);
+            let source = joined(opening.join())?;
             let predictor = Predictor::new(programs, moves, |offset, length| {
                 let mut bytes = vec![0; length as usize];
                 source.read(offset, &mut bytes).map(|()| bytes)

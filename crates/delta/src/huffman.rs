@@ -8,6 +8,7 @@ const CODE_BITS_MAX: usize = 15;
 pub(crate) const WRONG: Malformed = Malformed("an archive cannot be packed again");
 
 /// Takes bits off the front, the lowest first.
+#[derive(Clone, Copy)]
 pub(crate) struct BitReader<'a> {
     from: &'a [u8],
     held: u64,
@@ -56,6 +57,25 @@ impl<'a> BitReader<'a> {
         Some(value as u32)
     }
 
+    /// Takes a code and the bits that are added to what it means, and adds them.
+    #[inline]
+    pub(crate) fn value(&mut self, meaning: Meaning) -> Option<u16> {
+        let (length, more) = (meaning.length(), meaning.bits());
+        self.count = self.count.checked_sub(length + more)?;
+        let added = (self.held >> length) as u16 & ((1 << more) - 1);
+        self.held >>= length + more;
+        Some(meaning.value() + added)
+    }
+
+    /// Takes a code that means a symbol.
+    #[inline]
+    pub(crate) fn symbol(&mut self, meaning: Meaning) -> Option<u16> {
+        let length = meaning.length();
+        self.count = self.count.checked_sub(length).filter(|_| length > 0)?;
+        self.held >>= length;
+        Some(meaning.value())
+    }
+
     /// Goes on at a whole byte; what is passed over has to be zeros, or it could not be written again.
     pub(crate) fn align(&mut self) -> Option<()> {
         (self.held_bits(self.count % 8)? == 0).then_some(())
@@ -66,109 +86,235 @@ impl<'a> BitReader<'a> {
     }
 }
 
-/// A code, from bits to symbols.
+/// Bits that are looked up at once; longer codes take a second look.
+const FIRST_BITS: usize = 11;
+/// What a code means with so many bits: the tables of two codes stay in the nearest cache.
+const FIRST: usize = 1 << FIRST_BITS;
+
+/// What a code stands for, in a word: from the lowest byte on its own bits, the bits after it that are added to
+/// the base with [`Meaning::OTHER`], and two bytes of base.
+#[derive(Clone, Copy)]
+pub(crate) struct Meaning(u32);
+
+impl Meaning {
+    /// Set for what is no base with bits to add to it.
+    const OTHER: u32 = 0x8000;
+    /// No code.
+    const NONE: Meaning = Meaning(Self::OTHER);
+
+    /// A base, to which so many bits are added.
+    pub(crate) fn base(base: u16, bits: u8) -> Self {
+        Meaning(u32::from(base) << 16 | u32::from(bits) << 8)
+    }
+
+    /// A symbol for itself.
+    pub(crate) fn symbol(symbol: usize) -> Self {
+        Meaning((symbol as u32) << 16 | Self::OTHER)
+    }
+
+    #[inline]
+    pub(crate) fn is_base(self) -> bool {
+        self.0 & Self::OTHER == 0
+    }
+
+    /// The symbol or the base.
+    #[inline]
+    pub(crate) fn value(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    /// How many bits are added to the base.
+    #[inline]
+    pub(crate) fn bits(self) -> u32 {
+        self.0 >> 8 & 0x7f
+    }
+
+    /// Bits of the code; none if there is no such code.
+    #[inline]
+    fn length(self) -> u32 {
+        self.0 & 0xff
+    }
+}
+
+/// A code, from bits to what they mean.
 pub(crate) struct Decoder {
-    /// By the next bits: symbol, and how many bits it takes.
-    table: Vec<(u16, u8)>,
-    mask: u64,
+    /// By the next bits; where the code is longer, as many bits more as are to be looked up, and where.
+    first: Box<[Meaning; FIRST]>,
+    second: Vec<Meaning>,
 }
 
 impl Decoder {
-    pub(crate) fn of(lengths: &[u8]) -> Option<Self> {
+    /// The code with these lengths, in which each symbol means something, or is not to be.
+    pub(crate) fn of(lengths: &[u8], meaning: impl Fn(usize) -> Option<Meaning>) -> Option<Self> {
         let codes = codes(lengths)?;
-        let bits = lengths.iter().copied().max().unwrap_or_default();
-        let mut table = vec![(0, 0); 1 << bits];
-        for (symbol, (code, length)) in codes.iter().zip(lengths).enumerate() {
-            if *length > 0 {
-                for entry in table.iter_mut().skip(usize::from(*code)).step_by(1 << length) {
-                    *entry = (symbol as u16, *length);
-                }
+        let coded = |least: usize| {
+            let all = codes.iter().zip(lengths).enumerate();
+            all.filter_map(move |(symbol, (code, length))| {
+                (usize::from(*length) >= least).then_some((symbol, usize::from(*code), usize::from(*length)))
+            })
+        };
+        let mut first = Box::new([Meaning::NONE; FIRST]);
+        // How many bits come after the first ones, at most.
+        for (_, code, length) in coded(FIRST_BITS + 1) {
+            let entry = &mut first[code % FIRST];
+            let more = entry.bits().max((length - FIRST_BITS) as u32);
+            *entry = Meaning(more << 8 | Meaning::OTHER);
+        }
+        let mut second = Vec::new();
+        for entry in first.iter_mut().filter(|entry| entry.bits() > 0) {
+            let (begin, more) = (second.len(), entry.bits());
+            second.resize(begin + (1 << more), Meaning::NONE);
+            entry.0 |= (begin as u32) << 16;
+        }
+        for (symbol, code, length) in coded(1) {
+            let Some(Meaning(meaning)) = meaning(symbol) else {
+                continue;
+            };
+            let meaning = Meaning(meaning | length as u32);
+            if length <= FIRST_BITS {
+                first[code..]
+                    .iter_mut()
+                    .step_by(1 << length)
+                    .for_each(|entry| *entry = meaning);
+            } else {
+                let (begin, more) = (first[code % FIRST].value(), first[code % FIRST].bits());
+                let own = &mut second[begin.into()..][..1 << more];
+                let all = own[code >> FIRST_BITS..]
+                    .iter_mut()
+                    .step_by(1 << (length - FIRST_BITS));
+                all.for_each(|entry| *entry = meaning);
             }
         }
-        Some(Decoder {
-            mask: (1 << bits) - 1,
-            table,
-        })
+        Some(Decoder { first, second })
     }
 
-    /// The next symbol; the bits have to be held.
+    /// What the next bits mean, which have to be held; they stay.
     #[inline]
-    pub(crate) fn symbol(&self, bits: &mut BitReader<'_>) -> Option<usize> {
-        let (symbol, length) = self.table[(bits.held & self.mask) as usize];
-        if length == 0 {
-            return None;
+    pub(crate) fn look(&self, bits: &BitReader<'_>) -> Meaning {
+        let found = self.first[bits.held as usize % FIRST];
+        if found.length() == 0 && found.bits() > 0 {
+            let more = (bits.held >> FIRST_BITS) as usize & ((1 << found.bits()) - 1);
+            return self.second[usize::from(found.value()) + more];
         }
-        bits.held_bits(length.into())?;
-        Some(symbol.into())
+        found
     }
 }
 
 /// Puts bits behind each other.
 pub(crate) struct BitWriter {
+    /// Written up to `at`, and then room.
     out: Vec<u8>,
+    at: usize,
     held: u64,
     count: u32,
 }
 
+/// Bytes that are written at a time, whether they are full or not.
+const WRITTEN: usize = 8;
+
 impl BitWriter {
-    /// Goes on behind these bytes.
+    /// Goes on behind these bytes; what is reserved behind them is used first.
     pub(crate) fn behind(out: Vec<u8>) -> Self {
         BitWriter {
+            at: out.len(),
             out,
             held: 0,
             count: 0,
         }
     }
 
+    /// Adds bits, 56 in all until they are flushed.
     #[inline]
-    pub(crate) fn put(&mut self, value: u16, bits: u8) {
+    pub(crate) fn hold(&mut self, value: u32, bits: u32) {
         self.held |= u64::from(value) << self.count;
-        self.count += u32::from(bits);
-        if self.count >= 32 {
-            self.out.extend_from_slice(&(self.held as u32).to_le_bytes());
-            self.held >>= 32;
-            self.count -= 32;
+        self.count += bits;
+    }
+
+    /// Writes whole bytes; fewer than 8 bits are held afterwards.
+    #[inline]
+    pub(crate) fn flush(&mut self) {
+        if self.out.len() < self.at + WRITTEN {
+            self.grow(WRITTEN);
         }
+        self.out[self.at..self.at + WRITTEN].copy_from_slice(&self.held.to_le_bytes());
+        let bytes = self.count / 8;
+        self.at += bytes as usize;
+        self.held >>= bytes * 8;
+        self.count %= 8;
+    }
+
+    #[cold]
+    fn grow(&mut self, bytes: usize) {
+        let least = self.at + bytes;
+        let length = least
+            .max(self.out.capacity())
+            .max(self.out.len() + self.out.len() / 2);
+        self.out.resize(length, 0);
+    }
+
+    pub(crate) fn put(&mut self, value: u16, bits: u8) {
+        self.hold(value.into(), bits.into());
+        self.flush();
     }
 
     /// Fills the last byte with zeros.
     pub(crate) fn align(&mut self) {
-        let bytes = self.count.div_ceil(8) as usize;
-        self.out.extend_from_slice(&self.held.to_le_bytes()[..bytes]);
-        (self.held, self.count) = (0, 0);
+        self.count = self.count.next_multiple_of(8);
+        self.flush();
     }
 
     /// Whole bytes; the last one before has to be full.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         debug_assert_eq!(self.count, 0);
-        self.out.extend_from_slice(bytes);
+        if self.out.len() < self.at + bytes.len() {
+            self.grow(bytes.len());
+        }
+        self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
     }
 
     pub(crate) fn finish(mut self) -> Vec<u8> {
         self.align();
+        self.out.truncate(self.at);
         self.out
     }
 }
 
-/// A code, from symbols to bits and how many they are.
-pub(crate) struct Encoder(Vec<(u16, u8)>);
+/// A code word with what follows it, and how many bits these are; none for what has no code.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Word {
+    bits: u32,
+    length: u8,
+}
 
-impl Encoder {
-    pub(crate) fn of(lengths: &[u8]) -> Result<Self, Malformed> {
-        let codes = codes(lengths).ok_or(WRONG)?;
-        Ok(Encoder(codes.into_iter().zip(lengths.iter().copied()).collect()))
-    }
-
-    #[inline]
-    pub(crate) fn put(&self, symbol: usize, out: &mut BitWriter) -> Result<(), Malformed> {
-        match self.0.get(symbol) {
-            None | Some((_, 0)) => Err(WRONG),
-            Some((code, length)) => {
-                out.put(*code, *length);
-                Ok(())
-            }
+impl Word {
+    /// With so many more bits behind it.
+    pub(crate) fn and(self, value: u16, bits: u8) -> Word {
+        match self.length {
+            0 => self,
+            length => Word {
+                bits: self.bits | u32::from(value) << length,
+                length: length + bits,
+            },
         }
     }
+
+    /// Holds the word; whether there is one.
+    #[inline]
+    pub(crate) fn hold(self, out: &mut BitWriter) -> bool {
+        out.hold(self.bits, self.length.into());
+        self.length > 0
+    }
+}
+
+/// The words of a code, by symbol.
+pub(crate) fn words(lengths: &[u8]) -> Result<Vec<Word>, Malformed> {
+    let codes = codes(lengths).ok_or(WRONG)?.into_iter();
+    let word = |(code, length): (u16, &u8)| Word {
+        bits: code.into(),
+        length: *length,
+    };
+    Ok(codes.zip(lengths).map(word).collect())
 }
 
 /// The canonical codes of these lengths, the first bit lowest; nothing if there are more than fit.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::{Mutex, PoisonError};
 
 use crate::apply::ApplyError;
 use crate::archive;
@@ -13,6 +14,8 @@ use crate::{BYTES_MAX, Malformed};
 
 /// Copies jump: what is read around one serves others nearby, and more than that is read for nothing.
 pub(crate) const PAGE_BYTES: u64 = 4 * 1024;
+/// Most old bytes that are held in memory while a delta is applied.
+const HELD_BYTES_MAX: u64 = 48 * 1024 * 1024;
 /// Memory for archives that are unpacked at the same time, packed and unpacked.
 const UNPACKING_BYTES: u64 = 96 * 1024 * 1024;
 /// So many bytes at once are not worth keeping.
@@ -72,31 +75,68 @@ pub(crate) struct Source<'a> {
     pub(crate) length: u64,
 }
 
-/// An old stream that is to be unpacked.
-struct Packed<'a> {
+/// Bytes of an old file, as they are or packed.
+struct Piece<'a> {
+    /// Of the file.
     number: usize,
     file: &'a Input<'a>,
     offset: u64,
-    stream: Stream,
-    /// Where it is to lie unpacked.
-    to: u64,
+    kind: PieceKind,
 }
 
-impl Packed<'_> {
-    fn unpack(&self, scratch: &File, budget: &Budget) -> Result<(), ApplyError> {
-        let _taken = budget.take(self.stream.packed + self.stream.plain);
-        let mut packed = vec![0; self.stream.packed as usize];
-        self.file.read(self.offset, &mut packed)?;
-        let plain = archive::unpack_old(&packed, self.stream.coding, self.stream.plain);
-        match plain.filter(|plain| plain.len() as u64 == self.stream.plain) {
-            Some(plain) => scratch.write_all_at(&plain, self.to).map_err(ApplyError::Scratch),
-            None => Err(ApplyError::Other { number: self.number }),
+enum PieceKind {
+    /// So many bytes as they are.
+    Plain(u64),
+    Packed(Stream),
+}
+
+impl Piece<'_> {
+    /// Bytes once it is unpacked.
+    fn length(&self) -> u64 {
+        match self.kind {
+            PieceKind::Plain(length) => length,
+            PieceKind::Packed(stream) => stream.plain,
         }
+    }
+
+    /// Unpacks a stream.
+    fn unpack(&self, stream: &Stream) -> Result<Vec<u8>, ApplyError> {
+        let mut packed = vec![0; stream.packed as usize];
+        self.file.read(self.offset, &mut packed)?;
+        archive::unpack_old(&packed, stream.coding, stream.plain)
+            .filter(|plain| plain.len() as u64 == stream.plain)
+            .ok_or(ApplyError::Other { number: self.number })
+    }
+}
+
+/// Bytes that the old files have, archives unpacked.
+pub(crate) fn unpacked_bytes(layouts: &[Layout]) -> u64 {
+    layouts.iter().map(Layout::unpacked).sum()
+}
+
+fn archive_bytes(layouts: &[Layout]) -> u64 {
+    let streams = layouts.iter().flat_map(|layout| &layout.streams);
+    streams.map(|stream| stream.plain).sum()
+}
+
+/// Whether all is to be in memory: there is not much of it, and most of it has to be unpacked anyway. What is on disk as
+/// it is needed is cheaper to read where it is asked for.
+fn is_held(layouts: &[Layout]) -> bool {
+    let all = unpacked_bytes(layouts);
+    all <= HELD_BYTES_MAX && 2 * archive_bytes(layouts) >= all
+}
+
+/// Bytes of old archives that are written to a file to be read there.
+pub(crate) fn kept_bytes(layouts: &[Layout]) -> u64 {
+    if is_held(layouts) {
+        0
+    } else {
+        archive_bytes(layouts)
     }
 }
 
 impl<'a> Source<'a> {
-    /// The old files; their archives are unpacked into `scratch` on so many threads.
+    /// The old files; their archives are unpacked on so many threads, into memory or into `scratch`.
     pub(crate) fn open(
         layouts: &[Layout],
         old: &'a [Input<'a>],
@@ -106,31 +146,93 @@ impl<'a> Source<'a> {
         if layouts.len() != old.len() {
             return Err(Malformed("it is for other files").into());
         }
-        let (mut source, mut streams, mut to) = (Source::default(), Vec::new(), 0);
+        let mut pieces = Vec::new();
         for (number, (layout, file)) in layouts.iter().zip(old).enumerate() {
             if file.length()? != layout.length {
                 return Err(ApplyError::Other { number });
             }
             let mut offset = 0;
-            for stream in &layout.streams {
-                offset += stream.gap;
-                source.push(file, offset - stream.gap, stream.gap);
-                source.push_kept(scratch, to, stream.plain);
-                streams.push(Packed {
+            let mut put = |length, kind| {
+                pieces.push(Piece {
                     number,
                     file,
                     offset,
-                    stream: *stream,
-                    to,
+                    kind,
                 });
-                offset += stream.packed;
-                to += stream.plain;
+                offset += length;
+            };
+            for stream in &layout.streams {
+                put(stream.gap, PieceKind::Plain(stream.gap));
+                put(stream.packed, PieceKind::Packed(*stream));
             }
-            source.push(file, offset, layout.length - offset);
+            let left = layout.length
+                - layout
+                    .streams
+                    .iter()
+                    .map(|stream| stream.gap + stream.packed)
+                    .sum::<u64>();
+            put(left, PieceKind::Plain(left));
+        }
+        match is_held(layouts) {
+            true => Source::hold(&pieces, threads),
+            false => Source::keep(&pieces, scratch, threads),
+        }
+    }
+
+    /// All in memory.
+    fn hold(pieces: &[Piece<'_>], threads: usize) -> Result<Self, ApplyError> {
+        let length: u64 = pieces.iter().map(Piece::length).sum();
+        let mut bytes = vec![0; length as usize];
+        let mut rest = bytes.as_mut_slice();
+        let places: Vec<Mutex<&mut [u8]>> = pieces
+            .iter()
+            .map(|piece| {
+                let place;
+                (place, rest) = std::mem::take(&mut rest).split_at_mut(piece.length() as usize);
+                Mutex::new(place)
+            })
+            .collect();
+        let budget = Budget::new(UNPACKING_BYTES);
+        let read = in_parallel(pieces.len(), threads, |number| -> Result<(), ApplyError> {
+            let (piece, mut place) = (
+                &pieces[number],
+                places[number].lock().unwrap_or_else(PoisonError::into_inner),
+            );
+            match &piece.kind {
+                PieceKind::Plain(_) => piece.file.read(piece.offset, &mut place)?,
+                PieceKind::Packed(stream) => {
+                    let _taken = budget.take(stream.packed + stream.plain);
+                    place.copy_from_slice(&piece.unpack(stream)?);
+                }
+            }
+            Ok(())
+        });
+        drop(places);
+        read.into_iter().collect::<Result<(), _>>()?;
+        let mut source = Source::default();
+        source.put(Part::Held(bytes), length);
+        Ok(source)
+    }
+
+    /// Archives in a file, everything else where it is.
+    fn keep(pieces: &[Piece<'a>], scratch: &'a File, threads: usize) -> Result<Self, ApplyError> {
+        let (mut source, mut streams, mut to) = (Source::default(), Vec::new(), 0);
+        for piece in pieces {
+            match &piece.kind {
+                PieceKind::Plain(length) => source.push(piece.file, piece.offset, *length),
+                PieceKind::Packed(stream) => {
+                    source.push_kept(scratch, to, stream.plain);
+                    streams.push((piece, stream, to));
+                    to += stream.plain;
+                }
+            }
         }
         let budget = Budget::new(UNPACKING_BYTES);
         let unpacked = in_parallel(streams.len(), threads, |number| {
-            streams[number].unpack(scratch, &budget)
+            let (piece, stream, to) = streams[number];
+            let _taken = budget.take(stream.packed + stream.plain);
+            let plain = piece.unpack(stream)?;
+            scratch.write_all_at(&plain, to).map_err(ApplyError::Scratch)
         });
         unpacked.into_iter().collect::<Result<(), _>>()?;
         debug_assert!(source.length <= BYTES_MAX);
@@ -288,19 +390,22 @@ mod tests {
                 .collect();
             let all = files.concat();
             let old: Vec<Input<'_>> = files.iter().map(|bytes| Input::Bytes(bytes)).collect();
-            let layouts: Vec<Layout> = lengths
+            let pieces: Vec<Piece<'_>> = old
                 .iter()
-                .map(|length| Layout { length: *length as u64, streams: Vec::new() })
+                .enumerate()
+                .map(|(number, file)| Piece { number, file, offset: 0, kind: PieceKind::Plain(file.length().unwrap()) })
                 .collect();
             let scratch = tempfile::tempfile().unwrap();
-            let source = Source::open(&layouts, &old, &scratch, 2).unwrap();
-            let mut pages = Pages::new(&source, 3);
-            for (at, length) in reads {
-                let mut buffer = vec![0; length];
-                let read = pages.read(at as u64, &mut buffer);
-                match all.get(at..at + length) {
-                    Some(expected) => prop_assert_eq!(&buffer, expected),
-                    None => prop_assert!(read.is_err() || length == 0),
+            let sources = [Source::hold(&pieces, 2).unwrap(), Source::keep(&pieces, &scratch, 2).unwrap()];
+            for source in &sources {
+                let mut pages = Pages::new(source, 3);
+                for (at, length) in &reads {
+                    let mut buffer = vec![0; *length];
+                    let read = pages.read(*at as u64, &mut buffer);
+                    match all.get(*at..at + length) {
+                        Some(expected) => prop_assert_eq!(&buffer, expected),
+                        None => prop_assert!(read.is_err() || *length == 0),
+                    }
                 }
             }
         }

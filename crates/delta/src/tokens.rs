@@ -10,7 +10,7 @@
 //! that no match can have.
 
 use crate::Malformed;
-use crate::huffman::{BitReader, BitWriter, Decoder, Encoder, WRONG};
+use crate::huffman::{BitReader, BitWriter, Decoder, Meaning, WRONG, Word, words};
 use crate::varint::{self, Reader};
 
 const END_OF_BLOCK: usize = 256;
@@ -88,11 +88,10 @@ const DYNAMIC: u32 = 2;
 /// written again.
 pub(crate) fn unpack(packed: &[u8], max: u64) -> Option<Vec<u8>> {
     let mut bits = BitReader::new(packed);
-    let usual = packed.len() + packed.len() / 2;
-    let mut out = Vec::with_capacity(usual.min(usize::try_from(max).unwrap_or(usize::MAX)));
+    let mut out = Tokens::to(max, 3 * packed.len());
     loop {
         let head = bits.take(3)?;
-        out.push(head as u8);
+        out.push(head as u8)?;
         match head >> 1 {
             STORED => {
                 bits.align()?;
@@ -100,52 +99,128 @@ pub(crate) fn unpack(packed: &[u8], max: u64) -> Option<Vec<u8>> {
                 if bits.take(16)? != !length & 0xffff {
                     return None;
                 }
-                out.extend_from_slice(&(length as u16).to_le_bytes());
+                out.push(length as u8)?;
+                out.push((length >> 8) as u8)?;
                 for _ in 0..length {
-                    out.push(bits.take(8)? as u8);
+                    out.push(bits.take(8)? as u8)?;
                 }
             }
             FIXED => {
                 let (literals, distances) = fixed();
-                unpack_block(&mut bits, &literals, &distances, max, &mut out)?;
+                unpack_block(&mut bits, &literals, &distances, &mut out)?;
             }
             DYNAMIC => {
                 let (literals, distances) = unpack_codes(&mut bits, &mut out)?;
-                unpack_block(&mut bits, &literals, &distances, max, &mut out)?;
+                unpack_block(&mut bits, &literals, &distances, &mut out)?;
             }
             _ => return None,
         }
-        if out.len() as u64 > max {
-            return None;
-        }
         if head & 1 == 1 {
             bits.align()?;
-            return bits.is_empty().then_some(out);
+            return bits.is_empty().then(|| out.all()).flatten();
         }
     }
 }
 
+/// Tokens that are being written.
+struct Tokens {
+    /// Written up to `at`, and then room.
+    bytes: Vec<u8>,
+    at: usize,
+    max: usize,
+}
+
+/// Room that is asked for at a time.
+const ROOM: usize = 4;
+
+impl Tokens {
+    /// At most so many bytes, and about so many.
+    fn to(max: u64, about: usize) -> Self {
+        let max = usize::try_from(max).unwrap_or(usize::MAX - ROOM);
+        Tokens {
+            bytes: vec![0; about.min(max) + ROOM],
+            at: 0,
+            max,
+        }
+    }
+
+    /// Room for the next bytes, of which not all need to be used.
+    #[inline]
+    fn room(&mut self) -> Option<&mut [u8; ROOM]> {
+        if self.bytes.len() < self.at + ROOM {
+            self.grow(ROOM)?;
+        }
+        self.bytes[self.at..].first_chunk_mut()
+    }
+
+    #[cold]
+    fn grow(&mut self, bytes: usize) -> Option<()> {
+        let (least, most) = (self.at + bytes, self.max + ROOM);
+        let length = (self.bytes.len() + self.bytes.len() / 2).clamp(least.min(most), most);
+        self.bytes.resize(length, 0);
+        (least <= most).then_some(())
+    }
+
+    fn push(&mut self, byte: u8) -> Option<()> {
+        self.room()?[0] = byte;
+        self.at += 1;
+        Some(())
+    }
+
+    fn all(mut self) -> Option<Vec<u8>> {
+        self.bytes.truncate(self.at);
+        (self.at <= self.max).then_some(self.bytes)
+    }
+
+    /// Puts down how long the run is that began here; nearly always it takes the byte that was left for it.
+    #[inline]
+    fn end_run(&mut self, begin: usize) -> Option<()> {
+        let length = self.at - begin;
+        if length < 0x80 {
+            self.bytes[begin - 1] = length as u8;
+            return Some(());
+        }
+        self.end_long_run(begin, length)
+    }
+
+    #[cold]
+    fn end_long_run(&mut self, begin: usize, length: usize) -> Option<()> {
+        let mut number = Vec::new();
+        varint::put(&mut number, length as u64);
+        let more = number.len() - 1;
+        if self.bytes.len() < self.at + more {
+            self.grow(more)?;
+        }
+        self.bytes.copy_within(begin..self.at, begin + more);
+        self.bytes[begin - 1..begin + more].copy_from_slice(&number);
+        self.at += more;
+        Some(())
+    }
+}
+
 /// The lengths of both codes; how they are written is put into `out`.
-fn unpack_codes(bits: &mut BitReader<'_>, out: &mut Vec<u8>) -> Option<(Vec<u8>, Vec<u8>)> {
+fn unpack_codes(bits: &mut BitReader<'_>, out: &mut Tokens) -> Option<(Vec<u8>, Vec<u8>)> {
     let (literals, distances, count) = (bits.take(5)?, bits.take(5)?, bits.take(4)?);
-    out.extend_from_slice(&[literals as u8, distances as u8, count as u8]);
+    for number in [literals, distances, count] {
+        out.push(number as u8)?;
+    }
     let mut own = [0; 19];
     for place in &ORDER[..count as usize + 4] {
         own[*place] = bits.take(3)? as u8;
-        out.push(own[*place]);
+        out.push(own[*place])?;
     }
-    let code = Decoder::of(&own)?;
+    let code = Decoder::of(&own, |symbol| Some(Meaning::symbol(symbol)))?;
     read_lengths(literals as usize + 257, distances as usize + 1, || {
         bits.refill();
-        let symbol = code.symbol(bits)?;
-        out.push(symbol as u8);
+        let symbol = usize::from(bits.symbol(code.look(bits))?);
+        out.push(symbol as u8)?;
         let more = match symbol {
             16 => bits.held_bits(2)?,
             17 => bits.held_bits(3)?,
             18 => bits.held_bits(7)?,
             _ => return Some((symbol, 0)),
         };
-        out.push(more as u8);
+        out.push(more as u8)?;
         Some((symbol, more as usize))
     })
 }
@@ -173,80 +248,63 @@ fn read_lengths(
 
 /// The distance of what is no match but the end of a block.
 const END_DISTANCE: u16 = u16::MAX;
-/// Literals that are taken after one refill: no code is longer than 15 bits.
-const LITERALS_AT_ONCE: usize = 3;
-
-fn unpack_block(
-    bits: &mut BitReader<'_>,
-    literals: &[u8],
-    distances: &[u8],
-    max: u64,
-    out: &mut Vec<u8>,
-) -> Option<()> {
-    let (literals, distances) = (Decoder::of(literals)?, Decoder::of(distances)?);
-    let mut run = Run::begin(out);
-    loop {
-        if out.len() as u64 > max {
-            return None;
-        }
-        bits.refill();
-        let mut symbol = literals.symbol(bits)?;
-        for _ in 1..LITERALS_AT_ONCE {
-            if symbol >= END_OF_BLOCK {
-                break;
-            }
-            out.push(symbol as u8);
-            symbol = literals.symbol(bits)?;
-        }
-        match symbol {
-            0..END_OF_BLOCK => out.push(symbol as u8),
-            END_OF_BLOCK => {
-                run.end(out);
-                out.push(0);
-                out.extend_from_slice(&END_DISTANCE.to_le_bytes());
-                return Some(());
-            }
-            symbol => {
-                bits.refill();
-                let (base, extra) = *LENGTHS.get(symbol - END_OF_BLOCK - 1)?;
-                let length = base + bits.held_bits(extra.into())? as u16;
-                // The longest length has a symbol of its own and could be said with another one too.
-                if length == 255 && extra > 0 {
-                    return None;
-                }
-                let symbol = distances.symbol(bits)?;
-                if symbol >= DISTANCES {
-                    return None;
-                }
-                let (base, extra) = distance_base(symbol);
-                let distance = (base + bits.held_bits(extra.into())? as u16).to_le_bytes();
-                run.end(out);
-                out.extend_from_slice(&[length as u8, distance[0], distance[1]]);
-                run = Run::begin(out);
-            }
-        }
+/// What a symbol of the code of literals and lengths means.
+fn literal_or_length(symbol: usize) -> Option<Meaning> {
+    match symbol.checked_sub(END_OF_BLOCK + 1) {
+        None => Some(Meaning::symbol(symbol)),
+        Some(length) => LENGTHS
+            .get(length)
+            .map(|(base, bits)| Meaning::base(*base, *bits)),
     }
 }
 
-/// A run of literals that is being written behind its length.
-struct Run(usize);
+/// What a symbol of the code of distances means.
+fn distance(symbol: usize) -> Option<Meaning> {
+    let (base, bits) = (symbol < DISTANCES).then(|| distance_base(symbol))?;
+    Some(Meaning::base(base, bits))
+}
 
-impl Run {
-    fn begin(out: &mut Vec<u8>) -> Self {
-        out.push(0);
-        Run(out.len())
-    }
-
-    /// Puts down the length; nearly always it takes the byte that was left for it.
-    fn end(self, out: &mut Vec<u8>) {
-        let length = out.len() - self.0;
-        if length < 0x80 {
-            out[self.0 - 1] = length as u8;
-        } else {
-            let mut number = Vec::new();
-            varint::put(&mut number, length as u64);
-            out.splice(self.0 - 1..self.0, number);
+fn unpack_block(bits: &mut BitReader<'_>, literals: &[u8], distances: &[u8], out: &mut Tokens) -> Option<()> {
+    let literals = Decoder::of(literals, literal_or_length)?;
+    let distances = Decoder::of(distances, distance)?;
+    // A copy of its own stays in registers.
+    let mut from = *bits;
+    out.push(0)?;
+    let mut begin = out.at;
+    loop {
+        from.refill();
+        let mut meaning = literals.look(&from);
+        // No code is longer than 15 bits, and a match has 48 at most: literals before one leave too few.
+        while !meaning.is_base() {
+            let symbol = from.symbol(meaning)?;
+            if usize::from(symbol) == END_OF_BLOCK {
+                out.end_run(begin)?;
+                let [low, high] = END_DISTANCE.to_le_bytes();
+                *out.room()? = [0, low, high, 0];
+                out.at += 3;
+                *bits = from;
+                return Some(());
+            }
+            out.room()?[0] = symbol as u8;
+            out.at += 1;
+            from.refill();
+            meaning = literals.look(&from);
         }
+        let length = from.value(meaning)?;
+        // The longest length has a symbol of its own and could be said with another one too.
+        if length == 255 && meaning.bits() > 0 {
+            return None;
+        }
+        let meaning = distances.look(&from);
+        if !meaning.is_base() {
+            return None;
+        }
+        let distance = from.value(meaning)?;
+        out.end_run(begin)?;
+        // With a byte for the run after it.
+        *out.room()? = (u32::from(length) | u32::from(distance) << 8).to_le_bytes();
+        out.at += 4;
+        begin = out.at;
     }
 }
 
@@ -254,7 +312,6 @@ impl Run {
 pub(crate) fn pack(tokens: &[u8], out: Vec<u8>) -> Result<Vec<u8>, Malformed> {
     let mut from = Reader(tokens);
     let mut out = BitWriter::behind(out);
-    let symbols = LengthSymbols::new();
     while !from.is_empty() {
         let head = from.byte()?;
         out.put(u16::from(head & 7), 3);
@@ -269,11 +326,11 @@ pub(crate) fn pack(tokens: &[u8], out: Vec<u8>) -> Result<Vec<u8>, Malformed> {
             }
             FIXED => {
                 let (literals, distances) = fixed();
-                pack_block(&mut from, literals, distances, &symbols, &mut out)?;
+                pack_block(&mut from, &literals, &distances, &mut out)?;
             }
             DYNAMIC => {
                 let (literals, distances) = pack_codes(&mut from, &mut out)?;
-                pack_block(&mut from, literals, distances, &symbols, &mut out)?;
+                pack_block(&mut from, &literals, &distances, &mut out)?;
             }
             _ => return Err(WRONG),
         }
@@ -291,10 +348,14 @@ fn pack_codes(from: &mut Reader<'_>, out: &mut BitWriter) -> Result<(Vec<u8>, Ve
         own[*place] = from.byte()? & 7;
         out.put(own[*place].into(), 3);
     }
-    let code = Encoder::of(&own)?;
+    let code = words(&own)?;
     let lengths = read_lengths(usize::from(literals) + 257, usize::from(distances) + 1, || {
         let symbol = usize::from(from.byte().ok()?);
-        code.put(symbol, out).ok()?;
+        let is_coded = code.get(symbol)?.hold(out);
+        out.flush();
+        if !is_coded {
+            return None;
+        }
         let bits = match symbol {
             16 => 2,
             17 => 3,
@@ -308,55 +369,72 @@ fn pack_codes(from: &mut Reader<'_>, out: &mut BitWriter) -> Result<(Vec<u8>, Ve
     lengths.ok_or(WRONG)
 }
 
+/// Literals that fit before what is held is flushed.
+const LITERALS_AT_ONCE: usize = 3;
+
 fn pack_block(
     from: &mut Reader<'_>,
-    literals: Vec<u8>,
-    distances: Vec<u8>,
-    symbols: &LengthSymbols,
+    literals: &[u8],
+    distances: &[u8],
     out: &mut BitWriter,
 ) -> Result<(), Malformed> {
-    let (literals, distances) = (Encoder::of(&literals)?, Encoder::of(&distances)?);
+    let (mut literals, distances) = (words(literals)?, words(distances)?);
+    literals.resize(LITERALS_WITH_CODE, Word::default());
+    let lengths = length_words(&literals);
+    let mut distance_words = [Word::default(); 2 * u16::BITS as usize];
+    distance_words[..distances.len()].copy_from_slice(&distances);
     loop {
         let run = from.number()?;
-        for byte in from.bytes(run)? {
-            literals.put((*byte).into(), out)?;
+        for bytes in from.bytes(run)?.chunks(LITERALS_AT_ONCE) {
+            let mut is_coded = true;
+            for byte in bytes {
+                is_coded &= literals[usize::from(*byte)].hold(out);
+            }
+            out.flush();
+            if !is_coded {
+                return Err(WRONG);
+            }
         }
         let [length, low, high] = *from.bytes(3)?.first_chunk().ok_or(WRONG)?;
         let distance = u16::from_le_bytes([low, high]);
         if distance == END_DISTANCE {
-            return literals.put(END_OF_BLOCK, out);
+            let is_coded = literals[END_OF_BLOCK].hold(out);
+            out.flush();
+            return if is_coded { Ok(()) } else { Err(WRONG) };
         }
-        let symbol = usize::from(symbols.0[usize::from(length)]);
-        let (base, bits) = LENGTHS[symbol];
-        literals.put(END_OF_BLOCK + 1 + symbol, out)?;
-        out.put(u16::from(length) - base, bits);
         // The two highest bits say the symbol; all below them stand for themselves.
-        let symbol = match distance {
-            0..2 => usize::from(distance),
+        let (symbol, bits) = match distance {
+            0..2 => (usize::from(distance), 0),
             _ => {
-                let highest = distance.ilog2() as usize;
-                2 * highest + usize::from(distance >> (highest - 1) & 1)
+                let below = distance.ilog2() - 1;
+                (
+                    2 * (below as usize + 1) + usize::from(distance >> below & 1),
+                    below,
+                )
             }
         };
-        let (base, bits) = distance_base(symbol);
-        distances.put(symbol, out)?;
-        out.put(distance - base, bits);
+        let has_length = lengths[usize::from(length)].hold(out);
+        let has_distance = distance_words[symbol].hold(out);
+        out.hold(u32::from(distance) & ((1 << bits) - 1), bits);
+        out.flush();
+        if !(has_length && has_distance) {
+            return Err(WRONG);
+        }
     }
 }
 
-/// The symbol of each length less 3.
-struct LengthSymbols([u8; 256]);
-
-impl LengthSymbols {
-    fn new() -> Self {
-        let mut symbols = [0; 256];
-        for (symbol, (base, bits)) in LENGTHS.iter().enumerate() {
-            // The last symbol takes over from the one before.
-            let end = (usize::from(*base) + (1 << bits)).min(symbols.len());
-            symbols[usize::from(*base)..end].fill(symbol as u8);
+/// The words of each length less 3, with the bits that follow.
+fn length_words(words: &[Word]) -> [Word; 256] {
+    let mut all = [Word::default(); 256];
+    for ((base, bits), word) in LENGTHS.iter().zip(&words[END_OF_BLOCK + 1..]) {
+        // The last symbol takes over from the one before.
+        for more in 0..1 << bits {
+            if let Some(length) = all.get_mut(usize::from(base + more)) {
+                *length = word.and(more, *bits);
+            }
         }
-        LengthSymbols(symbols)
     }
+    all
 }
 
 #[cfg(test)]
