@@ -15,7 +15,7 @@ use crate::layout::{Head, Layout, MAGIC, REGIONS_BYTES_MAX};
 use crate::lzma2;
 use crate::matching::{Copy, Recent};
 use crate::parts::{Buffers, Made, Maker, PART_BYTES, Part, Parts, Runs};
-use crate::source::{Input, PAGE_BYTES, Pages, Source, kept_bytes, unpacked_bytes};
+use crate::source::{Input, PAGE_BYTES, Pages, Source, kept_bytes};
 use crate::steps::{self, STREAMS, Steps};
 use crate::varint::Reader;
 use crate::{BYTES_MAX, Malformed};
@@ -94,7 +94,7 @@ impl<'a> Delta<'a> {
 
     /// Writes the new files, whose lengths must be `new`, one after the other: `write` is called with a file's number and
     /// its next bytes. The bytes are only as good as the delta: whoever called checks their hash. Old archives lie
-    /// unpacked in `scratch` meanwhile, an empty file.
+    /// unpacked in `scratch` meanwhile, an empty file, unless they are held in memory.
     ///
     /// `write` runs on the calling thread, beside others that unpack and predict.
     pub fn apply(
@@ -131,9 +131,9 @@ impl<'a> Delta<'a> {
             // Unpacking the longest streams begins at once; they are read while more of them is unpacked.
             let literals_length = literals.iter().map(Unpacked::left).sum::<u64>() as usize;
             let (values, literals) = (values.ahead(scope), literals.map(|stream| stream.ahead(scope)));
-            let old_bytes = unpacked_bytes(&head.old);
             let opening = scope.spawn(move || Source::open(&head.old, old, scratch, threads));
             let numbers = unpack_numbers(scope, numbers)?;
+            let source = joined(opening.join())?;
             let [
                 recipes,
                 literal_lengths,
@@ -145,15 +145,14 @@ impl<'a> Delta<'a> {
             ] = &numbers;
             let copies = read_copies(
                 [literal_lengths, copy_lengths, places, jumps],
-                old_bytes as usize,
+                source.length as usize,
                 head.new.iter().map(Layout::unpacked).sum::<u64>() as usize,
                 literals_length,
             )?;
-            check_programs(&programs, old_bytes)?;
+            check_programs(&programs, source.length)?;
             // Nobody asks where addresses went if there are none.
             let moved: &[Copy] = if programs.is_empty() { &[] } else { &copies };
-            let moves = Moves::new(moved, old_bytes as usize);
-            let source = joined(opening.join())?;
+            let moves = Moves::new(moved, source.length as usize);
             let predictor = Predictor::new(programs, moves, |offset, length| {
                 let mut bytes = vec![0; length as usize];
                 source.read(offset, &mut bytes).map(|()| bytes)

@@ -132,7 +132,9 @@ pub(crate) fn unpack(
                 }
                 (Purpose::New, Coding::Deflate) => tokens::unpack(&packed, PLAIN_MAX)
                     .filter(|tokens| {
-                        tokens::pack(tokens, Vec::with_capacity(packed.len())).as_ref() == Ok(&packed)
+                        tokens::pack(tokens, Vec::with_capacity(packed.len() + tokens::PACKED_BEHIND))
+                            .as_ref()
+                            == Ok(&packed)
                     })
                     .map(|tokens| (tokens, Vec::new())),
                 (Purpose::New, Coding::Lzma2 { dictionary }) => lzma2::unpack(&packed, dictionary, PLAIN_MAX)

@@ -202,20 +202,24 @@ impl Decoder {
 
 /// Puts bits behind each other.
 pub(crate) struct BitWriter {
-    /// Written up to `at`, and then room.
+    /// Written from `begin` to `at`, and then room.
     out: Vec<u8>,
+    begin: usize,
     at: usize,
     held: u64,
     count: u32,
 }
 
-/// Bytes that are written at a time, whether they are full or not.
-const WRITTEN: usize = 8;
+/// Bytes that are written at a time, whether they are full or not: so many have to fit behind what comes of it.
+pub(crate) const WRITTEN: usize = 8;
+/// Least room that is made at a time.
+const ROOM_MIN: usize = 256;
 
 impl BitWriter {
     /// Goes on behind these bytes; what is reserved behind them is used first.
     pub(crate) fn behind(out: Vec<u8>) -> Self {
         BitWriter {
+            begin: out.len(),
             at: out.len(),
             out,
             held: 0,
@@ -246,9 +250,14 @@ impl BitWriter {
     #[cold]
     fn grow(&mut self, bytes: usize) {
         let least = self.at + bytes;
-        let length = least
-            .max(self.out.capacity())
-            .max(self.out.len() + self.out.len() / 2);
+        // As much again as was written: a buffer may have far more room than a short stream needs filled.
+        let wanted = least + (self.at - self.begin).max(ROOM_MIN);
+        let reserved = self.out.capacity();
+        let length = if least <= reserved {
+            wanted.min(reserved)
+        } else {
+            wanted
+        };
         self.out.resize(length, 0);
     }
 

@@ -180,8 +180,8 @@ fn read_files(
                 true => from.number_to(BYTES_MAX, LONG)?,
                 false => 0,
             };
-            if plain == 0 {
-                // Nothing would tell when it has to be packed.
+            if plain == 0 || packed == 0 {
+                // Nothing would tell when it has to be packed, and no compressor writes nothing.
                 return Err(Malformed("a stream is empty"));
             }
             if coding != Coding::Deflate {

@@ -6,8 +6,8 @@
 //! addresses in programs are predicted from the copies (`addresses`, `program`), what is left is sorted by what it is
 //! (`literals`), and a compressor ends it (`entropy`). Applying goes the same steps (`steps`), in parts that any thread makes (`parts`).
 //!
-//! Files in, bytes out; whoever makes or applies a delta gives a file for what lies unpacked meanwhile, and whoever
-//! applies one checks the hash of what comes out.
+//! Files in, bytes out; whoever makes or applies a delta gives a file for what lies unpacked meanwhile (little of it is held
+//! in memory instead), and whoever applies one checks the hash of what comes out.
 
 mod addresses;
 mod apply;

@@ -14,6 +14,7 @@ use crate::layout::Stream;
 use crate::literals::is_code;
 use crate::source::Pages;
 use crate::steps::{STREAMS, Section, Step, Steps};
+use crate::tokens;
 use crate::varint::Reader;
 use crate::{BYTES_MAX, Malformed};
 
@@ -274,7 +275,7 @@ impl<'a> Maker<'a> {
                 Some((stream, recipe)) => {
                     let begin = bytes.len();
                     // As long as announced, if that goes with what is there.
-                    bytes.reserve((stream.packed as usize).min(2 * own.len()));
+                    bytes.reserve((stream.packed as usize).min(2 * own.len()) + tokens::PACKED_BEHIND);
                     bytes = archive::pack(own, stream.coding, recipe, self.budget, bytes)?;
                     if (bytes.len() - begin) as u64 != stream.packed {
                         return Err(Malformed("an archive cannot be packed again"));

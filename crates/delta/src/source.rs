@@ -1,4 +1,4 @@
-//! The old, or the new, files one after the other, archives unpacked, read in pages.
+//! The old, or the new, files one after the other, archives unpacked: in memory, or read in pages.
 
 use std::fs::File;
 use std::io;
@@ -110,7 +110,7 @@ impl Piece<'_> {
 }
 
 /// Bytes that the old files have, archives unpacked.
-pub(crate) fn unpacked_bytes(layouts: &[Layout]) -> u64 {
+fn unpacked_bytes(layouts: &[Layout]) -> u64 {
     layouts.iter().map(Layout::unpacked).sum()
 }
 
@@ -153,12 +153,14 @@ impl<'a> Source<'a> {
             }
             let mut offset = 0;
             let mut put = |length, kind| {
-                pieces.push(Piece {
-                    number,
-                    file,
-                    offset,
-                    kind,
-                });
+                if length > 0 {
+                    pieces.push(Piece {
+                        number,
+                        file,
+                        offset,
+                        kind,
+                    });
+                }
                 offset += length;
             };
             for stream in &layout.streams {

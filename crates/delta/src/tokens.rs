@@ -10,7 +10,7 @@
 //! that no match can have.
 
 use crate::Malformed;
-use crate::huffman::{BitReader, BitWriter, Decoder, Meaning, WRONG, Word, words};
+use crate::huffman::{self, BitReader, BitWriter, Decoder, Meaning, WRONG, Word, words};
 use crate::varint::{self, Reader};
 
 const END_OF_BLOCK: usize = 256;
@@ -136,7 +136,7 @@ const ROOM: usize = 4;
 impl Tokens {
     /// At most so many bytes, and about so many.
     fn to(max: u64, about: usize) -> Self {
-        let max = usize::try_from(max).unwrap_or(usize::MAX - ROOM);
+        let max = usize::try_from(max).unwrap_or(usize::MAX).min(usize::MAX - ROOM);
         Tokens {
             bytes: vec![0; about.min(max) + ROOM],
             at: 0,
@@ -308,6 +308,9 @@ fn unpack_block(bits: &mut BitReader<'_>, literals: &[u8], distances: &[u8], out
     }
 }
 
+/// Room to reserve behind a packed stream, or it is made at its end.
+pub(crate) const PACKED_BEHIND: usize = huffman::WRITTEN;
+
 /// Appends the deflate stream of these tokens.
 pub(crate) fn pack(tokens: &[u8], out: Vec<u8>) -> Result<Vec<u8>, Malformed> {
     let mut from = Reader(tokens);
@@ -470,6 +473,48 @@ mod tests {
             assert!(pack(&tokens, Vec::new()).unwrap() == packed, "level {level}");
         }
         assert_eq!(unpack(&deflate(&bytes, 6), 1000), None);
+    }
+
+    #[test]
+    fn as_many_bytes_as_are_allowed_and_no_more() {
+        // Far more tokens than packed bytes, then far fewer.
+        for packed in [deflate(&[0; 300_000], 9), deflate(&[7; 3], 9), deflate(&[], 9)] {
+            let tokens = unpack(&packed, u64::MAX).unwrap();
+            let length = tokens.len() as u64;
+            assert_eq!(unpack(&packed, length).as_ref(), Some(&tokens));
+            assert_eq!(unpack(&packed, length - 1), None);
+        }
+    }
+
+    #[test]
+    fn runs_of_literals_of_every_length_that_is_written_otherwise() {
+        for length in [1, 126, 127, 128, 129, 16_383, 16_384, 16_385] {
+            let literals: Vec<u8> = (0..length)
+                .map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 19) as u8)
+                .collect();
+            let bytes = [&literals[..], &[9; 600], &literals[..], &literals[..]].concat();
+            for level in [1, 9] {
+                let packed = deflate(&bytes, level);
+                let tokens = unpack(&packed, u64::MAX).unwrap();
+                assert!(
+                    pack(&tokens, Vec::new()).unwrap() == packed,
+                    "{length} at {level}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn streams_are_packed_one_behind_the_other_in_what_is_reserved() {
+        let packed: Vec<Vec<u8>> = (0..200_u8).map(|number| deflate(&[number; 900], 6)).collect();
+        let all = packed.concat();
+        let mut out = Vec::with_capacity(all.len() + PACKED_BEHIND);
+        let reserved = out.capacity();
+        for packed in &packed {
+            out = pack(&unpack(packed, 1 << 20).unwrap(), out).unwrap();
+        }
+        assert!(out == all);
+        assert_eq!(out.capacity(), reserved);
     }
 
     proptest! {

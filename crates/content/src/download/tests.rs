@@ -138,14 +138,23 @@ async fn tampered_content_is_refused_and_what_was_good_stays() {
     assert!(desk.library().missing(&desk.index).is_empty());
 }
 
-/// Downloads one block that holds the only file of a tree, changed on the way or signed with another object in it, and
-/// says why it was refused.
-async fn refusal(content: &[u8], change: impl FnOnce(&mut Vec<u8>, &mut PayloadIndex)) -> String {
+/// Downloads these files from a pack, or by an index, that was changed after it was published.
+async fn download_changed(
+    files: &[&[u8]],
+    block_bytes: usize,
+    change: impl FnOnce(&mut [u8], &mut PayloadIndex),
+) -> (Result<(), DownloadError>, Arc<Library>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let (tree, targets) = (folder.path().join("tree"), folder.path().join("targets"));
     std::fs::create_dir(&tree).unwrap();
-    std::fs::write(tree.join("file"), content).unwrap();
-    let (scratch, options) = (folder.path().join("scratch"), PublishOptions::default());
+    for (number, content) in files.iter().enumerate() {
+        std::fs::write(tree.join(number.to_string()), content).unwrap();
+    }
+    let options = PublishOptions {
+        block_bytes,
+        ..PublishOptions::default()
+    };
+    let scratch = folder.path().join("scratch");
     std::fs::create_dir(&scratch).unwrap();
     let published = publish(&tree, &scratch, &targets, &[], &options, &mut |_| {}).unwrap();
     let mut index = PayloadIndex::read_file(&published.index_bytes_path).unwrap();
@@ -156,43 +165,77 @@ async fn refusal(content: &[u8], change: impl FnOnce(&mut Vec<u8>, &mut PayloadI
     let library = Arc::new(Library::open(&folder.path().join("content"), 0).unwrap());
     let (index, source) = (Arc::new(index), Served::new(targets, u64::MAX, false));
     let (plan, never) = (plan(&index, &library), CancellationToken::new());
-    let error = execute(
-        index.clone(),
-        plan,
-        library.clone(),
-        source,
-        Arc::new(|_| {}),
-        &never,
-    )
-    .await
-    .unwrap_err();
-    assert!(!library.missing(&index).is_empty());
-    assert_eq!(
-        std::fs::read_dir(folder.path().join("content/incoming"))
-            .unwrap()
-            .count(),
-        0
-    );
-    error.to_string()
+    let progress = Arc::new(|_| {});
+    let ended = execute(index, plan, library.clone(), source, progress, &never).await;
+    (ended, library, folder)
+}
+
+fn random(length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    ChaCha8Rng::seed_from_u64(length as u64).fill_bytes(&mut bytes);
+    bytes
+}
+
+fn flip_the_last_byte(pack: &mut [u8], _index: &mut PayloadIndex) {
+    *pack.last_mut().unwrap() ^= 1;
+}
+
+fn is_tampered(ended: &Result<(), DownloadError>) -> bool {
+    let told = ended.as_ref().unwrap_err().to_string();
+    told.contains("block at ") && told.contains("expected SHA-256")
 }
 
 #[tokio::test]
 async fn a_block_is_refused_for_what_is_wrong_with_it_whether_it_compressed_or_not() {
-    let mut random = vec![0; 100_000];
-    ChaCha8Rng::seed_from_u64(7).fill_bytes(&mut random);
-    for content in [random, b"compresses ".repeat(10_000)] {
-        let flipped = refusal(&content, |pack, _| *pack.last_mut().unwrap() ^= 1).await;
-        assert!(
-            flipped.contains("block at ") && flipped.contains("expected SHA-256"),
-            "{flipped}"
-        );
-        let other = refusal(&content, |_, index| match &mut index.entries[0].kind {
+    for content in [random(100_000), b"compresses ".repeat(10_000)] {
+        let (ended, library, _folder) = download_changed(&[&content], 1 << 20, flip_the_last_byte).await;
+        assert!(is_tampered(&ended), "{ended:?}");
+        assert!(!library.has(&ObjectId::of(&content)));
+        let other = |_: &mut [u8], index: &mut PayloadIndex| match &mut index.entries[0].kind {
             EntryKind::File { object, .. } => *object = ObjectId::of(b"other"),
             other => panic!("{other:?}"),
-        })
-        .await;
-        assert!(other.contains("put together from signed blocks"), "{other}");
+        };
+        let (ended, library, _folder) = download_changed(&[&content], 1 << 20, other).await;
+        let told = ended.unwrap_err().to_string();
+        assert!(told.contains("put together from signed blocks"), "{told}");
+        assert!(!library.has(&ObjectId::of(b"other")));
     }
+}
+
+#[tokio::test]
+async fn objects_vouch_for_a_block_that_did_not_compress_and_for_no_other() {
+    let wrong_block =
+        |_: &mut [u8], index: &mut PayloadIndex| index.blocks[0].sha256 = ObjectId::of(b"other");
+    let stored = random(100_000);
+    let (ended, library, _folder) = download_changed(&[&stored], 1 << 20, wrong_block).await;
+    ended.unwrap();
+    assert!(library.has(&ObjectId::of(&stored)));
+    let compressed = b"compresses ".repeat(10_000);
+    let (ended, ..) = download_changed(&[&compressed], 1 << 20, wrong_block).await;
+    assert!(is_tampered(&ended), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_wrong_part_of_a_large_object_is_found_at_once_and_the_others_stay() {
+    let content = random(10_000);
+    let (ended, _library, folder) = download_changed(&[&content], 4096, flip_the_last_byte).await;
+    assert!(is_tampered(&ended), "{ended:?}");
+    let partial = folder
+        .path()
+        .join("content/partial")
+        .join(ObjectId::of(&content).to_string());
+    let done = std::fs::read_to_string(partial.with_extension("done")).unwrap();
+    assert!(done.lines().any(|line| line == "0 4096"), "{done}");
+    assert_eq!(std::fs::read(partial).unwrap()[..4096], content[..4096]);
+}
+
+#[tokio::test]
+async fn what_came_before_a_wrong_object_of_the_same_block_stays() {
+    let (first, second) = (random(3000), random(3001));
+    let (ended, library, _folder) = download_changed(&[&first, &second], 1 << 20, flip_the_last_byte).await;
+    assert!(is_tampered(&ended), "{ended:?}");
+    assert!(library.has(&ObjectId::of(&first)));
+    assert!(!library.has(&ObjectId::of(&second)));
 }
 
 /// Sends what another one does and then neither more nor an end.

@@ -137,6 +137,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_fit_for_a_direct_write_is_written_from_where_it_is() {
+        let (mut memory, mut aligned) = (Aligned::default(), Aligned::default());
+        let own = memory.bytes(3 * ALIGNMENT + 1);
+        own.copy_from_slice(&bytes(3 * ALIGNMENT + 1));
+        for (part, is_fit) in [
+            (&own[..3 * ALIGNMENT], true),
+            (&own[ALIGNMENT..2 * ALIGNMENT], true),
+            (&own[1..=ALIGNMENT], false),
+            (&own[..ALIGNMENT + 1], false),
+        ] {
+            let written = aligned.fit(part);
+            assert_eq!(std::ptr::eq(written.as_ptr(), part.as_ptr()), is_fit);
+            assert_eq!(written.as_ptr().align_offset(ALIGNMENT), 0);
+            assert!(written.len().is_multiple_of(ALIGNMENT));
+            assert_eq!(written[..part.len()], *part);
+        }
+        let path = tempfile::tempdir().unwrap();
+        let path = path.path().join("large");
+        let large = memory.bytes(1 << 20);
+        large.copy_from_slice(&bytes(1 << 20));
+        write_new(&path, large, &mut aligned).unwrap();
+        assert!(std::fs::read(&path).unwrap() == *large);
+    }
+
+    #[test]
     fn parts_in_any_order_and_at_odd_places_make_the_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("partial");

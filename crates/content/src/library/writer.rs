@@ -1,4 +1,4 @@
-//! Taking verified blocks into the library, durable in batches.
+//! Taking what verifies out of blocks into the library, durable in batches.
 //!
 //! `fsync` per file would make ten thousand small files slow, so a batch is written under temporary
 //! names, made durable by one `syncfs`, and renamed into place; the renames are durable with the next batch, or at the
