@@ -15,7 +15,7 @@ use crate::layout::{Head, Layout, MAGIC, REGIONS_BYTES_MAX};
 use crate::lzma2;
 use crate::matching::{Copy, Recent};
 use crate::parts::{Buffers, Made, Maker, PART_BYTES, Part, Parts, Runs};
-use crate::source::{Input, PAGE_BYTES, Pages, Source, kept_bytes};
+use crate::source::{HELD_BYTES_MAX, Input, PAGE_BYTES, Pages, Source, kept_bytes};
 use crate::steps::{self, STREAMS, Steps};
 use crate::varint::Reader;
 use crate::{BYTES_MAX, Malformed};
@@ -65,6 +65,8 @@ pub struct Delta<'a> {
     windows: Windows,
     /// How many bytes the streams may have that are held in memory whole.
     room: u64,
+    /// Most old bytes that may be held in memory.
+    most_held: u64,
     /// Threads that make parts.
     pub(crate) threads: usize,
 }
@@ -83,13 +85,19 @@ impl<'a> Delta<'a> {
             from,
             windows,
             room,
+            most_held: HELD_BYTES_MAX,
             threads: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MAKERS_MAX)),
         })
     }
 
+    /// Keeps old archives in the file however few they are: slower, in less memory.
+    pub fn in_little_memory(self) -> Self {
+        Delta { most_held: 0, ..self }
+    }
+
     /// Bytes of old archives that are written to a file while it is applied, at most [`BYTES_MAX`].
     pub fn scratch_bytes(&self) -> u64 {
-        kept_bytes(&self.head.old)
+        kept_bytes(&self.head.old, self.most_held)
     }
 
     /// Writes the new files, whose lengths must be `new`, one after the other: `write` is called with a file's number and
@@ -109,6 +117,7 @@ impl<'a> Delta<'a> {
             mut from,
             mut windows,
             mut room,
+            most_held,
             threads,
         } = self;
         if !head.new.iter().map(|file| file.length).eq(new.iter().copied()) {
@@ -131,7 +140,7 @@ impl<'a> Delta<'a> {
             // Unpacking the longest streams begins at once; they are read while more of them is unpacked.
             let literals_length = literals.iter().map(Unpacked::left).sum::<u64>() as usize;
             let (values, literals) = (values.ahead(scope), literals.map(|stream| stream.ahead(scope)));
-            let opening = scope.spawn(move || Source::open(&head.old, old, scratch, threads));
+            let opening = scope.spawn(move || Source::open(&head.old, old, scratch, most_held, threads));
             let numbers = unpack_numbers(scope, numbers)?;
             let source = joined(opening.join())?;
             let [

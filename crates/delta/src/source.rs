@@ -15,7 +15,7 @@ use crate::{BYTES_MAX, Malformed};
 /// Copies jump: what is read around one serves others nearby, and more than that is read for nothing.
 pub(crate) const PAGE_BYTES: u64 = 4 * 1024;
 /// Most old bytes that are held in memory while a delta is applied.
-const HELD_BYTES_MAX: u64 = 48 * 1024 * 1024;
+pub(crate) const HELD_BYTES_MAX: u64 = 48 * 1024 * 1024;
 /// Memory for archives that are unpacked at the same time, packed and unpacked.
 const UNPACKING_BYTES: u64 = 96 * 1024 * 1024;
 /// So many bytes at once are not worth keeping.
@@ -121,14 +121,14 @@ fn archive_bytes(layouts: &[Layout]) -> u64 {
 
 /// Whether all is to be in memory: there is not much of it, and most of it has to be unpacked anyway. What is on disk as
 /// it is needed is cheaper to read where it is asked for.
-fn is_held(layouts: &[Layout]) -> bool {
+fn is_held(layouts: &[Layout], most: u64) -> bool {
     let all = unpacked_bytes(layouts);
-    all <= HELD_BYTES_MAX && 2 * archive_bytes(layouts) >= all
+    all <= most && 2 * archive_bytes(layouts) >= all
 }
 
 /// Bytes of old archives that are written to a file to be read there.
-pub(crate) fn kept_bytes(layouts: &[Layout]) -> u64 {
-    if is_held(layouts) {
+pub(crate) fn kept_bytes(layouts: &[Layout], most_held: u64) -> u64 {
+    if is_held(layouts, most_held) {
         0
     } else {
         archive_bytes(layouts)
@@ -136,11 +136,13 @@ pub(crate) fn kept_bytes(layouts: &[Layout]) -> u64 {
 }
 
 impl<'a> Source<'a> {
-    /// The old files; their archives are unpacked on so many threads, into memory or into `scratch`.
+    /// The old files; their archives are unpacked on so many threads, into `scratch`, or all is held in memory, if that is
+    /// at most so much.
     pub(crate) fn open(
         layouts: &[Layout],
         old: &'a [Input<'a>],
         scratch: &'a File,
+        most_held: u64,
         threads: usize,
     ) -> Result<Self, ApplyError> {
         if layouts.len() != old.len() {
@@ -175,7 +177,7 @@ impl<'a> Source<'a> {
                     .sum::<u64>();
             put(left, PieceKind::Plain(left));
         }
-        match is_held(layouts) {
+        match is_held(layouts, most_held) {
             true => Source::hold(&pieces, threads),
             false => Source::keep(&pieces, scratch, threads),
         }

@@ -22,14 +22,21 @@ fn scratch() -> File {
     tempfile::tempfile().unwrap()
 }
 
+/// What comes of it, the same with little that is old in memory and in a file.
 fn applied(delta: &[u8], old: &[&[u8]], lengths: &[u64]) -> Result<Vec<Vec<u8>>, ApplyError> {
     let old: Vec<Input<'_>> = old.iter().map(|bytes| Input::Bytes(bytes)).collect();
-    let mut files = vec![Vec::new(); lengths.len()];
-    Delta::read(delta)?.apply(&old, lengths, &scratch(), &mut |number, bytes| {
-        files[number].extend_from_slice(bytes);
-        Ok(())
-    })?;
-    Ok(files)
+    let apply = |delta: Delta<'_>| -> Result<_, ApplyError> {
+        let mut files = vec![Vec::new(); lengths.len()];
+        delta.apply(&old, lengths, &scratch(), &mut |number, bytes| {
+            files[number].extend_from_slice(bytes);
+            Ok(())
+        })?;
+        Ok(files)
+    };
+    let files = apply(Delta::read(delta)?);
+    let in_little_memory = apply(Delta::read(delta)?.in_little_memory());
+    assert_eq!(files.as_ref().ok(), in_little_memory.as_ref().ok());
+    files
 }
 
 /// The length of the delta, which was applied and gave the new files.
