@@ -88,11 +88,11 @@ impl<'a> BitReader<'a> {
 
 /// Bits that are looked up at once; longer codes take a second look.
 const FIRST_BITS: usize = 11;
-/// What a code means with so many bits: the tables of two codes stay in the nearest cache.
+/// Entries of the first table: those of two codes stay in the nearest cache.
 const FIRST: usize = 1 << FIRST_BITS;
 
-/// What a code stands for, in a word: from the lowest byte on its own bits, the bits after it that are added to
-/// the base with [`Meaning::OTHER`], and two bytes of base.
+/// What a code stands for, in a word that one load brings: in its lowest byte the number of bits of the code, in the next
+/// the number of bits behind it that are added to a base (and [`Meaning::OTHER`]), above them the base or the symbol.
 #[derive(Clone, Copy)]
 pub(crate) struct Meaning(u32);
 

@@ -169,12 +169,12 @@ impl<'a> Source<'a> {
                 put(stream.gap, PieceKind::Plain(stream.gap));
                 put(stream.packed, PieceKind::Packed(*stream));
             }
-            let left = layout.length
-                - layout
-                    .streams
-                    .iter()
-                    .map(|stream| stream.gap + stream.packed)
-                    .sum::<u64>();
+            let in_streams: u64 = layout
+                .streams
+                .iter()
+                .map(|stream| stream.gap + stream.packed)
+                .sum();
+            let left = layout.length - in_streams;
             put(left, PieceKind::Plain(left));
         }
         match is_held(layouts, most_held) {
