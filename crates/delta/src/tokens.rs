@@ -248,6 +248,7 @@ fn read_lengths(
 
 /// The distance of what is no match but the end of a block.
 const END_DISTANCE: u16 = u16::MAX;
+
 /// What a symbol of the code of literals and lengths means.
 fn literal_or_length(symbol: usize) -> Option<Meaning> {
     match symbol.checked_sub(END_OF_BLOCK + 1) {
