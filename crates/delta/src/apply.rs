@@ -254,7 +254,10 @@ fn make_all(
                 let _ = written.try_recv();
             }
         };
-        let done = write_in_order(made, &give_back, &mut |part| part.write(write, buffers));
+        let mut begun = 0;
+        let done = write_in_order(made, &give_back, &mut |part| {
+            part.write(&mut begun, write, buffers)
+        });
         // Ends the others, if writing failed.
         drop(written);
         let cut = joined(cutter.join());

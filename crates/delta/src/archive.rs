@@ -17,11 +17,11 @@ use preflate_rs::{PreflateConfig, preflate_whole_deflate_stream, recreate_whole_
 use crate::Malformed;
 use crate::budget::Budget;
 use crate::containers::{self, Found};
-use crate::layout::Coding;
+use crate::layout::{Coding, Stream};
 use crate::lzma2;
 use crate::parallel::in_parallel;
 use crate::source::Input;
-use crate::tokens;
+use crate::tokens::{self, Blocks};
 
 /// Most bytes that one stream unpacks to: it is held in memory.
 pub(crate) const PLAIN_MAX: u64 = 32 * 1024 * 1024;
@@ -49,6 +49,8 @@ pub(crate) struct Unpacked {
     pub found: Found,
     /// What it is unpacked to.
     pub plain: Vec<u8>,
+    /// The parts in which it is packed and unpacked, one after the other.
+    pub parts: Vec<Blocks>,
     /// What it takes to pack that again; nothing for tokens.
     pub recipe: Vec<u8>,
 }
@@ -126,28 +128,33 @@ pub(crate) fn unpack(
             }
             let mut packed = vec![0; found.length as usize];
             file.read(found.offset, &mut packed)?;
+            let whole = |(plain, recipe): (Vec<u8>, Vec<u8>)| {
+                let part = Blocks {
+                    plain: plain.len() as u64,
+                    bits: 8 * found.length,
+                };
+                (plain, vec![part], recipe)
+            };
+            let without_recipe = |(tokens, parts): (Vec<u8>, Vec<Blocks>)| (tokens, parts, Vec::new());
             Ok(match (purpose, found.coding) {
-                (Purpose::Old, coding) => {
-                    unpack_old(&packed, coding, PLAIN_MAX).map(|plain| (plain, Vec::new()))
-                }
+                (Purpose::Old, Coding::Deflate) => tokens::unpack(&packed, PLAIN_MAX).map(without_recipe),
                 (Purpose::New, Coding::Deflate) => tokens::unpack(&packed, PLAIN_MAX)
-                    .filter(|tokens| {
-                        tokens::pack(tokens, Vec::with_capacity(packed.len() + tokens::PACKED_BEHIND))
-                            .as_ref()
-                            == Ok(&packed)
-                    })
-                    .map(|tokens| (tokens, Vec::new())),
+                    .filter(|(tokens, parts)| comes_back(&packed, tokens, parts))
+                    .map(without_recipe),
+                (Purpose::Alone, Coding::Deflate) => with_recipe(&packed).map(whole),
+                (Purpose::Old, Coding::Lzma2 { dictionary }) => {
+                    lzma2::unpack(&packed, dictionary, PLAIN_MAX).map(|plain| whole((plain, Vec::new())))
+                }
                 (Purpose::New, Coding::Lzma2 { dictionary }) => lzma2::unpack(&packed, dictionary, PLAIN_MAX)
                     .and_then(|plain| {
                         let recipe = lzma2::recipe(&packed, &plain, dictionary, budget)?;
-                        Some((plain, recipe))
+                        Some(whole((plain, recipe)))
                     }),
-                (Purpose::Alone, Coding::Deflate) => with_recipe(&packed),
                 (Purpose::Alone, Coding::Lzma2 { .. }) => None,
             })
         });
         for (found, unpacked) in batch.iter().copied().zip(unpacked) {
-            let Some((plain, recipe)) = unpacked?.filter(|_| found.offset >= end) else {
+            let Some((plain, parts, recipe)) = unpacked?.filter(|_| found.offset >= end) else {
                 continue;
             };
             total += plain.len() as u64;
@@ -155,10 +162,30 @@ pub(crate) fn unpack(
                 return Ok(());
             }
             end = found.offset + found.length;
-            each(Unpacked { found, plain, recipe })?;
+            each(Unpacked {
+                found,
+                plain,
+                parts,
+                recipe,
+            })?;
         }
     }
     Ok(())
+}
+
+/// Whether the parts of these tokens, one after the other, are the stream.
+fn comes_back(packed: &[u8], tokens: &[u8], parts: &[Blocks]) -> bool {
+    let (mut left, mut begin, mut again) = (tokens, 0, Vec::new());
+    for part in parts {
+        let own;
+        (own, left) = left.split_at(part.plain as usize);
+        let Ok(all) = tokens::pack(own, begin, part.bits, again) else {
+            return false;
+        };
+        again = all;
+        begin = ((u64::from(begin) + part.bits) % 8) as u32;
+    }
+    again == packed
 }
 
 /// Plain bytes and recipe, if they give back the same stream.
@@ -180,28 +207,35 @@ fn with_recipe(packed: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     (useful && deflate(&plain, &recipe).as_deref() == Ok(packed)).then_some((plain, recipe))
 }
 
-/// Packs plain bytes the way a recipe says, and appends that; tokens have none.
+/// Packs plain bytes the way a recipe says, and appends that; tokens have none, and go into the byte that is there if they
+/// begin within it.
 pub(crate) fn pack(
     plain: &[u8],
-    coding: Coding,
+    stream: &Stream,
     recipe: &[u8],
     budget: &Budget,
     mut out: Vec<u8>,
 ) -> Result<Vec<u8>, Malformed> {
-    let packed = match coding {
-        Coding::Deflate if recipe.is_empty() => return tokens::pack(plain, out),
+    let packed = match stream.coding {
+        Coding::Deflate if recipe.is_empty() => return tokens::pack(plain, stream.begin, stream.bits, out),
         Coding::Deflate => deflate(plain, recipe),
         Coding::Lzma2 { dictionary } => lzma2::pack(plain, dictionary, recipe, budget),
-    };
-    out.extend_from_slice(&packed?);
+    }?;
+    if 8 * packed.len() as u64 != stream.bits {
+        return Err(tokens::WRONG);
+    }
+    out.extend_from_slice(&packed);
     Ok(out)
 }
 
-/// What [`pack`] undoes: exactly one stream, to at most so many bytes.
-pub(crate) fn unpack_old(packed: &[u8], coding: Coding, max: u64) -> Option<Vec<u8>> {
-    match coding {
-        Coding::Deflate => tokens::unpack(packed, max),
-        Coding::Lzma2 { dictionary } => lzma2::unpack(packed, dictionary, max),
+/// What [`pack`] undoes, from the bytes that the stream is in, to exactly so many plain ones; nothing if there are others.
+pub(crate) fn unpack_old(packed: &[u8], stream: &Stream, plain: &mut [u8]) -> Option<()> {
+    match stream.coding {
+        Coding::Deflate => tokens::unpack_part(packed, stream.begin, stream.bits, plain),
+        Coding::Lzma2 { dictionary } => {
+            let unpacked = lzma2::unpack(packed, dictionary, stream.plain)?;
+            (unpacked.len() == plain.len()).then(|| plain.copy_from_slice(&unpacked))
+        }
     }
 }
 
@@ -211,7 +245,7 @@ fn deflate(plain: &[u8], recipe: &[u8]) -> Result<Vec<u8>, Malformed> {
     std::panic::catch_unwind(|| recreate_whole_deflate_stream(plain, recipe).ok())
         .ok()
         .flatten()
-        .ok_or(Malformed("an archive cannot be packed again"))
+        .ok_or(tokens::WRONG)
 }
 
 /// Unpacks exactly one deflate stream.

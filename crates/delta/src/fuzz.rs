@@ -18,13 +18,22 @@ pub fn fuzz_delta(delta: &[u8], old: &[u8], length: u64, scratch: &File) {
     });
 }
 
-/// Bytes as a deflate stream, and as tokens of one. What is taken apart has to come back.
+/// Bytes as a deflate stream, and as tokens of one. What is taken apart has to come back, in one part and in several.
 pub fn fuzz_tokens(bytes: &[u8]) {
-    if let Some(tokens) = tokens::unpack(bytes, 1 << 20) {
-        assert_eq!(tokens::pack(&tokens, Vec::new()).as_deref(), Ok(bytes));
+    if let Some((tokens, _)) = tokens::unpack(bytes, 1 << 20) {
+        let bits = 8 * bytes.len() as u64;
+        assert_eq!(tokens::pack(&tokens, 0, bits, Vec::new()).as_deref(), Ok(bytes));
+        let mut again = vec![0; tokens.len()];
+        assert_eq!(tokens::unpack_part(bytes, 0, bits, &mut again), Some(()));
+        assert_eq!(again, tokens);
     }
     // Whether they are tokens is not asked here.
-    let _ = tokens::pack(bytes, Vec::new());
+    if let Some((begin, tokens)) = bytes.split_first() {
+        let bits = 8 * tokens.len() as u64 + u64::from(*begin);
+        let _ = tokens::pack(tokens, u32::from(begin % 8), bits, vec![begin >> 4]);
+        let mut room = vec![0; usize::from(*begin)];
+        let _ = tokens::unpack_part(tokens, u32::from(begin % 8), bits, &mut room);
+    }
 }
 
 /// Bytes as a file that may have compressed streams in it, which lie inside it.

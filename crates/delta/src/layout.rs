@@ -6,7 +6,7 @@ use crate::varint::{self, Reader};
 use crate::{BYTES_MAX, FILES_MAX, Malformed};
 
 /// First bytes of a delta.
-pub(crate) const MAGIC: &[u8; 4] = b"TGD4";
+pub(crate) const MAGIC: &[u8; 4] = b"TGD5";
 /// Most compressed streams of all archives.
 pub(crate) const STREAMS_MAX: u64 = 1_000_000;
 /// Most programs.
@@ -29,37 +29,66 @@ pub(crate) enum Coding {
     },
 }
 
-impl Coding {
-    fn number(self) -> u64 {
-        match self {
-            Coding::Deflate => 0,
-            Coding::Lzma2 { dictionary } => u64::from(dictionary) + 1,
-        }
-    }
+/// What stands for a part of a deflate stream that ends within a byte, behind none of its bits.
+const WITHIN_BYTE: u64 = 64;
 
-    fn of(number: u64) -> Result<Self, Malformed> {
-        const UNKNOWN: Malformed = Malformed("a stream is compressed in an unknown way");
-        match u8::try_from(number).map_err(|_| UNKNOWN)?.checked_sub(1) {
-            None => Ok(Coding::Deflate),
-            Some(dictionary) if dictionary <= DICTIONARY_BITS_MAX => Ok(Coding::Lzma2 { dictionary }),
-            Some(_) => Err(UNKNOWN),
-        }
-    }
-}
-
-/// A compressed stream inside a file.
+/// A compressed stream inside a file, or some blocks of one that is unpacked to its tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stream {
     /// How it is compressed.
     pub coding: Coding,
     /// Bytes between the stream before, or the begin of the file, and this one.
     pub gap: u64,
-    /// Compressed length.
-    pub packed: u64,
+    /// Bits of its first byte that belong to the stream before, of which it is the continuation then; else 0.
+    pub begin: u32,
+    /// Compressed length in bits.
+    pub bits: u64,
     /// Unpacked length.
     pub plain: u64,
     /// Bytes of what it takes to compress its content the same way again; 0 if it is unpacked to its tokens.
     pub recipe: u64,
+}
+
+impl Stream {
+    /// Bytes that are wholly or partly of it.
+    pub(crate) fn packed(&self) -> u64 {
+        (u64::from(self.begin) + self.bits).div_ceil(8)
+    }
+
+    /// Bits of its last byte that are of it, or of what is before it, if the next stream goes on in that byte; else 0.
+    pub(crate) fn end(&self) -> u32 {
+        ((u64::from(self.begin) + self.bits) % 8) as u32
+    }
+
+    /// Bytes by which it takes its file further: one that the next stream goes on in counts there.
+    pub(crate) fn whole_bytes(&self) -> u64 {
+        (u64::from(self.begin) + self.bits) / 8
+    }
+
+    fn coding_number(&self) -> u64 {
+        match self.coding {
+            Coding::Deflate if self.end() > 0 => WITHIN_BYTE + u64::from(self.end()),
+            Coding::Deflate => 0,
+            Coding::Lzma2 { dictionary } => u64::from(dictionary) + 1,
+        }
+    }
+
+    /// How it is compressed, and within which bit of its last byte it ends.
+    fn coding_of(number: u64) -> Result<(Coding, u64), Malformed> {
+        const UNKNOWN: Malformed = Malformed("a stream is compressed in an unknown way");
+        let dictionary = number.wrapping_sub(1);
+        match number {
+            0 => Ok((Coding::Deflate, 0)),
+            65..72 => Ok((Coding::Deflate, number - WITHIN_BYTE)),
+            _ if dictionary <= u64::from(DICTIONARY_BITS_MAX) => Ok((
+                Coding::Lzma2 {
+                    dictionary: dictionary as u8,
+                },
+                0,
+            )),
+            _ => Err(UNKNOWN),
+        }
+    }
 }
 
 /// A file, as it is and as it is worked on.
@@ -74,9 +103,9 @@ pub(crate) struct Layout {
 impl Layout {
     /// Length with every stream unpacked.
     pub(crate) fn unpacked(&self) -> u64 {
-        self.streams
-            .iter()
-            .fold(self.length, |sum, stream| sum - stream.packed + stream.plain)
+        self.streams.iter().fold(self.length, |sum, stream| {
+            sum - stream.whole_bytes() + stream.plain
+        })
     }
 
     /// Tells where bytes of the file, which are in no stream, lie with every stream unpacked; asked from front to back.
@@ -84,9 +113,11 @@ impl Layout {
         let mut streams = self.streams.iter().peekable();
         let (mut end, mut packed, mut plain) = (0, 0, 0);
         move |offset| {
-            while let Some(stream) = streams.next_if(|stream| end + stream.gap + stream.packed <= offset) {
-                end += stream.gap + stream.packed;
-                packed += stream.packed;
+            while let Some(stream) =
+                streams.next_if(|stream| end + stream.gap + stream.whole_bytes() <= offset)
+            {
+                end += stream.gap + stream.whole_bytes();
+                packed += stream.whole_bytes();
                 plain += stream.plain;
             }
             offset - packed + plain
@@ -113,9 +144,9 @@ impl Head {
                 varint::put(&mut out, file.length);
                 varint::put(&mut out, file.streams.len() as u64);
                 for stream in &file.streams {
-                    varint::put(&mut out, stream.coding.number());
+                    varint::put(&mut out, stream.coding_number());
                     varint::put(&mut out, stream.gap);
-                    varint::put(&mut out, stream.packed);
+                    varint::put(&mut out, stream.whole_bytes());
                     varint::put(&mut out, stream.plain);
                     if with_recipe {
                         varint::put(&mut out, stream.recipe);
@@ -170,35 +201,46 @@ fn read_files(
             length,
             streams: Vec::new(),
         };
-        let mut end = 0_u64;
+        let (mut end, mut begin) = (0_u64, 0);
         for _ in 0..streams {
-            let coding = Coding::of(from.number()?)?;
+            let (coding, last_bits) = Stream::coding_of(from.number()?)?;
             let gap = from.number_to(length, LONG)?;
-            let packed = from.number_to(length.min(crate::archive::PACKED_MAX), LONG)?;
+            let whole_bytes = from.number_to(length.min(crate::archive::PACKED_MAX), LONG)?;
             let plain = from.number_to(crate::archive::PLAIN_MAX, LONG)?;
             let recipe = match with_recipe {
                 true => from.number_to(BYTES_MAX, LONG)?,
                 false => 0,
             };
-            if plain == 0 || packed == 0 {
+            let bits = (8 * whole_bytes + last_bits).saturating_sub(begin.into());
+            if plain == 0 || bits == 0 {
                 // Nothing would tell when it has to be packed, and no compressor writes nothing.
                 return Err(Malformed("a stream is empty"));
+            }
+            let is_part = begin > 0 || last_bits > 0;
+            if is_part && (coding != Coding::Deflate || recipe > 0) || begin > 0 && gap > 0 {
+                return Err(Malformed("a stream begins or ends within a byte"));
             }
             if coding != Coding::Deflate {
                 let left = lzma2_left.checked_sub(plain);
                 lzma2_left = left.ok_or(Malformed("it would take too long to pack its archives again"))?;
             }
-            end += gap + packed;
+            end += gap + whole_bytes;
             if end > length {
                 return Err(Malformed("a stream lies outside its file"));
             }
-            layout.streams.push(Stream {
+            let stream = Stream {
                 coding,
                 gap,
-                packed,
+                begin,
+                bits,
                 plain,
                 recipe,
-            });
+            };
+            begin = stream.end();
+            layout.streams.push(stream);
+        }
+        if begin > 0 {
+            return Err(Malformed("a stream begins or ends within a byte"));
         }
         total = total.saturating_add(layout.unpacked());
         if total > BYTES_MAX {

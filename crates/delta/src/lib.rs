@@ -16,7 +16,6 @@ mod budget;
 mod containers;
 mod entropy;
 pub mod fuzz;
-mod huffman;
 mod index;
 mod instructions;
 mod layout;

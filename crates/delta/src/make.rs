@@ -246,13 +246,19 @@ impl<'a> Side<'a> {
                     side.source.push_kept(scratch.file, scratch.length, plain);
                     scratch.length += plain;
                     side.recipes.extend_from_slice(&unpacked.recipe);
-                    layout.streams.push(Stream {
-                        coding,
-                        gap: offset - end,
-                        packed,
-                        plain,
-                        recipe: unpacked.recipe.len() as u64,
-                    });
+                    let (mut gap, mut begin) = (offset - end, 0);
+                    for part in &unpacked.parts {
+                        let stream = Stream {
+                            coding,
+                            gap,
+                            begin,
+                            bits: part.bits,
+                            plain: part.plain,
+                            recipe: unpacked.recipe.len() as u64,
+                        };
+                        (gap, begin) = (0, stream.end());
+                        layout.streams.push(stream);
+                    }
                     end = offset + packed;
                     Ok(())
                 },

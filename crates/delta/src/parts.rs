@@ -14,15 +14,15 @@ use crate::layout::Stream;
 use crate::literals::is_code;
 use crate::source::Pages;
 use crate::steps::{STREAMS, Section, Step, Steps};
-use crate::tokens;
 use crate::varint::Reader;
 use crate::{BYTES_MAX, Malformed};
 
 /// A part has about so many bytes; more if a stream of an archive, which is packed as a whole, has more.
 pub(crate) const PART_BYTES: usize = 256 * 1024;
 
-/// Longer buffers are neither kept nor taken from those that are.
-const BUFFER_BYTES_MAX: usize = 2 * PART_BYTES;
+/// Longer buffers are neither kept nor taken from those that are. Little more than a part and a part of a stream, which has as
+/// many bytes, is in one.
+const BUFFER_BYTES_MAX: usize = 3 * PART_BYTES;
 
 /// Memory for parts that is used again: to have it given anew takes the system longer than filling it takes us.
 #[derive(Default)]
@@ -167,6 +167,8 @@ pub(crate) struct Made {
     bytes: Vec<u8>,
     /// Number of a file, and the end of its bytes among these.
     ends: Vec<(usize, usize)>,
+    /// Whether the next part goes on in the last byte.
+    is_open: bool,
 }
 
 impl Made {
@@ -175,10 +177,29 @@ impl Made {
         self.weight
     }
 
-    pub(crate) fn write(self, write: &mut Write<'_>, buffers: &Buffers) -> io::Result<()> {
+    /// `begun` is the byte which the part before has left open, with zeros where this one goes on, and else 0.
+    pub(crate) fn write(
+        mut self,
+        begun: &mut u8,
+        write: &mut Write<'_>,
+        buffers: &Buffers,
+    ) -> io::Result<()> {
+        if let Some(first) = self.bytes.first_mut() {
+            *first |= std::mem::take(begun);
+        }
+        let mut complete = self.bytes.len();
+        if self.is_open
+            && let Some(last) = self.bytes.last()
+        {
+            *begun = *last;
+            complete -= 1;
+        }
         let mut begin = 0;
         for (file, end) in self.ends {
-            write(file, &self.bytes[begin..end])?;
+            let end = end.min(complete);
+            if begin < end {
+                write(file, &self.bytes[begin..end])?;
+            }
             begin = end;
         }
         buffers.give(self.bytes);
@@ -264,6 +285,7 @@ impl<'a> Maker<'a> {
                 weight,
                 bytes: plain,
                 ends,
+                is_open: false,
             });
         }
         let mut bytes = self.buffers.take(0);
@@ -273,19 +295,24 @@ impl<'a> Maker<'a> {
             match section.packed {
                 None => bytes.extend_from_slice(own),
                 Some((stream, recipe)) => {
-                    let begin = bytes.len();
-                    // As long as announced, if that goes with what is there.
-                    bytes.reserve((stream.packed as usize).min(2 * own.len()) + tokens::PACKED_BEHIND);
-                    bytes = archive::pack(own, stream.coding, recipe, self.budget, bytes)?;
-                    if (bytes.len() - begin) as u64 != stream.packed {
-                        return Err(Malformed("an archive cannot be packed again"));
+                    if stream.begin > 0 && bytes.is_empty() {
+                        // What is before it is in the part before.
+                        bytes.push(0);
                     }
+                    bytes = archive::pack(own, &stream, recipe, self.budget, bytes)?;
                 }
             }
             put(section.file, bytes.len());
         }
+        let last = sections.last().and_then(|section| section.packed);
+        let is_open = last.is_some_and(|(stream, _)| stream.end() > 0);
         self.buffers.give(plain);
-        Ok(Made { weight, bytes, ends })
+        Ok(Made {
+            weight,
+            bytes,
+            ends,
+            is_open,
+        })
     }
 }
 

@@ -100,12 +100,10 @@ impl Piece<'_> {
     }
 
     /// Unpacks a stream.
-    fn unpack(&self, stream: &Stream) -> Result<Vec<u8>, ApplyError> {
-        let mut packed = vec![0; stream.packed as usize];
+    fn unpack(&self, stream: &Stream, plain: &mut [u8]) -> Result<(), ApplyError> {
+        let mut packed = vec![0; stream.packed() as usize];
         self.file.read(self.offset, &mut packed)?;
-        archive::unpack_old(&packed, stream.coding, stream.plain)
-            .filter(|plain| plain.len() as u64 == stream.plain)
-            .ok_or(ApplyError::Other { number: self.number })
+        archive::unpack_old(&packed, stream, plain).ok_or(ApplyError::Other { number: self.number })
     }
 }
 
@@ -154,28 +152,24 @@ impl<'a> Source<'a> {
                 return Err(ApplyError::Other { number });
             }
             let mut offset = 0;
-            let mut put = |length, kind| {
-                if length > 0 {
-                    pieces.push(Piece {
-                        number,
-                        file,
-                        offset,
-                        kind,
-                    });
-                }
-                offset += length;
+            let mut put = |offset, kind| {
+                pieces.push(Piece {
+                    number,
+                    file,
+                    offset,
+                    kind,
+                });
             };
             for stream in &layout.streams {
-                put(stream.gap, PieceKind::Plain(stream.gap));
-                put(stream.packed, PieceKind::Packed(*stream));
+                if stream.gap > 0 {
+                    put(offset, PieceKind::Plain(stream.gap));
+                }
+                put(offset + stream.gap, PieceKind::Packed(*stream));
+                offset += stream.gap + stream.whole_bytes();
             }
-            let in_streams: u64 = layout
-                .streams
-                .iter()
-                .map(|stream| stream.gap + stream.packed)
-                .sum();
-            let left = layout.length - in_streams;
-            put(left, PieceKind::Plain(left));
+            if offset < layout.length {
+                put(offset, PieceKind::Plain(layout.length - offset));
+            }
         }
         match is_held(layouts, most_held) {
             true => Source::hold(&pieces, threads),
@@ -205,8 +199,8 @@ impl<'a> Source<'a> {
             match &piece.kind {
                 PieceKind::Plain(_) => piece.file.read(piece.offset, &mut place)?,
                 PieceKind::Packed(stream) => {
-                    let _taken = budget.take(stream.packed + stream.plain);
-                    place.copy_from_slice(&piece.unpack(stream)?);
+                    let _taken = budget.take(stream.packed() + stream.plain);
+                    piece.unpack(stream, &mut place)?;
                 }
             }
             Ok(())
@@ -234,8 +228,9 @@ impl<'a> Source<'a> {
         let budget = Budget::new(UNPACKING_BYTES);
         let unpacked = in_parallel(streams.len(), threads, |number| {
             let (piece, stream, to) = streams[number];
-            let _taken = budget.take(stream.packed + stream.plain);
-            let plain = piece.unpack(stream)?;
+            let _taken = budget.take(stream.packed() + stream.plain);
+            let mut plain = vec![0; stream.plain as usize];
+            piece.unpack(stream, &mut plain)?;
             scratch.write_all_at(&plain, to).map_err(ApplyError::Scratch)
         });
         unpacked.into_iter().collect::<Result<(), _>>()?;

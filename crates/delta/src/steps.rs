@@ -30,7 +30,7 @@ pub(crate) const fn stream_of(kind: Kind) -> usize {
     1 + kind as usize
 }
 
-/// A part of a new file that is packed as a whole, or not at all.
+/// A piece of a new file that is packed as a whole, or not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Section {
     /// End of its unpacked bytes among all of them.
@@ -55,7 +55,7 @@ pub(crate) fn sections(files: &[Layout]) -> Vec<Section> {
         for stream in &layout.streams {
             put(stream.gap, None);
             put(stream.plain, Some(*stream));
-            left -= stream.gap + stream.packed;
+            left -= stream.gap + stream.whole_bytes();
         }
         put(left, None);
     }

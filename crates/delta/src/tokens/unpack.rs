@@ -1,0 +1,394 @@
+//! Huffman codes undone: from the bits of a stream to its tokens.
+//!
+//! Most time goes by between one look into a table and the next one, which is at where the code of the first one ends. So
+//! one look finds as much as it can: a literal, a match with its length and distance, or a literal and the match behind
+//! it. What follows is the same for all of them, without a branch. What is not found in one look is told symbol by symbol.
+
+use super::bits::BitReader;
+use super::huffman::{Decoder, Meaning, codes};
+use super::{
+    Blocks, DISTANCES, DYNAMIC, END_DISTANCE, END_OF_BLOCK, FIXED, LENGTHS, ORDER, PART_BYTES, STORED, Stop,
+    distance_base, fixed, read_lengths,
+};
+use crate::varint;
+
+/// Bytes of tokens for a packed one, about.
+const TOKENS_SHARE: usize = 3;
+
+/// The tokens of exactly one deflate stream, at most so many bytes of them, and the parts in which they can be packed and
+/// unpacked; nothing if it is none, or if it could not be written again.
+pub(crate) fn unpack(packed: &[u8], max: u64) -> Option<(Vec<u8>, Vec<Blocks>)> {
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
+    let mut tokens = vec![0; (TOKENS_SHARE * packed.len()).min(max)];
+    let (mut bits, mut at, mut parts) = (BitReader::new(packed), 0, Vec::new());
+    let mut begin = (at, bits.left());
+    loop {
+        let out = Tokens {
+            bytes: &mut tokens,
+            at,
+        };
+        let block = unpack_block(bits, out).map(|(is_last, bits, out)| (is_last, bits, out.at));
+        let is_last;
+        (is_last, bits, at) = match block {
+            Ok(block) => block,
+            Err(Stop::Full) if tokens.len() < max => {
+                // The block again, with more room.
+                let length = tokens.len() + tokens.len() / 2 + PART_BYTES;
+                tokens.resize(length.min(max), 0);
+                continue;
+            }
+            Err(Stop::Full | Stop::Wrong) => return None,
+        };
+        if is_last || at - begin.0 >= PART_BYTES {
+            parts.push(Blocks {
+                plain: (at - begin.0) as u64,
+                bits: begin.1 - bits.left(),
+            });
+            begin = (at, bits.left());
+        }
+        if is_last {
+            tokens.truncate(at);
+            return (bits.left() == 0).then_some((tokens, parts));
+        }
+    }
+}
+
+/// Fills `tokens` with those of blocks that begin behind so many bits of the first byte and take so many bits; nothing if
+/// there are others.
+pub(crate) fn unpack_part(packed: &[u8], begin: u32, length: u64, tokens: &mut [u8]) -> Option<()> {
+    let mut bits = BitReader::new(packed);
+    bits.take(begin).ok()?;
+    let before = bits.left();
+    let mut out = Tokens { bytes: tokens, at: 0 };
+    loop {
+        let is_last;
+        (is_last, bits, out) = unpack_block(bits, out).ok()?;
+        if out.at == out.bytes.len() {
+            return (before - bits.left() == length).then_some(());
+        }
+        if is_last {
+            return None;
+        }
+    }
+}
+
+/// Unpacks a block, and what fills the last byte behind the last one; whether it is that.
+fn unpack_block<'a, 't>(
+    mut bits: BitReader<'a>,
+    mut out: Tokens<'t>,
+) -> Result<(bool, BitReader<'a>, Tokens<'t>), Stop> {
+    let head = bits.take(3)?;
+    out.put([head as u8])?;
+    match head >> 1 {
+        STORED => {
+            bits.align()?;
+            let length = bits.take(16)?;
+            if bits.take(16)? != !length & 0xffff {
+                return Err(Stop::Wrong);
+            }
+            out.put((length as u16).to_le_bytes())?;
+            for _ in 0..length {
+                out.put([bits.take(8)? as u8])?;
+            }
+        }
+        FIXED => {
+            let (literals, distances) = fixed();
+            (bits, out) = unpack_symbols(bits, &literals, &distances, out)?;
+        }
+        DYNAMIC => {
+            let (literals, distances) = unpack_codes(&mut bits, &mut out)?;
+            (bits, out) = unpack_symbols(bits, &literals, &distances, out)?;
+        }
+        _ => return Err(Stop::Wrong),
+    }
+    let is_last = head & 1 == 1;
+    if is_last {
+        bits.align()?;
+    }
+    Ok((is_last, bits, out))
+}
+
+/// Tokens that are being written, up to `at`. Passed on by value, so that it stays in registers.
+struct Tokens<'t> {
+    bytes: &'t mut [u8],
+    at: usize,
+}
+
+impl Tokens<'_> {
+    #[inline]
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) -> Result<(), Stop> {
+        let room = self.bytes.get_mut(self.at..).ok_or(Stop::Full)?;
+        *room.first_chunk_mut().ok_or(Stop::Full)? = bytes;
+        self.at += N;
+        Ok(())
+    }
+
+    /// Puts down how long the run is that began here; nearly always it takes the byte that was left for it.
+    fn end_run(&mut self, begin: usize) -> Result<(), Stop> {
+        let length = self.at - begin;
+        if length < 0x80 {
+            self.bytes[begin - 1] = length as u8;
+            return Ok(());
+        }
+        let mut number = Vec::new();
+        varint::put(&mut number, length as u64);
+        let more = number.len() - 1;
+        if self.bytes.len() < self.at + more {
+            return Err(Stop::Full);
+        }
+        self.bytes.copy_within(begin..self.at, begin + more);
+        self.bytes[begin - 1..begin + more].copy_from_slice(&number);
+        self.at += more;
+        Ok(())
+    }
+}
+
+/// The lengths of both codes; how they are written is put into `out`.
+fn unpack_codes(bits: &mut BitReader<'_>, out: &mut Tokens<'_>) -> Result<(Vec<u8>, Vec<u8>), Stop> {
+    let (literals, distances, count) = (bits.take(5)?, bits.take(5)?, bits.take(4)?);
+    out.put([literals, distances, count].map(|number| number as u8))?;
+    let mut own = [0; 19];
+    for place in &ORDER[..count as usize + 4] {
+        own[*place] = bits.take(3)? as u8;
+        out.put([own[*place]])?;
+    }
+    let code = Decoder::of(&own, &codes(&own)?, |symbol| Some(Meaning::symbol(symbol)));
+    read_lengths(literals as usize + 257, distances as usize + 1, || {
+        bits.refill();
+        let symbol = usize::from(code.look(bits).take_symbol(bits)?);
+        out.put([symbol as u8])?;
+        let more = match symbol {
+            16 => bits.held_bits(2)?,
+            17 => bits.held_bits(3)?,
+            18 => bits.held_bits(7)?,
+            _ => return Ok((symbol, 0)),
+        };
+        out.put([more as u8])?;
+        Ok((symbol, more as usize))
+    })
+}
+
+/// What a symbol of the code of literals and lengths means.
+fn literal_or_length(symbol: usize) -> Option<Meaning> {
+    match symbol.checked_sub(END_OF_BLOCK + 1) {
+        None => Some(Meaning::symbol(symbol)),
+        Some(length) => LENGTHS.get(length).copied().map(Meaning::base),
+    }
+}
+
+/// What a symbol of the code of distances means.
+fn distance(symbol: usize) -> Option<Meaning> {
+    (symbol < DISTANCES).then(|| Meaning::base(distance_base(symbol)))
+}
+
+/// Unpacks the symbols of a block, by the lengths of both codes.
+fn unpack_symbols<'a, 't>(
+    mut bits: BitReader<'a>,
+    literals: &[u8],
+    distances: &[u8],
+    mut out: Tokens<'t>,
+) -> Result<(BitReader<'a>, Tokens<'t>), Stop> {
+    let (literal_codes, distance_codes) = (codes(literals)?, codes(distances)?);
+    let looks = Looks::of(literals, &literal_codes, distances, &distance_codes);
+    let literals = Decoder::of(literals, &literal_codes, literal_or_length);
+    let distances = Decoder::of(distances, &distance_codes, distance);
+    out.put([0])?;
+    let mut begin = out.at;
+    loop {
+        (bits, out, begin) = looks.take(bits, out, begin);
+        bits.refill();
+        let meaning = literals.look(&bits);
+        if !meaning.is_base() {
+            let symbol = meaning.take_symbol(&mut bits)?;
+            if usize::from(symbol) != END_OF_BLOCK {
+                out.put([symbol as u8])?;
+                continue;
+            }
+            out.end_run(begin)?;
+            let [low, high] = END_DISTANCE.to_le_bytes();
+            out.put([0, low, high])?;
+            return Ok((bits, out));
+        }
+        let length = meaning.take_value(&mut bits)?;
+        if !is_said_shortest(length, meaning.bits()) {
+            return Err(Stop::Wrong);
+        }
+        let meaning = distances.look(&bits);
+        if !meaning.is_base() {
+            return Err(Stop::Wrong);
+        }
+        let distance = meaning.take_value(&mut bits)?;
+        out.end_run(begin)?;
+        // With a byte for the run after it.
+        out.put((u32::from(length) | u32::from(distance) << 8).to_le_bytes())?;
+        begin = out.at;
+    }
+}
+
+/// The longest length has a symbol of its own and could be said with another one too, which would not come back.
+fn is_said_shortest(length: u16, bits: u32) -> bool {
+    length < 255 || bits == 0
+}
+
+/// Bits that are looked at: with more of them the table falls out of the nearest cache.
+const LOOK_BITS: usize = 11;
+const LOOKS: usize = 1 << LOOK_BITS;
+
+/// What one look finds: a literal, a match, or both, in a word that one load brings. From its lowest bit on: all bits that
+/// it takes (6 bits; none if nothing is found), those of them that were looked at (from bit 8), bytes of tokens with the one
+/// for the run after a match (from 16), whether there is a literal (24) and a match (25), where the bits that were not looked at
+/// are added to the tokens (from 26), and the tokens (from 32).
+#[derive(Clone, Copy)]
+struct Look(u64);
+
+impl Look {
+    const NONE: Look = Look(0);
+    const LITERAL: u64 = 1 << 24;
+    const MATCH: u64 = 1 << 25;
+    /// A literal before a match: one byte more, which moves the others.
+    const LITERAL_BEFORE: u64 = 1 << 16 | Self::LITERAL | 8 << 26;
+
+    fn literal(literal: u8, bits: usize) -> Self {
+        let tokens = u64::from(literal) << 32;
+        Look(tokens | Self::LITERAL | 1 << 16 | (bits as u64) << 8 | bits as u64)
+    }
+
+    /// The length, and the base of the distance with the bits behind it that are added.
+    fn of_match(length: u16, (base, more): (u16, u8), bits: usize) -> Self {
+        let tokens = (u64::from(length) | u64::from(base) << 8) << 32;
+        let all = bits as u64 + u64::from(more);
+        Look(tokens | 8 << 26 | Self::MATCH | 4 << 16 | (bits as u64) << 8 | all)
+    }
+
+    /// The match behind a literal, if that still is one look.
+    fn behind(self, literal: u8, bits: usize) -> Option<Self> {
+        let is_match = self.0 & (Self::MATCH | Self::LITERAL) == Self::MATCH;
+        let Look(below) = Look(self.0 & u64::from(u32::MAX));
+        let tokens = (self.0 >> 32) << 40 | u64::from(literal) << 32;
+        let both = below + Self::LITERAL_BEFORE + ((bits as u64) << 8 | bits as u64);
+        (is_match && self.bits_looked_at() + bits <= LOOK_BITS).then_some(Look(tokens | both))
+    }
+
+    #[inline]
+    fn bits(self) -> u32 {
+        self.0 as u32 & 0x3f
+    }
+
+    #[inline]
+    fn bits_looked_at(self) -> usize {
+        (self.0 >> 8) as usize & 0xf
+    }
+
+    #[inline]
+    fn length(self) -> usize {
+        (self.0 >> 16) as usize & 0x7
+    }
+
+    #[inline]
+    fn literals(self) -> usize {
+        (self.0 / Self::LITERAL) as usize & 1
+    }
+
+    #[inline]
+    fn has_match(self) -> bool {
+        self.0 & Self::MATCH != 0
+    }
+
+    /// Takes it off the bits; the tokens of it.
+    #[inline]
+    fn take(self, bits: &mut BitReader<'_>) -> u32 {
+        let own = bits.held() & ((1 << self.bits()) - 1);
+        bits.pass(self.bits());
+        let added = (own >> self.bits_looked_at()) as u32;
+        (self.0 >> 32) as u32 + (added << (self.0 >> 26 & 0x1f))
+    }
+}
+
+/// A run that may become too long for the byte that was left for its number.
+const LONG_RUN: usize = 0x80 - LOOKS_AT_ONCE;
+
+/// What is found by the next bits.
+struct Looks([Look; LOOKS]);
+
+/// Looks between two refills: each takes 11 bits and 13 more of a distance at most.
+const LOOKS_AT_ONCE: usize = 2;
+/// Bytes for which there has to be room, with what is written beyond the last token.
+const ROOM: usize = 4 * LOOKS_AT_ONCE + 4;
+
+impl Looks {
+    /// For two codes, by the lengths of their symbols.
+    fn of(literals: &[u8], literal_codes: &[u16], distances: &[u8], distance_codes: &[u16]) -> Self {
+        let mut looks = [Look::NONE; LOOKS];
+        // The shortest first: the others are too long where one is.
+        let mut by_length: Vec<(usize, usize, usize)> = (0..DISTANCES.min(distances.len()))
+            .map(|symbol| (distances[symbol].into(), distance_codes[symbol].into(), symbol))
+            .filter(|(bits, ..)| *bits > 0)
+            .collect();
+        by_length.sort_unstable();
+        let coded = |symbol: usize| {
+            let bits = literals.get(symbol).copied().filter(|bits| *bits > 0)?;
+            Some((usize::from(bits), usize::from(literal_codes[symbol])))
+        };
+        for (symbol, (base, more)) in LENGTHS.iter().enumerate() {
+            let Some((bits, code)) = coded(END_OF_BLOCK + 1 + symbol) else {
+                continue;
+            };
+            let all = bits + usize::from(*more);
+            for added in 0..1_u16 << more {
+                let length = base + added;
+                if all >= LOOK_BITS || !is_said_shortest(length, (*more).into()) {
+                    break;
+                }
+                let code = code | usize::from(added) << bits;
+                for (bits, behind, symbol) in &by_length {
+                    let all_with_distance = all + bits;
+                    if all_with_distance > LOOK_BITS {
+                        break;
+                    }
+                    let look = Look::of_match(length, distance_base(*symbol), all_with_distance);
+                    let places = looks[code | behind << all..].iter_mut();
+                    places
+                        .step_by(1 << all_with_distance)
+                        .for_each(|place| *place = look);
+                }
+            }
+        }
+        for symbol in 0..=u8::MAX {
+            let Some((bits, code)) = coded(symbol.into()).filter(|(bits, _)| *bits <= LOOK_BITS) else {
+                continue;
+            };
+            for rest in 0..LOOKS >> bits {
+                let look = looks[rest].behind(symbol, bits);
+                looks[code | rest << bits] = look.unwrap_or_else(|| Look::literal(symbol, bits));
+            }
+        }
+        Looks(looks)
+    }
+
+    /// Takes what is found, while there is something, neither end is near, and the run of literals that began at `begin` is
+    /// not long.
+    #[inline]
+    fn take<'a, 't>(
+        &self,
+        mut bits: BitReader<'a>,
+        out: Tokens<'t>,
+        mut begin: usize,
+    ) -> (BitReader<'a>, Tokens<'t>, usize) {
+        let Tokens { bytes, mut at } = out;
+        'looks: while bytes.len() - at >= ROOM && at - begin < LONG_RUN && bits.refill_from_word() {
+            for _ in 0..LOOKS_AT_ONCE {
+                let look = self.0[bits.held() as usize % LOOKS];
+                if look.bits() == 0 {
+                    break 'looks;
+                }
+                let run = at - begin + look.literals();
+                let tokens = look.take(&mut bits);
+                bytes[at..at + 4].copy_from_slice(&tokens.to_le_bytes());
+                bytes[begin - 1] = run as u8;
+                at += look.length();
+                begin = if look.has_match() { at } else { begin };
+            }
+        }
+        (bits, Tokens { bytes, at }, begin)
+    }
+}
