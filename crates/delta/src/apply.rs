@@ -11,11 +11,11 @@ use std::thread::Scope;
 
 use crate::addresses::{Moves, Predictor, Program};
 use crate::entropy::{Unpacked, Windows};
-use crate::layout::{Head, Layout, MAGIC, REGIONS_BYTES_MAX};
+use crate::layout::{Head, MAGIC, REGIONS_BYTES_MAX};
 use crate::lzma2;
 use crate::matching::{Copy, Recent};
 use crate::parts::{Buffers, Made, Maker, PART_BYTES, Part, Parts, Runs};
-use crate::source::{HELD_BYTES_MAX, Input, PAGE_BYTES, Pages, Source, kept_bytes};
+use crate::source::{HELD_BYTES_MAX, Input, PAGE_BYTES, Pages, Source, kept_bytes, unpacked_bytes};
 use crate::steps::{self, STREAMS, Steps};
 use crate::varint::Reader;
 use crate::{BYTES_MAX, Malformed};
@@ -142,7 +142,6 @@ impl<'a> Delta<'a> {
             let (values, literals) = (values.ahead(scope), literals.map(|stream| stream.ahead(scope)));
             let opening = scope.spawn(move || Source::open(&head.old, old, scratch, most_held, threads));
             let numbers = unpack_numbers(scope, numbers)?;
-            let source = joined(opening.join())?;
             let [
                 recipes,
                 literal_lengths,
@@ -154,10 +153,11 @@ impl<'a> Delta<'a> {
             ] = &numbers;
             let copies = read_copies(
                 [literal_lengths, copy_lengths, places, jumps],
-                source.length as usize,
-                head.new.iter().map(Layout::unpacked).sum::<u64>() as usize,
+                unpacked_bytes(&head.old) as usize,
+                unpacked_bytes(&head.new) as usize,
                 literals_length,
             )?;
+            let source = joined(opening.join())?;
             check_programs(&programs, source.length)?;
             // Nobody asks where addresses went if there are none.
             let moved: &[Copy] = if programs.is_empty() { &[] } else { &copies };

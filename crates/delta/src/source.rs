@@ -107,8 +107,8 @@ impl Piece<'_> {
     }
 }
 
-/// Bytes that the old files have, archives unpacked.
-fn unpacked_bytes(layouts: &[Layout]) -> u64 {
+/// Bytes that files have, archives unpacked.
+pub(crate) fn unpacked_bytes(layouts: &[Layout]) -> u64 {
     layouts.iter().map(Layout::unpacked).sum()
 }
 

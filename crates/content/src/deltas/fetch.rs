@@ -1,6 +1,6 @@
 //! Fetching a segment and applying it to the library.
 
-use std::io::SeekFrom;
+use std::io::{self, Read, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::index::{DeltaIndex, Segment};
 use crate::download::{DownloadError, RangeSource};
 use crate::library::{DeltaError, DiskError, Library, disk};
-use crate::publish::hash_file;
+use crate::object::ObjectId;
 
 /// Why a segment did not give its objects.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +72,8 @@ pub fn apply(
     file: &Path,
     is_cancelled: &dyn Fn() -> bool,
 ) -> Result<(), SegmentError> {
-    let (found, _) = hash_file(file).map_err(disk("read", file))?;
+    let delta = read(segment, file).map_err(disk("read", file))?;
+    let found = ObjectId::of(&delta);
     if found != segment.sha256 {
         return Err(SegmentError::Refused(format!(
             "expected SHA-256 {}, found {found}",
@@ -80,12 +81,20 @@ pub fn apply(
         )));
     }
     library
-        .apply_delta(segment, file, is_cancelled)
+        .apply_delta(segment, &delta, is_cancelled)
         .map_err(|failure| match failure {
             DeltaError::Disk(failure) => failure.into(),
             DeltaError::Refused(why) => SegmentError::Refused(why),
             DeltaError::Cancelled => DownloadError::Cancelled.into(),
         })
+}
+
+/// As many bytes as the segment has; its hash tells whether there are fewer.
+fn read(segment: &Segment, file: &Path) -> io::Result<Vec<u8>> {
+    let mut delta = Vec::new();
+    let file = std::fs::File::open(file)?;
+    file.take(segment.length).read_to_end(&mut delta)?;
+    Ok(delta)
 }
 
 /// Brings the file of a segment to its full length. Its bytes are not looked at yet.

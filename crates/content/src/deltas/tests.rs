@@ -347,16 +347,14 @@ fn what_is_signed_but_foreign_is_refused() {
             old: vec![old_id],
             new,
         };
-        let path = folder.path().join("delta");
-        std::fs::write(&path, bytes).unwrap();
-        library.apply_delta(&segment, &path, &|| cancelled.get())
+        library.apply_delta(&segment, bytes, &|| cancelled.get())
     };
     let id = ObjectId::of(&new);
     apply(vec![(ObjectId::of(b"another"), 10_000)], &made).unwrap_err();
     apply(vec![(id, 9_999)], &made).unwrap_err();
     apply(vec![(id, 10_000), (old_id, 10_000)], &made).unwrap_err();
     apply(vec![(id, 10_000)], &made[..made.len() - 1]).unwrap_err();
-    apply(vec![(id, 10_000)], b"TGD4 and something else").unwrap_err();
+    apply(vec![(id, 10_000)], b"TGD5 and something else").unwrap_err();
     cancelled.set(true);
     assert!(matches!(
         apply(vec![(id, 10_000)], &made),

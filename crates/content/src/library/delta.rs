@@ -1,6 +1,6 @@
 //! Taking objects into the library that a delta makes from objects that are here.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::Advice;
 
@@ -27,16 +27,16 @@ impl Library {
         self.root.join("deltas").join(sha256.to_string())
     }
 
-    /// Applies a delta. Every object that it gives is compared with its hash while it is written; none is visible
+    /// Applies the delta of a segment, whose hash was compared. Every object that it gives is compared with its hash while it is written; none is visible
     /// before all are right and durable.
     pub(crate) fn apply_delta(
         &self,
         segment: &Segment,
-        file: &Path,
+        delta: &[u8],
         is_cancelled: &dyn Fn() -> bool,
     ) -> Result<(), DeltaError> {
         let incoming = |object: &ObjectId| self.root.join("incoming").join(object.to_string());
-        if let Err(failure) = self.make_objects(segment, file, is_cancelled) {
+        if let Err(failure) = self.make_objects(segment, delta, is_cancelled) {
             // Of no use to whoever tries again, who needs the room.
             for (object, _) in &segment.new {
                 if let Err(failure) = remove_if_there(&incoming(object)) {
@@ -57,7 +57,7 @@ impl Library {
     fn make_objects(
         &self,
         segment: &Segment,
-        file: &Path,
+        delta: &[u8],
         is_cancelled: &dyn Fn() -> bool,
     ) -> Result<(), DeltaError> {
         if let Some(number) = segment.new.iter().position(|(_, size)| *size == 0) {
@@ -66,9 +66,8 @@ impl Library {
         let incoming = self.root.join("incoming");
         let bytes: u64 = segment.new.iter().map(|(_, size)| size).sum();
         self.room_for(&self.root, bytes)?;
-        let bytes_of_delta = std::fs::read(file).map_err(disk("read", file))?;
         let refused = |why: &dyn std::fmt::Display| DeltaError::Refused(why.to_string());
-        let delta = delta::Delta::read(&bytes_of_delta).map_err(|malformed| refused(&malformed))?;
+        let delta = delta::Delta::read(delta).map_err(|malformed| refused(&malformed))?;
         // Blocks need less room.
         self.room_for(&self.root, bytes.saturating_add(delta.scratch_bytes()))
             .map_err(|full| refused(&full))?;
