@@ -97,8 +97,10 @@ pub(super) const HELD_MAX: u32 = 56;
 
 /// Puts bits behind each other. Passed on by value, like the reader.
 pub(super) struct BitWriter<'a> {
+    /// Not written yet.
     out: &'a mut [u8],
-    at: usize,
+    /// Bytes that there were at first.
+    all: usize,
     held: u64,
     count: u32,
 }
@@ -107,8 +109,8 @@ impl<'a> BitWriter<'a> {
     /// Begins in a byte of which so many bits are there already.
     pub(super) fn new(out: &'a mut [u8], begun: u8, count: u32) -> Self {
         BitWriter {
+            all: out.len(),
             out,
-            at: 0,
             held: begun.into(),
             count,
         }
@@ -124,12 +126,16 @@ impl<'a> BitWriter<'a> {
     /// Writes whole bytes; fewer than 8 bits are held afterwards.
     #[inline]
     pub(super) fn flush(&mut self) -> Result<(), Stop> {
-        let room = self.out.get_mut(self.at..).ok_or(Stop::Full)?;
-        *room.first_chunk_mut::<WRITTEN>().ok_or(Stop::Full)? = self.held.to_le_bytes();
-        self.at += (self.count / 8) as usize;
-        self.held >>= self.count & !7;
+        *self.out.first_chunk_mut::<WRITTEN>().ok_or(Stop::Full)? = self.held.to_le_bytes();
+        self.pass((self.count / 8) as usize % WRITTEN);
+        self.held >>= self.count & HELD_MAX;
         self.count %= 8;
         Ok(())
+    }
+
+    #[inline]
+    fn pass(&mut self, bytes: usize) {
+        self.out = &mut std::mem::take(&mut self.out)[bytes..];
     }
 
     pub(super) fn put(&mut self, bits: u8, count: u32) -> Result<(), Stop> {
@@ -146,16 +152,14 @@ impl<'a> BitWriter<'a> {
     /// Whole bytes; the last one before has to be full.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         debug_assert_eq!(self.count, 0);
-        let room = self.out.get_mut(self.at..).ok_or(Stop::Full)?;
-        room.get_mut(..bytes.len())
-            .ok_or(Stop::Full)?
-            .copy_from_slice(bytes);
-        self.at += bytes.len();
+        let place = self.out.get_mut(..bytes.len()).ok_or(Stop::Full)?;
+        place.copy_from_slice(bytes);
+        self.pass(bytes.len());
         Ok(())
     }
 
     /// Bits from the begin of the first byte on.
     pub(super) fn written(&self) -> u64 {
-        8 * self.at as u64 + u64::from(self.count)
+        8 * (self.all - self.out.len()) as u64 + u64::from(self.count)
     }
 }

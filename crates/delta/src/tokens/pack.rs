@@ -106,7 +106,8 @@ fn pack_codes(from: &mut Reader<'_>, out: &mut BitWriter<'_>) -> Result<(Vec<u8>
     })
 }
 
-/// A code word with what is known to follow it: how many bits these are in the lowest five, the bits above.
+/// A code word with what follows it: in the lowest 7 bits how many these are, so that four words can be added up in place,
+/// above them the bits that are known.
 #[derive(Clone, Copy)]
 struct Word(u32);
 
@@ -117,7 +118,7 @@ impl Word {
     const NONE: Word = Word(1 << 31);
 
     fn new(bits: u32, length: u8) -> Self {
-        Word(bits << 5 | u32::from(length))
+        Word(bits << 7 | u32::from(length))
     }
 
     /// With so many more bits behind it.
@@ -138,12 +139,12 @@ impl Word {
 
     #[inline]
     fn bits(self) -> u64 {
-        (self.0 >> 5).into()
+        (self.0 >> 7).into()
     }
 
     #[inline]
     fn length(self) -> u32 {
-        self.0 & 0x1f
+        self.0 & 0x3f
     }
 
     /// Holds it.
@@ -188,9 +189,34 @@ struct Words {
     literals: [Word; 2 * NO_LITERAL],
     /// By length, with the bits that follow.
     lengths: [Word; 256],
-    /// By [`place_of`] a distance, and how many bits of it follow.
-    distances: [(Word, u8); FAR_WORDS],
+    /// By [`place_of`] a distance.
+    distances: [Distance; FAR_WORDS],
     end: Word,
+}
+
+/// The word of some distances.
+#[derive(Clone, Copy)]
+struct Distance {
+    /// With as many bits behind the code as follow it, all of them 0.
+    word: Word,
+    /// Bits of the code.
+    code: u8,
+    /// The distance that it is the word of; what another one is more goes behind the code.
+    base: u16,
+}
+
+impl Distance {
+    const NONE: Distance = Distance {
+        word: Word::NONE,
+        code: 0,
+        base: 0,
+    };
+
+    /// The bits for a distance.
+    #[inline]
+    fn bits(self, distance: u16) -> u64 {
+        self.word.bits() | u64::from(distance.wrapping_sub(self.base)) << (self.code & 0xf)
+    }
 }
 
 const NO_LITERAL: usize = 256;
@@ -204,7 +230,7 @@ impl Words {
         let mut all = Words {
             literals: [Word::EMPTY; 2 * NO_LITERAL],
             lengths: [Word::NONE; 256],
-            distances: [(Word::NONE, 0); FAR_WORDS],
+            distances: [Distance::NONE; FAR_WORDS],
             end: literals[END_OF_BLOCK],
         };
         all.literals[..NO_LITERAL].copy_from_slice(&literals[..NO_LITERAL]);
@@ -219,7 +245,11 @@ impl Words {
         for (symbol, word) in distances.iter().enumerate().take(DISTANCES) {
             let (base, bits) = distance_base(symbol);
             let last = base + ((1 << bits) - 1);
-            all.distances[place_of(base)..=place_of(last)].fill((*word, bits));
+            all.distances[place_of(base)..=place_of(last)].fill(Distance {
+                word: word.and(0, bits),
+                code: word.length() as u8,
+                base,
+            });
         }
         Ok(all)
     }
@@ -242,18 +272,17 @@ impl Words {
             let token = word >> (8 * (run + 1));
             let length = self.lengths[usize::from(token as u8)];
             let distance = (token >> 8) as u16;
-            let (near, more) = self.distances[place_of(distance)];
-            let bits = [first, second, length, near].map(Word::length);
-            let all = bits.iter().sum::<u32>() + u32::from(more);
+            let far = self.distances[place_of(distance)];
             // Whoever goes on symbol by symbol tells whether anything is wrong; the end of the block is no distance either.
-            let is_coded = !Word(first.0 | second.0 | length.0 | near.0).is_none();
-            if !is_coded || all + 7 > HELD_MAX {
+            let is_coded = !Word(first.0 | second.0 | length.0 | far.word.0).is_none();
+            let all = first.0.wrapping_add(second.0).wrapping_add(length.0);
+            let bits = all.wrapping_add(far.word.0) & 0x7f;
+            if !is_coded || bits + 7 > HELD_MAX {
                 break;
             }
-            let of_distance = u64::from(distance & ((1 << more) - 1));
-            let of_match = length.bits() | (near.bits() | of_distance << bits[3]) << bits[2];
-            let of_run = first.bits() | second.bits() << bits[0];
-            out.hold(of_run | of_match << (bits[0] + bits[1]), all);
+            let of_match = length.bits() | far.bits(distance) << length.length();
+            let of_run = first.bits() | second.bits() << first.length();
+            out.hold(of_run | of_match << second.length() << first.length(), bits);
             out.flush()?;
             tokens = &tokens[run + 4..];
         }
@@ -289,10 +318,12 @@ fn pack_symbols<'t>(
             out.flush()?;
             return Ok(out);
         }
-        let (near, more) = words.distances[place_of(distance)];
+        let far = words.distances[place_of(distance)];
         words.lengths[usize::from(length)].hold(&mut out)?;
-        near.hold(&mut out)?;
-        out.hold((distance & ((1 << more) - 1)).into(), more.into());
+        if far.word.is_none() {
+            return Err(Stop::Wrong);
+        }
+        out.hold(far.bits(distance), far.word.length());
         out.flush()?;
     }
 }
