@@ -5,7 +5,7 @@
 //! are sent through the copies, and what comes out is what the new bytes will nearly always be. The reader of a delta
 //! does the same with the same copies; a field that was guessed wrong costs a correction, never a wrong byte.
 
-use crate::instructions::distance_at;
+use crate::instructions::{distance_at, next_place};
 use crate::matching::Copy;
 
 /// Bytes of a file that are mapped to addresses.
@@ -385,6 +385,7 @@ impl Piece<'_> {
     fn code(&mut self, from: usize, to: usize) {
         let mut at = from;
         while at + 5 <= to {
+            at = next_place(self.bytes, at);
             match distance_at(self.bytes, at) {
                 Some((field, after)) if field + 4 <= to && self.displaced(field, after) => at = field + 4,
                 _ => at += 1,

@@ -26,6 +26,33 @@ pub(crate) fn distance_at(bytes: &[u8], at: usize) -> Option<(usize, u64)> {
     }
 }
 
+/// The next place from `at` on where two bytes may say something: eight places at a time are passed over where they do not.
+#[inline]
+pub(crate) fn next_place(bytes: &[u8], mut at: usize) -> usize {
+    while let Some([first @ .., last]) = bytes.get(at..).and_then(|bytes| bytes.first_chunk::<9>()) {
+        let first = u64::from_le_bytes(*first);
+        let second = first >> 8 | u64::from(*last) << 56;
+        // Branches, escapes, and operands that are a distance.
+        let branches = zeros((first ^ every(0xe8)) & every(0xfe));
+        let found = branches | zeros(first ^ every(0x0f)) | zeros((second ^ every(0x05)) & every(0xc7));
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at
+}
+
+/// A word of this byte.
+const fn every(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// The highest bit of each byte that is 0, and of some that are 1 above one: whoever looks closer finds nothing there.
+fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(every(1)) & !word & every(0x80)
+}
+
 /// What two bytes say: nothing, or where a field is; any other value is how many bytes from its begin a distance counts
 /// that follows the two.
 const NOTHING: u8 = 0;
@@ -80,6 +107,7 @@ pub(crate) fn to_relative(bytes: &mut [u8], begin: u64) {
 fn convert(bytes: &mut [u8], begin: u64, value: impl Fn(i64, i64) -> Option<i64>) {
     let mut at = 0;
     while at + 5 <= bytes.len() {
+        at = next_place(bytes, at);
         let Some((field, after)) = distance_at(bytes, at) else {
             at += 1;
             continue;
@@ -148,12 +176,48 @@ mod tests {
 
     use super::*;
 
+    fn code() -> impl Strategy<Value = Vec<u8>> {
+        let byte = prop_oneof![
+            any::<u8>(),
+            Just(0xe8),
+            Just(0x0f),
+            Just(0x8b),
+            Just(0x05),
+            Just(0xc7),
+            Just(0x00),
+            Just(0xff)
+        ];
+        proptest::collection::vec(byte, 0..400)
+    }
+
+    #[test]
+    fn no_two_bytes_that_say_something_are_passed_over() {
+        for pair in 0..=u16::MAX {
+            let [low, high] = pair.to_le_bytes();
+            for place in [0, 3, 6, 7] {
+                let mut bytes = [0x90; 16];
+                bytes[place..place + 2].copy_from_slice(&[low, high]);
+                if PAIRS[usize::from(pair)] != NOTHING {
+                    assert_eq!(next_place(&bytes, 0), place, "{low:#x} {high:#x}");
+                }
+            }
+        }
+    }
+
     proptest! {
         #[test]
+        fn places_are_found_in_order(bytes in code(), from in 0..400_usize) {
+            let place = next_place(&bytes, from);
+            for at in from..place {
+                prop_assert_eq!(distance_at(&bytes, at), None);
+            }
+            // Near the end whoever asks looks at each.
+            prop_assert!(place == from || place <= bytes.len());
+        }
+
+        #[test]
         fn relative_undoes_absolute(
-            bytes in proptest::collection::vec(prop_oneof![
-                any::<u8>(), Just(0xe8), Just(0x0f), Just(0x8b), Just(0x05), Just(0xc7), Just(0x00), Just(0xff)
-            ], 0..400),
+            bytes in code(),
             begin in prop_oneof![0..5000_u64, any::<u32>().prop_map(u64::from)],
         ) {
             let mut changed = bytes.clone();

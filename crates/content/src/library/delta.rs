@@ -35,11 +35,10 @@ impl Library {
         delta: &[u8],
         is_cancelled: &dyn Fn() -> bool,
     ) -> Result<(), DeltaError> {
-        let incoming = |object: &ObjectId| self.root.join("incoming").join(object.to_string());
         if let Err(failure) = self.make_objects(segment, delta, is_cancelled) {
             // Of no use to whoever tries again, who needs the room.
             for (object, _) in &segment.new {
-                if let Err(failure) = remove_if_there(&incoming(object)) {
+                if let Err(failure) = remove_if_there(&self.incoming_path(object)) {
                     tracing::warn!("{failure}");
                 }
             }
@@ -48,7 +47,7 @@ impl Library {
         let _changing = self.lock();
         self.sync_file_system()?;
         for (object, _) in &segment.new {
-            self.move_into_place(&incoming(object), object)?;
+            self.move_into_place(&self.incoming_path(object), object)?;
         }
         Ok(self.sync_file_system()?)
     }
@@ -93,7 +92,7 @@ impl Library {
         let archives = incoming.join(format!("{}.archives", segment.sha256));
         let unpacked = unnamed(&archives).map_err(disk("write", &archives))?;
         let mut cancelled = false;
-        let (applied, written) = write_objects(&incoming, &segment.new, |take| {
+        let (applied, written) = write_objects(&|object| self.incoming_path(object), &segment.new, |take| {
             delta.apply(&old, &sizes, &unpacked, &mut |number, bytes| {
                 cancelled = is_cancelled();
                 match cancelled {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! objects/ab/<sha256>     whole, verified, read-only
-//! incoming/<sha256>       written, not durable yet; thrown away at start, as <sha256>.archives is: what a delta unpacks
+//! incoming/a/<sha256>     written, not durable yet; thrown away at start, as incoming/<sha256>.archives is: what a delta unpacks
 //! partial/<sha256>        a large object with holes; <sha256>.done lists the extents that are durable
 //! deltas/<sha256>         a delta on its way; gone once it was applied
 //! packages/<name>.want    a copy of the payload index: this package is being fetched and needs these objects
@@ -106,6 +106,9 @@ pub struct Library {
     changing: Mutex<()>,
 }
 
+/// Folders of what is written: files are made in one folder one after the other, whoever makes them.
+const INCOMING_FOLDERS: &str = "0123456789abcdef";
+
 impl Library {
     /// Opens or creates a library. Content is not written where fewer than `reserve` bytes would stay free.
     pub fn open(root: &Path, reserve: u64) -> Result<Self, LibraryError> {
@@ -118,6 +121,10 @@ impl Library {
             "quarantine",
         ] {
             let path = root.join(folder);
+            std::fs::create_dir_all(&path).map_err(disk("create", &path))?;
+        }
+        for digit in INCOMING_FOLDERS.chars() {
+            let path = root.join("incoming").join(digit.to_string());
             std::fs::create_dir_all(&path).map_err(disk("create", &path))?;
         }
         let library = Library {
@@ -151,12 +158,25 @@ impl Library {
     }
 
     fn clear_incoming(&self) -> Result<(), LibraryError> {
-        let folder = self.root.join("incoming");
-        for entry in std::fs::read_dir(&folder).map_err(disk("list", &folder))? {
-            let path = entry.map_err(disk("list", &folder))?.path();
-            std::fs::remove_file(&path).map_err(disk("remove", &path))?;
+        let incoming = self.root.join("incoming");
+        let folders = INCOMING_FOLDERS
+            .chars()
+            .map(|digit| incoming.join(digit.to_string()));
+        for folder in folders.chain([incoming.clone()]) {
+            for entry in std::fs::read_dir(&folder).map_err(disk("list", &folder))? {
+                let path = entry.map_err(disk("list", &folder))?.path();
+                if !path.is_dir() {
+                    std::fs::remove_file(&path).map_err(disk("remove", &path))?;
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Where an object lies while it is written.
+    fn incoming_path(&self, object: &ObjectId) -> PathBuf {
+        let name = object.to_string();
+        self.root.join("incoming").join(&name[..1]).join(name)
     }
 
     /// Where an object lies or would lie.
@@ -333,5 +353,27 @@ fn remove_if_there(path: &Path) -> Result<(), DiskError> {
     match std::fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(disk("remove", path)(source)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_on_its_way_is_thrown_away_at_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let object = ObjectId::of(b"an object");
+        let library = Library::open(folder.path(), 0).unwrap();
+        let incoming = library.incoming_path(&object);
+        // As every version leaves it, and as those did that had no folders there.
+        let all = [incoming, folder.path().join("incoming").join(object.to_string())];
+        for path in &all {
+            std::fs::write(path, b"an obj").unwrap();
+        }
+        let library = Library::open(folder.path(), 0).unwrap();
+        assert!(all.iter().all(|path| !path.exists()));
+        std::fs::write(library.incoming_path(&object), b"an object").unwrap();
+        assert!(!library.has(&object));
     }
 }

@@ -163,7 +163,7 @@ impl BlockWriter {
                         found,
                     });
                 }
-                let path = self.library.root.join("incoming").join(found.to_string());
+                let path = self.library.incoming_path(&found);
                 write_new(&path, bytes, aligned).map_err(disk("write", &path))?;
             } else {
                 let path = self.library.root.join("partial").join(part.object.to_string());
@@ -213,7 +213,7 @@ impl BlockWriter {
         let _changing = library.lock();
         library.sync_file_system()?;
         for object in batch.written {
-            let incoming = library.root.join("incoming").join(object.to_string());
+            let incoming = library.incoming_path(&object);
             library.move_into_place(&incoming, &object)?;
         }
         for (object, parts) in batch.journal {
