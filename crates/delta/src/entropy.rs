@@ -313,6 +313,9 @@ impl<'a> Unpacked<'a> {
             at: 0,
             receiver,
         };
+        if self.left == 0 {
+            return ahead;
+        }
         scope.spawn(move || {
             while self.left > 0 {
                 let mut chunk = vec![0; self.left.min(AHEAD_BYTES) as usize];
@@ -361,22 +364,21 @@ impl Ahead {
         self.left
     }
 
-    /// Appends the next bytes.
-    pub(crate) fn append(&mut self, to: &mut Vec<u8>, length: usize) -> Result<(), Malformed> {
+    /// Takes the next bytes.
+    pub(crate) fn read(&mut self, mut to: &mut [u8]) -> Result<(), Malformed> {
         self.left = self
             .left
-            .checked_sub(length as u64)
+            .checked_sub(to.len() as u64)
             .ok_or(Malformed("a stream ends early"))?;
-        let mut missing = length;
-        while missing > 0 {
+        while !to.is_empty() {
             if self.at == self.chunk.len() {
                 let next = self.receiver.recv();
                 (self.chunk, self.at) = (next.map_err(|_| Malformed("a stream cannot be unpacked"))?, 0);
             }
-            let now = missing.min(self.chunk.len() - self.at);
-            to.extend_from_slice(&self.chunk[self.at..self.at + now]);
-            self.at += now;
-            missing -= now;
+            let (now, later) = to.split_at_mut(to.len().min(self.chunk.len() - self.at));
+            now.copy_from_slice(&self.chunk[self.at..self.at + now.len()]);
+            self.at += now.len();
+            to = later;
         }
         Ok(())
     }

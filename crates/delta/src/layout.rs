@@ -332,3 +332,79 @@ fn read_regions(from: &mut Reader<'_>) -> Result<Vec<Region>, Malformed> {
     }
     Ok(regions)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(begin: u32, bits: u64) -> Stream {
+        Stream {
+            coding: Coding::Deflate,
+            gap: 0,
+            begin,
+            bits,
+            plain: 100,
+            recipe: 0,
+        }
+    }
+
+    fn head(streams: Vec<Stream>) -> Head {
+        Head {
+            new: vec![Layout { length: 60, streams }],
+            ..Head::default()
+        }
+    }
+
+    fn read(streams: Vec<Stream>) -> Result<Head, Malformed> {
+        Head::read(&head(streams).write())
+    }
+
+    #[test]
+    fn parts_of_a_stream_follow_each_other_within_a_byte() {
+        let first = Stream {
+            gap: 7,
+            ..part(0, 83)
+        };
+        let streams = vec![
+            first,
+            part(3, 4),
+            part(7, 9),
+            part(0, 64),
+            part(0, 5),
+            part(5, 27),
+        ];
+        let head = head(streams.clone());
+        assert_eq!(head.new[0].unpacked(), 60 - 24 + 600);
+        assert_eq!(read(streams), Ok(head));
+    }
+
+    #[test]
+    fn no_part_begins_or_ends_where_none_can() {
+        let within = Err(Malformed("a stream begins or ends within a byte"));
+        assert_eq!(read(vec![part(0, 83)]), within, "the file ends within it");
+        let apart = Stream { gap: 1, ..part(3, 5) };
+        assert_eq!(read(vec![part(0, 83), apart]), within);
+        for (coding, recipe) in [(Coding::Deflate, 1), (Coding::Lzma2 { dictionary: 8 }, 0)] {
+            let other = |begin, bits| Stream {
+                coding,
+                recipe,
+                ..part(begin, bits)
+            };
+            assert_eq!(read(vec![part(0, 83), other(3, 5)]), within);
+            assert!(read(vec![other(0, 80)]).is_ok());
+        }
+        let with_recipe = Stream {
+            recipe: 1,
+            ..part(0, 83)
+        };
+        assert_eq!(read(vec![with_recipe, part(3, 5)]), within);
+        // A byte further would be outside.
+        assert!(read(vec![part(0, 477), part(5, 3)]).is_ok());
+        assert!(read(vec![part(0, 477), part(5, 11)]).is_err());
+        assert_eq!(read(vec![part(0, 0)]), Err(Malformed("a stream is empty")));
+        assert_eq!(
+            read(vec![part(0, 3), part(3, 0)]),
+            Err(Malformed("a stream is empty"))
+        );
+    }
+}

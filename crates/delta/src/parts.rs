@@ -29,15 +29,10 @@ const BUFFER_BYTES_MAX: usize = 3 * PART_BYTES;
 pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
 
 impl Buffers {
-    /// A buffer with so many bytes, whatever they are.
-    fn take(&self, length: usize) -> Vec<u8> {
-        if length > BUFFER_BYTES_MAX {
-            return vec![0; length];
-        }
+    /// A buffer with as many bytes as it happens to have, whatever they are.
+    fn take(&self) -> Vec<u8> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut buffer = kept.unwrap_or_default();
-        buffer.resize(length, 0);
-        buffer
+        kept.unwrap_or_default()
     }
 
     fn give(&self, buffer: Vec<u8>) {
@@ -52,7 +47,8 @@ pub(crate) struct Part<'a> {
     /// The first so many of these make it.
     steps: Steps<'a>,
     count: usize,
-    literals: Vec<u8>,
+    /// As many bytes as it has, or more: the literals are in their places.
+    plain: Vec<u8>,
     runs: Runs<'a>,
     values: Vec<u8>,
     sections: Vec<PartSection<'a>>,
@@ -94,7 +90,7 @@ impl<'a> Parts<'a> {
         let mut part = Part {
             steps: self.steps.clone(),
             count: 0,
-            literals: self.buffers.take(0),
+            plain: self.buffers.take(),
             runs: self.runs,
             values: Vec::new(),
             sections: Vec::new(),
@@ -104,12 +100,16 @@ impl<'a> Parts<'a> {
         while let (Some(step), Some((section, rest))) = (self.steps.next(), self.sections.split_first()) {
             let (at, length) = match step {
                 Step::Literals { stream, new, length } => {
-                    self.literals[stream].append(&mut part.literals, length)?;
+                    // More than this step at once: growing may move what is there.
+                    let ahead = (section.end - new).min(PART_BYTES).max(length);
+                    let place = room(&mut part.plain, part.length, length, ahead);
+                    self.literals[stream].read(place)?;
                     (new, length)
                 }
                 Step::Copy(copy) => {
-                    let values = self.runs.pass(copy.length() as u64)?;
-                    self.values.append(&mut part.values, values as usize)?;
+                    let (at, values) = (part.values.len(), self.runs.pass(copy.length() as u64)?);
+                    let values = room(&mut part.values, at, values as usize, values as usize);
+                    self.values.read(values)?;
                     (copy.begin(), copy.length())
                 }
             };
@@ -159,6 +159,14 @@ impl<'a> Parts<'a> {
             false => Err(Malformed("it has more corrections than copies")),
         }
     }
+}
+
+/// Room for `length` bytes from `at` on; where there is none, it is made for so many.
+fn room(bytes: &mut Vec<u8>, at: usize, length: usize, ahead: usize) -> &mut [u8] {
+    if bytes.len() < at + length {
+        bytes.resize(at + ahead, 0);
+    }
+    &mut bytes[at..at + length]
 }
 
 /// New bytes on their way to be written.
@@ -234,9 +242,11 @@ impl<'a> Maker<'a> {
     }
 
     pub(crate) fn make(&mut self, part: Part<'_>) -> Result<Made, ApplyError> {
-        let weight = part.weight();
-        let mut plain = self.buffers.take(part.length);
-        let (mut at, mut literals) = (0, part.literals.as_slice());
+        let (weight, mut plain) = (part.weight(), part.plain);
+        if plain.len() < part.length {
+            plain.resize(part.length, 0);
+        }
+        let mut at = 0;
         let mut corrections = Corrections {
             runs: part.runs,
             values: &part.values,
@@ -244,12 +254,8 @@ impl<'a> Maker<'a> {
         for step in part.steps.take(part.count) {
             let length = match step {
                 Step::Literals { stream, new, length } => {
-                    let bytes = &mut plain[at..at + length];
-                    let (now, later) = literals.split_at(length);
-                    bytes.copy_from_slice(now);
-                    literals = later;
                     if is_code(stream) {
-                        to_relative(bytes, new as u64);
+                        to_relative(&mut plain[at..at + length], new as u64);
                     }
                     length
                 }
@@ -264,7 +270,6 @@ impl<'a> Maker<'a> {
             };
             at += length;
         }
-        self.buffers.give(part.literals);
         Ok(self.packed(plain, &part.sections, weight)?)
     }
 
@@ -288,7 +293,8 @@ impl<'a> Maker<'a> {
                 is_open: false,
             });
         }
-        let mut bytes = self.buffers.take(0);
+        let mut bytes = self.buffers.take();
+        bytes.clear();
         for section in sections {
             let own = &plain[end..end + section.length];
             end += section.length;

@@ -456,6 +456,24 @@ fn archives_are_looked_into() {
 }
 
 #[test]
+fn long_streams_are_made_in_parts_that_begin_within_a_byte() {
+    let data: Vec<u8> = noise(900_000, 4).into_iter().map(|byte| byte & 0x3f).collect();
+    let packed = |changed: bool| gzip(&[text(changed), data.clone()].concat(), 6);
+    let (old, new) = (packed(false), packed(true));
+    let header = 10;
+    let (_, parts) = crate::tokens::unpack(&new[header..new.len() - 8], u64::MAX).unwrap();
+    assert!(parts.len() > 3 && parts.iter().any(|part| part.bits % 8 > 0));
+    let length = round_trip(&[&old], &[&new]);
+    assert!(length * 16 < new.len(), "{length} of {}", new.len());
+    // Among others, and after each other in one file.
+    let twice = [&noise(70_000, 8), &new, &new, b"end".as_slice()].concat();
+    round_trip(
+        &[&old, &noise(70_000, 8)],
+        &[b"begin", &twice, &new[..new.len() - 1]],
+    );
+}
+
+#[test]
 fn what_is_the_same_in_two_archives_stays_packed() {
     let member = |bytes: &[u8]| gzip(bytes, 6);
     let same = member(&noise(50_000, 8).iter().map(|byte| byte & 15).collect::<Vec<u8>>());
