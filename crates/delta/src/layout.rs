@@ -29,7 +29,7 @@ pub(crate) enum Coding {
     },
 }
 
-/// What stands for a part of a deflate stream that ends within a byte, behind none of its bits.
+/// What stands for a part of a deflate stream that ends within a byte, with the number of its bits added.
 const WITHIN_BYTE: u64 = 64;
 
 /// A compressed stream inside a file, or some blocks of one that is unpacked to its tokens.
@@ -73,13 +73,13 @@ impl Stream {
         }
     }
 
-    /// How it is compressed, and within which bit of its last byte it ends.
+    /// How it is compressed, and behind how many bits of its last byte it ends.
     fn coding_of(number: u64) -> Result<(Coding, u64), Malformed> {
         const UNKNOWN: Malformed = Malformed("a stream is compressed in an unknown way");
-        let dictionary = number.wrapping_sub(1);
+        let (dictionary, last_bits) = (number.wrapping_sub(1), number.wrapping_sub(WITHIN_BYTE));
         match number {
             0 => Ok((Coding::Deflate, 0)),
-            65..72 => Ok((Coding::Deflate, number - WITHIN_BYTE)),
+            _ if (1..8).contains(&last_bits) => Ok((Coding::Deflate, last_bits)),
             _ if dictionary <= u64::from(DICTIONARY_BITS_MAX) => Ok((
                 Coding::Lzma2 {
                     dictionary: dictionary as u8,
