@@ -385,7 +385,7 @@ impl Piece<'_> {
     fn code(&mut self, from: usize, to: usize) {
         let mut at = from;
         while at + 5 <= to {
-            at = next_place(self.bytes, at);
+            at = next_place(&self.bytes[..to], at);
             match distance_at(self.bytes, at) {
                 Some((field, after)) if field + 4 <= to && self.displaced(field, after) => at = field + 4,
                 _ => at += 1,

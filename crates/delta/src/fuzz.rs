@@ -18,14 +18,22 @@ pub fn fuzz_delta(delta: &[u8], old: &[u8], length: u64, scratch: &File) {
     });
 }
 
-/// Bytes as a deflate stream, and as tokens of one. What is taken apart has to come back, in one part and in several.
+/// Bytes as a deflate stream, and as tokens of one. What is taken apart has to come back, each block by itself.
 pub fn fuzz_tokens(bytes: &[u8]) {
-    if let Some((tokens, _)) = tokens::unpack(bytes, 1 << 20) {
-        let bits = 8 * bytes.len() as u64;
-        assert_eq!(tokens::pack(&tokens, 0, bits, Vec::new()).as_deref(), Ok(bytes));
-        let mut again = vec![0; tokens.len()];
-        assert_eq!(tokens::unpack_part(bytes, 0, bits, &mut again), Some(()));
-        assert_eq!(again, tokens);
+    if let Some((tokens, blocks)) = tokens::unpack_in_parts(bytes, 1 << 20, 1) {
+        let (mut left, mut bit, mut again) = (tokens.as_slice(), 0, Vec::new());
+        for block in blocks {
+            let own;
+            (own, left) = left.split_at(block.plain as usize);
+            let (begin, end) = ((bit % 8) as u32, bit + block.bits);
+            let packed = &bytes[bit as usize / 8..end.div_ceil(8) as usize];
+            let mut unpacked = vec![0; own.len()];
+            assert!(tokens::unpack_part(packed, begin, block.bits, &mut unpacked).is_some());
+            assert_eq!(unpacked, own);
+            again = tokens::pack(own, begin, block.bits, again).unwrap_or_default();
+            bit = end;
+        }
+        assert_eq!(again, bytes);
     }
     // Whether they are tokens is not asked here.
     if let Some((begin, tokens)) = bytes.split_first() {

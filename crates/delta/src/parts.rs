@@ -17,11 +17,10 @@ use crate::steps::{STREAMS, Section, Step, Steps};
 use crate::varint::Reader;
 use crate::{BYTES_MAX, Malformed};
 
-/// A part has about so many bytes; more if a stream of an archive, which is packed as a whole, has more.
+/// A part has about so many bytes; more if a stream of an archive, or a part of one, which is packed as a whole, has more.
 pub(crate) const PART_BYTES: usize = 256 * 1024;
 
-/// Longer buffers are neither kept nor taken from those that are. Little more than a part and a part of a stream, which has as
-/// many bytes, is in one.
+/// Longer buffers are not kept. What is nearly a part and then a part of a stream, which has as many bytes, fits.
 const BUFFER_BYTES_MAX: usize = 3 * PART_BYTES;
 
 /// Memory for parts that is used again: to have it given anew takes the system longer than filling it takes us.
@@ -447,5 +446,107 @@ impl Corrections<'_> {
             self.runs.next()?;
         }
         Ok(*value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::layout::{Coding, Head, Layout};
+    use crate::tests::{applied, noise, text, unpacked};
+    use crate::tokens::{self, Blocks};
+    use crate::varint;
+
+    /// A deflate stream of many small blocks, each of them a part.
+    fn small_blocks() -> (Vec<u8>, Vec<u8>, Vec<Blocks>) {
+        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::new(6));
+        for content in [text(false)[..7000].chunks(900), noise(3000, 1).chunks(700)]
+            .into_iter()
+            .flatten()
+        {
+            encoder.write_all(content).unwrap();
+            encoder.flush().unwrap();
+        }
+        let packed = encoder.finish().unwrap();
+        let (tokens, parts) = tokens::unpack_in_parts(&packed, u64::MAX, 1).unwrap();
+        (packed, tokens, parts)
+    }
+
+    fn layout(length: usize, parts: &[Blocks]) -> Layout {
+        let mut layout = Layout {
+            length: length as u64,
+            streams: Vec::new(),
+        };
+        let mut begin = 0;
+        for part in parts {
+            let stream = Stream {
+                coding: Coding::Deflate,
+                gap: 0,
+                begin,
+                bits: part.bits,
+                plain: part.plain,
+                recipe: 0,
+            };
+            begin = stream.end();
+            layout.streams.push(stream);
+        }
+        layout
+    }
+
+    /// Parts that begin and end elsewhere: by a bit, or by a byte of tokens, taken from one and given to the next.
+    fn moved(parts: &[Blocks]) -> Vec<Vec<Blocks>> {
+        let mut all = Vec::new();
+        for number in 1..parts.len() {
+            let mut other = parts.to_vec();
+            other[number - 1].bits += 1;
+            other[number].bits -= 1;
+            all.push(other);
+            let mut other = parts.to_vec();
+            other[number - 1].plain -= 1;
+            other[number].plain += 1;
+            all.push(other);
+        }
+        all
+    }
+
+    #[test]
+    fn small_parts_of_a_new_stream_are_put_together_or_refused() {
+        let (packed, tokens, parts) = small_blocks();
+        assert!(parts.len() > 20 && parts.iter().any(|part| part.bits % 8 > 0));
+        let delta = |parts: &[Blocks]| {
+            let head = Head {
+                new: vec![layout(packed.len(), parts)],
+                ..Head::default()
+            };
+            unpacked(&head, [&[]; 7], &[], &tokens)
+        };
+        let apply = |parts: &[Blocks]| applied(&delta(parts), &[], &[packed.len() as u64]);
+        assert!(apply(&parts).unwrap() == [packed.as_slice()]);
+        for other in moved(&parts) {
+            assert!(apply(&other).is_err());
+        }
+    }
+
+    #[test]
+    fn small_parts_of_an_old_stream_are_read_or_another_file_is_noticed() {
+        let (packed, tokens, parts) = small_blocks();
+        let (mut length, mut jump) = (Vec::new(), Vec::new());
+        varint::put(&mut length, tokens.len() as u64);
+        varint::put_signed(&mut jump, 0);
+        let delta = |parts: &[Blocks]| {
+            let head = Head {
+                old: vec![layout(packed.len(), parts)],
+                new: vec![layout(tokens.len(), &[])],
+                ..Head::default()
+            };
+            unpacked(&head, [&[], &[0], &length, &[8], &jump, &[], &[]], &[], &[])
+        };
+        let apply = |parts: &[Blocks]| applied(&delta(parts), &[&packed], &[tokens.len() as u64]);
+        assert!(apply(&parts).unwrap() == [tokens.as_slice()]);
+        for other in moved(&parts) {
+            assert!(matches!(apply(&other), Err(ApplyError::Other { number: 0 })));
+        }
     }
 }

@@ -27,8 +27,8 @@ impl Library {
         self.root.join("deltas").join(sha256.to_string())
     }
 
-    /// Applies the delta of a segment, whose hash was compared. Every object that it gives is compared with its hash while it is written; none is visible
-    /// before all are right and durable.
+    /// Applies the delta of a segment, whose hash was compared. Every object that it gives is compared with its hash while
+    /// it is written; none is visible before all are right and durable.
     pub(crate) fn apply_delta(
         &self,
         segment: &Segment,
@@ -38,7 +38,7 @@ impl Library {
         if let Err(failure) = self.make_objects(segment, delta, is_cancelled) {
             // Of no use to whoever tries again, who needs the room.
             for (object, _) in &segment.new {
-                if let Err(failure) = remove_if_there(&self.incoming_path(object)) {
+                if let Err(failure) = remove_if_there(&self.arriving_path(object)) {
                     tracing::warn!("{failure}");
                 }
             }
@@ -47,12 +47,12 @@ impl Library {
         let _changing = self.lock();
         self.sync_file_system()?;
         for (object, _) in &segment.new {
-            self.move_into_place(&self.incoming_path(object), object)?;
+            self.move_into_place(&self.arriving_path(object), object)?;
         }
         Ok(self.sync_file_system()?)
     }
 
-    /// Writes all objects of a segment to `incoming/`, each compared with its hash.
+    /// Writes all objects of a segment to `arriving/`, each compared with its hash.
     fn make_objects(
         &self,
         segment: &Segment,
@@ -92,7 +92,7 @@ impl Library {
         let archives = incoming.join(format!("{}.archives", segment.sha256));
         let unpacked = unnamed(&archives).map_err(disk("write", &archives))?;
         let mut cancelled = false;
-        let (applied, written) = write_objects(&|object| self.incoming_path(object), &segment.new, |take| {
+        let (applied, written) = write_objects(&|object| self.arriving_path(object), &segment.new, |take| {
             delta.apply(&old, &sizes, &unpacked, &mut |number, bytes| {
                 cancelled = is_cancelled();
                 match cancelled {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! objects/ab/<sha256>     whole, verified, read-only
-//! incoming/a/<sha256>     written, not durable yet; thrown away at start, as incoming/<sha256>.archives is: what a delta unpacks
+//! arriving/a/<sha256>     written, not durable yet; thrown away at start
+//! incoming/<sha256>       the same, as versions before wrote it; <sha256>.archives is what a delta unpacks
 //! partial/<sha256>        a large object with holes; <sha256>.done lists the extents that are durable
 //! deltas/<sha256>         a delta on its way; gone once it was applied
 //! packages/<name>.want    a copy of the payload index: this package is being fetched and needs these objects
@@ -106,8 +107,9 @@ pub struct Library {
     changing: Mutex<()>,
 }
 
-/// Folders of what is written: files are made in one folder one after the other, whoever makes them.
-const INCOMING_FOLDERS: &str = "0123456789abcdef";
+/// Folders of what is written: files are made in one folder one after the other, whoever makes them. Not below `incoming`,
+/// where a version that knows no folders could not start any more.
+const ARRIVING_FOLDERS: &str = "0123456789abcdef";
 
 impl Library {
     /// Opens or creates a library. Content is not written where fewer than `reserve` bytes would stay free.
@@ -123,8 +125,8 @@ impl Library {
             let path = root.join(folder);
             std::fs::create_dir_all(&path).map_err(disk("create", &path))?;
         }
-        for digit in INCOMING_FOLDERS.chars() {
-            let path = root.join("incoming").join(digit.to_string());
+        for digit in ARRIVING_FOLDERS.chars() {
+            let path = root.join("arriving").join(digit.to_string());
             std::fs::create_dir_all(&path).map_err(disk("create", &path))?;
         }
         let library = Library {
@@ -132,7 +134,7 @@ impl Library {
             reserve,
             changing: Mutex::new(()),
         };
-        library.clear_incoming()?;
+        library.clear_arriving()?;
         Ok(library)
     }
 
@@ -157,26 +159,24 @@ impl Library {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn clear_incoming(&self) -> Result<(), LibraryError> {
-        let incoming = self.root.join("incoming");
-        let folders = INCOMING_FOLDERS
+    fn clear_arriving(&self) -> Result<(), LibraryError> {
+        let arriving = self.root.join("arriving");
+        let folders = ARRIVING_FOLDERS
             .chars()
-            .map(|digit| incoming.join(digit.to_string()));
-        for folder in folders.chain([incoming.clone()]) {
+            .map(|digit| arriving.join(digit.to_string()));
+        for folder in folders.chain([self.root.join("incoming")]) {
             for entry in std::fs::read_dir(&folder).map_err(disk("list", &folder))? {
                 let path = entry.map_err(disk("list", &folder))?.path();
-                if !path.is_dir() {
-                    std::fs::remove_file(&path).map_err(disk("remove", &path))?;
-                }
+                std::fs::remove_file(&path).map_err(disk("remove", &path))?;
             }
         }
         Ok(())
     }
 
     /// Where an object lies while it is written.
-    fn incoming_path(&self, object: &ObjectId) -> PathBuf {
+    fn arriving_path(&self, object: &ObjectId) -> PathBuf {
         let name = object.to_string();
-        self.root.join("incoming").join(&name[..1]).join(name)
+        self.root.join("arriving").join(&name[..1]).join(name)
     }
 
     /// Where an object lies or would lie.
@@ -365,15 +365,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let object = ObjectId::of(b"an object");
         let library = Library::open(folder.path(), 0).unwrap();
-        let incoming = library.incoming_path(&object);
+        let arriving = library.arriving_path(&object);
         // As every version leaves it, and as those did that had no folders there.
-        let all = [incoming, folder.path().join("incoming").join(object.to_string())];
+        let all = [arriving, folder.path().join("incoming").join(object.to_string())];
         for path in &all {
             std::fs::write(path, b"an obj").unwrap();
         }
         let library = Library::open(folder.path(), 0).unwrap();
         assert!(all.iter().all(|path| !path.exists()));
-        std::fs::write(library.incoming_path(&object), b"an object").unwrap();
+        std::fs::write(library.arriving_path(&object), b"an object").unwrap();
         assert!(!library.has(&object));
     }
 }

@@ -43,7 +43,7 @@ impl<'a> BitReader<'a> {
         self.held |= u64::from_le_bytes(*word) << self.count;
         let bytes = (63 - self.count) / 8;
         self.from = &self.from[bytes as usize..];
-        // As many as these bytes have more: each of them has a multiple of 8.
+        // With these bytes there are 56 to 63: the three lowest bits of the count stay.
         self.count |= 56;
         true
     }
@@ -92,7 +92,7 @@ impl<'a> BitReader<'a> {
 
 /// Bytes that are written at a time, whether they are full or not: so many have to be free behind what comes of it.
 pub(super) const WRITTEN: usize = 8;
-/// Bits that can be added between two flushes.
+/// Bits that can be added between two flushes, beside fewer than 8 that are held.
 pub(super) const HELD_MAX: u32 = 56;
 
 /// Puts bits behind each other. Passed on by value, like the reader.
@@ -128,7 +128,7 @@ impl<'a> BitWriter<'a> {
     pub(super) fn flush(&mut self) -> Result<(), Stop> {
         *self.out.first_chunk_mut::<WRITTEN>().ok_or(Stop::Full)? = self.held.to_le_bytes();
         self.pass((self.count / 8) as usize % WRITTEN);
-        self.held >>= self.count & HELD_MAX;
+        self.held >>= self.count / 8 * 8;
         self.count %= 8;
         Ok(())
     }

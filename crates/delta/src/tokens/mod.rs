@@ -15,7 +15,7 @@ mod pack;
 mod unpack;
 
 pub(crate) use pack::{WRONG, pack};
-pub(crate) use unpack::{unpack, unpack_part};
+pub(crate) use unpack::{unpack, unpack_in_parts, unpack_part};
 
 /// Parts have so many bytes of tokens at least, all but the last one: what is more is packed and unpacked by several threads.
 const PART_BYTES: usize = 256 * 1024;
@@ -195,14 +195,15 @@ mod tests {
                 }
             })
             .collect();
+        let mut parts = Vec::new();
         for level in [1, 6, 9] {
-            let packed = deflate(&bytes, level);
-            let parts = round_trip(&packed, u64::MAX);
-            assert!(
-                parts.len() > 2 && parts.iter().any(|part| part.bits % 8 > 0),
-                "level {level}"
-            );
+            parts.extend(round_trip(&deflate(&bytes, level), u64::MAX));
         }
+        // How many blocks there are, and where they end, is the compressor's choice.
+        assert!(
+            parts.len() > 6 && parts.iter().any(|part| part.bits % 8 > 0),
+            "{parts:?}"
+        );
         assert_eq!(unpack(&deflate(&bytes, 6), 1000), None);
     }
 

@@ -277,7 +277,7 @@ impl Words {
             let is_coded = !Word(first.0 | second.0 | length.0 | far.word.0).is_none();
             let all = first.0.wrapping_add(second.0).wrapping_add(length.0);
             let bits = all.wrapping_add(far.word.0) & 0x7f;
-            if !is_coded || bits + 7 > HELD_MAX {
+            if !is_coded || bits > HELD_MAX {
                 break;
             }
             let of_match = length.bits() | far.bits(distance) << length.length();

@@ -18,6 +18,11 @@ const TOKENS_SHARE: usize = 3;
 /// The tokens of exactly one deflate stream, at most so many bytes of them, and the parts in which they can be packed and
 /// unpacked; nothing if it is none, or if it could not be written again.
 pub(crate) fn unpack(packed: &[u8], max: u64) -> Option<(Vec<u8>, Vec<Blocks>)> {
+    unpack_in_parts(packed, max, PART_BYTES)
+}
+
+/// The same in parts of so many bytes of tokens at least.
+pub(crate) fn unpack_in_parts(packed: &[u8], max: u64, part_bytes: usize) -> Option<(Vec<u8>, Vec<Blocks>)> {
     let max = usize::try_from(max).unwrap_or(usize::MAX);
     let mut tokens = vec![0; (TOKENS_SHARE * packed.len()).min(max)];
     let (mut bits, mut at, mut parts) = (BitReader::new(packed), 0, Vec::new());
@@ -39,7 +44,7 @@ pub(crate) fn unpack(packed: &[u8], max: u64) -> Option<(Vec<u8>, Vec<Blocks>)> 
             }
             Err(Stop::Full | Stop::Wrong) => return None,
         };
-        if is_last || at - begin.0 >= PART_BYTES {
+        if is_last || at - begin.0 >= part_bytes {
             parts.push(Blocks {
                 plain: (at - begin.0) as u64,
                 bits: begin.1 - bits.left(),
