@@ -35,10 +35,11 @@ impl Library {
         delta: &[u8],
         is_cancelled: &dyn Fn() -> bool,
     ) -> Result<(), DeltaError> {
+        let incoming = |object: &ObjectId| self.root.join("incoming").join(object.to_string());
         if let Err(failure) = self.make_objects(segment, delta, is_cancelled) {
             // Of no use to whoever tries again, who needs the room.
             for (object, _) in &segment.new {
-                if let Err(failure) = remove_if_there(&self.arriving_path(object)) {
+                if let Err(failure) = remove_if_there(&incoming(object)) {
                     tracing::warn!("{failure}");
                 }
             }
@@ -47,12 +48,12 @@ impl Library {
         let _changing = self.lock();
         self.sync_file_system()?;
         for (object, _) in &segment.new {
-            self.move_into_place(&self.arriving_path(object), object)?;
+            self.move_into_place(&incoming(object), object)?;
         }
         Ok(self.sync_file_system()?)
     }
 
-    /// Writes all objects of a segment to `arriving/`, each compared with its hash.
+    /// Writes all objects of a segment to `incoming/`, each compared with its hash.
     fn make_objects(
         &self,
         segment: &Segment,
@@ -92,7 +93,7 @@ impl Library {
         let archives = incoming.join(format!("{}.archives", segment.sha256));
         let unpacked = unnamed(&archives).map_err(disk("write", &archives))?;
         let mut cancelled = false;
-        let (applied, written) = write_objects(&|object| self.arriving_path(object), &segment.new, |take| {
+        let (applied, written) = write_objects(&incoming, &segment.new, |take| {
             delta.apply(&old, &sizes, &unpacked, &mut |number, bytes| {
                 cancelled = is_cancelled();
                 match cancelled {

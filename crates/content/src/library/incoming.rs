@@ -3,7 +3,7 @@
 
 use std::io;
 use std::panic::resume_unwind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
@@ -26,14 +26,11 @@ const WAITING: usize = 1;
 /// Takes the next bytes of an object, by its number.
 pub(super) type Take<'a> = dyn FnMut(usize, &[u8]) -> io::Result<()> + 'a;
 
-/// Tells where an object is to be written.
-type Place<'a> = dyn Fn(&ObjectId) -> PathBuf + Sync + 'a;
-
-/// Writes the objects, whose hashes and sizes these are, to the files that `place` gives. `make` gives all
+/// Writes the objects, whose hashes and sizes these are, to files named by their hashes in `folder`. `make` gives all
 /// their bytes in order; its result comes back beside the number of objects that are whole and right, or why writing failed,
 /// which ends `make` too.
 pub(super) fn write_objects<T>(
-    place: &Place<'_>,
+    folder: &Path,
     objects: &[(ObjectId, u64)],
     make: impl FnOnce(&mut Take<'_>) -> T,
 ) -> (T, Result<usize, DeltaError>) {
@@ -42,7 +39,7 @@ pub(super) fn write_objects<T>(
         let (writers, threads): (Vec<_>, Vec<_>) = (0..WRITERS)
             .map(|_| {
                 let ((writer, pieces), buffers) = (sync_channel(WAITING), &buffers);
-                let thread = scope.spawn(move || write_all(pieces, buffers, place, objects));
+                let thread = scope.spawn(move || write_all(pieces, buffers, folder, objects));
                 (writer, thread)
             })
             .unzip();
@@ -161,7 +158,7 @@ impl Writing {
 fn write_all(
     pieces: Receiver<Piece>,
     buffers: &Written,
-    place: &Place<'_>,
+    folder: &Path,
     objects: &[(ObjectId, u64)],
 ) -> Result<usize, DeltaError> {
     let (mut open, mut aligned): (Option<Writing>, _) = (None, Aligned::default());
@@ -169,7 +166,7 @@ fn write_all(
     for piece in pieces {
         let (expected, _) = objects[piece.number];
         let writing = open.get_or_insert_with(|| Writing {
-            path: place(&expected),
+            path: folder.join(expected.to_string()),
             hasher: Sha256::new(),
             begun: None,
         });
@@ -193,18 +190,12 @@ fn write_all(
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn object(length: usize, seed: usize) -> (Vec<u8>, (ObjectId, u64)) {
         let bytes: Vec<u8> = (0..length).map(|at| (at * 13 + at / 253 + seed) as u8).collect();
         let name = (ObjectId::of(&bytes), length as u64);
         (bytes, name)
-    }
-
-    fn in_folder(folder: &Path) -> impl Fn(&ObjectId) -> PathBuf + '_ {
-        |object| folder.join(object.to_string())
     }
 
     /// Hands over all objects, so many bytes at a time.
@@ -235,7 +226,7 @@ mod tests {
             std::fs::write(folder.path().join(object.to_string()), left).unwrap();
         }
         for at_a_time in [PIECE_BYTES * 2 / 3, usize::MAX] {
-            let (made, written) = write_objects(&in_folder(folder.path()), &names, |take| {
+            let (made, written) = write_objects(folder.path(), &names, |take| {
                 hand_over(&contents, at_a_time, take)
             });
             made.unwrap();
@@ -251,9 +242,8 @@ mod tests {
         let (mut contents, names): (Vec<_>, Vec<_>) = (0..40).map(|seed| object(600_000, seed)).unzip();
         contents[3][599_999] ^= 1;
         let folder = tempfile::tempdir().unwrap();
-        let (made, written) = write_objects(&in_folder(folder.path()), &names, |take| {
-            hand_over(&contents, 100_000, take)
-        });
+        let (made, written) =
+            write_objects(folder.path(), &names, |take| hand_over(&contents, 100_000, take));
         assert_eq!(made.unwrap_err().to_string(), "whoever writes gave up");
         match written {
             Err(DeltaError::Refused(why)) => assert!(why.ends_with(&format!("instead of {}", names[3].0))),
@@ -265,7 +255,7 @@ mod tests {
     fn what_ends_early_is_not_counted() {
         let (contents, names): (Vec<_>, Vec<_>) = (0..3).map(|seed| object(PIECE_BYTES * 2, seed)).unzip();
         let folder = tempfile::tempdir().unwrap();
-        let (made, written) = write_objects(&in_folder(folder.path()), &names, |take| {
+        let (made, written) = write_objects(folder.path(), &names, |take| {
             take(0, &contents[0])?;
             take(1, &contents[1][..PIECE_BYTES + 1])
         });
@@ -278,8 +268,7 @@ mod tests {
         let (contents, names): (Vec<_>, Vec<_>) = (0..40).map(|seed| object(100, seed)).unzip();
         let folder = tempfile::tempdir().unwrap();
         let gone = folder.path().join("gone");
-        let (made, written) =
-            write_objects(&in_folder(&gone), &names, |take| hand_over(&contents, 100, take));
+        let (made, written) = write_objects(&gone, &names, |take| hand_over(&contents, 100, take));
         made.unwrap_err();
         let failure = written.unwrap_err().to_string();
         assert!(

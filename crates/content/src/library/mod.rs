@@ -2,8 +2,7 @@
 //!
 //! ```text
 //! objects/ab/<sha256>     whole, verified, read-only
-//! arriving/a/<sha256>     written, not durable yet; thrown away at start
-//! incoming/<sha256>       the same, as versions before wrote it; <sha256>.archives is what a delta unpacks
+//! incoming/<sha256>       written, not durable yet; thrown away at start, as <sha256>.archives is: what a delta unpacks
 //! partial/<sha256>        a large object with holes; <sha256>.done lists the extents that are durable
 //! deltas/<sha256>         a delta on its way; gone once it was applied
 //! packages/<name>.want    a copy of the payload index: this package is being fetched and needs these objects
@@ -107,10 +106,6 @@ pub struct Library {
     changing: Mutex<()>,
 }
 
-/// Folders of what is written: files are made in one folder one after the other, whoever makes them. Not below `incoming`,
-/// where a version that knows no folders could not start any more.
-const ARRIVING_FOLDERS: &str = "0123456789abcdef";
-
 impl Library {
     /// Opens or creates a library. Content is not written where fewer than `reserve` bytes would stay free.
     pub fn open(root: &Path, reserve: u64) -> Result<Self, LibraryError> {
@@ -125,16 +120,12 @@ impl Library {
             let path = root.join(folder);
             std::fs::create_dir_all(&path).map_err(disk("create", &path))?;
         }
-        for digit in ARRIVING_FOLDERS.chars() {
-            let path = root.join("arriving").join(digit.to_string());
-            std::fs::create_dir_all(&path).map_err(disk("create", &path))?;
-        }
         let library = Library {
             root: root.to_owned(),
             reserve,
             changing: Mutex::new(()),
         };
-        library.clear_arriving()?;
+        library.clear_incoming()?;
         Ok(library)
     }
 
@@ -159,24 +150,13 @@ impl Library {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn clear_arriving(&self) -> Result<(), LibraryError> {
-        let arriving = self.root.join("arriving");
-        let folders = ARRIVING_FOLDERS
-            .chars()
-            .map(|digit| arriving.join(digit.to_string()));
-        for folder in folders.chain([self.root.join("incoming")]) {
-            for entry in std::fs::read_dir(&folder).map_err(disk("list", &folder))? {
-                let path = entry.map_err(disk("list", &folder))?.path();
-                std::fs::remove_file(&path).map_err(disk("remove", &path))?;
-            }
+    fn clear_incoming(&self) -> Result<(), LibraryError> {
+        let folder = self.root.join("incoming");
+        for entry in std::fs::read_dir(&folder).map_err(disk("list", &folder))? {
+            let path = entry.map_err(disk("list", &folder))?.path();
+            std::fs::remove_file(&path).map_err(disk("remove", &path))?;
         }
         Ok(())
-    }
-
-    /// Where an object lies while it is written.
-    fn arriving_path(&self, object: &ObjectId) -> PathBuf {
-        let name = object.to_string();
-        self.root.join("arriving").join(&name[..1]).join(name)
     }
 
     /// Where an object lies or would lie.
@@ -353,27 +333,5 @@ fn remove_if_there(path: &Path) -> Result<(), DiskError> {
     match std::fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(disk("remove", path)(source)),
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_left_on_its_way_is_thrown_away_at_start() {
-        let folder = tempfile::tempdir().unwrap();
-        let object = ObjectId::of(b"an object");
-        let library = Library::open(folder.path(), 0).unwrap();
-        let arriving = library.arriving_path(&object);
-        // As every version leaves it, and as those did that had no folders there.
-        let all = [arriving, folder.path().join("incoming").join(object.to_string())];
-        for path in &all {
-            std::fs::write(path, b"an obj").unwrap();
-        }
-        let library = Library::open(folder.path(), 0).unwrap();
-        assert!(all.iter().all(|path| !path.exists()));
-        std::fs::write(library.arriving_path(&object), b"an object").unwrap();
-        assert!(!library.has(&object));
     }
 }

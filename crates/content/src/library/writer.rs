@@ -163,7 +163,7 @@ impl BlockWriter {
                         found,
                     });
                 }
-                let path = self.library.arriving_path(&found);
+                let path = self.library.root.join("incoming").join(found.to_string());
                 write_new(&path, bytes, aligned).map_err(disk("write", &path))?;
             } else {
                 let path = self.library.root.join("partial").join(part.object.to_string());
@@ -213,8 +213,8 @@ impl BlockWriter {
         let _changing = library.lock();
         library.sync_file_system()?;
         for object in batch.written {
-            let arriving = library.arriving_path(&object);
-            library.move_into_place(&arriving, &object)?;
+            let incoming = library.root.join("incoming").join(object.to_string());
+            library.move_into_place(&incoming, &object)?;
         }
         for (object, parts) in batch.journal {
             let path = library.root.join("partial").join(format!("{object}.done"));
@@ -245,7 +245,7 @@ impl BlockWriter {
     /// Gives back the room of what is not in place yet.
     pub(crate) fn discard(&self) {
         *held(&self.batch) = Batch::default();
-        if let Err(failure) = self.library.clear_arriving() {
+        if let Err(failure) = self.library.clear_incoming() {
             tracing::debug!("{failure}");
         }
     }
