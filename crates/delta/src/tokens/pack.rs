@@ -167,7 +167,7 @@ fn words(lengths: &[u8]) -> Result<Vec<Word>, Stop> {
     Ok(codes.zip(lengths).map(word).collect())
 }
 
-/// Less and less of a distance is looked up by itself; from this one on, what of it is above seven bits.
+/// Distances from this one on are looked up by what of them is above seven bits: no symbol is finer there.
 const FAR: usize = 256;
 /// Enough for any 16 bits.
 const FAR_WORDS: usize = FAR + (1 << 9);
@@ -272,15 +272,15 @@ impl Words {
             let token = word >> (8 * (run + 1));
             let length = self.lengths[usize::from(token as u8)];
             let distance = (token >> 8) as u16;
-            let far = self.distances[place_of(distance)];
+            let code = self.distances[place_of(distance)];
             // Whoever goes on symbol by symbol tells whether anything is wrong; the end of the block is no distance either.
-            let is_coded = !Word(first.0 | second.0 | length.0 | far.word.0).is_none();
+            let is_coded = !Word(first.0 | second.0 | length.0 | code.word.0).is_none();
             let all = first.0.wrapping_add(second.0).wrapping_add(length.0);
-            let bits = all.wrapping_add(far.word.0) & 0x7f;
+            let bits = all.wrapping_add(code.word.0) & 0x7f;
             if !is_coded || bits > HELD_MAX {
                 break;
             }
-            let of_match = length.bits() | far.bits(distance) << length.length();
+            let of_match = length.bits() | code.bits(distance) << length.length();
             let of_run = first.bits() | second.bits() << first.length();
             out.hold(of_run | of_match << second.length() << first.length(), bits);
             out.flush()?;
@@ -318,12 +318,12 @@ fn pack_symbols<'t>(
             out.flush()?;
             return Ok(out);
         }
-        let far = words.distances[place_of(distance)];
+        let code = words.distances[place_of(distance)];
         words.lengths[usize::from(length)].hold(&mut out)?;
-        if far.word.is_none() {
+        if code.word.is_none() {
             return Err(Stop::Wrong);
         }
-        out.hold(far.bits(distance), far.word.length());
+        out.hold(code.bits(distance), code.word.length());
         out.flush()?;
     }
 }
