@@ -94,48 +94,83 @@ impl<'a> BitReader<'a> {
 pub(super) const WRITTEN: usize = 8;
 /// Bits that can be added between two flushes, beside fewer than 8 that are held.
 pub(super) const HELD_MAX: u32 = 56;
+/// More bits than can be held.
+pub(super) const TOO_MANY: u32 = 64;
+
+/// Bits that are not written yet.
+#[derive(Clone, Copy)]
+pub(super) struct Held {
+    bits: u64,
+    count: u32,
+}
+
+impl Held {
+    /// With more bits behind them. There may be too many; whoever writes them says so.
+    #[inline]
+    pub(super) fn and(self, bits: u64, count: u32) -> Self {
+        Held {
+            bits: self.bits | bits.wrapping_shl(self.count),
+            count: self.count + count,
+        }
+    }
+}
 
 /// Puts bits behind each other. Passed on by value, like the reader.
 pub(super) struct BitWriter<'a> {
-    /// Not written yet.
     out: &'a mut [u8],
-    /// Bytes that there were at first.
-    all: usize,
-    held: u64,
-    count: u32,
+    /// Bytes that are written.
+    at: usize,
+    held: Held,
 }
 
 impl<'a> BitWriter<'a> {
     /// Begins in a byte of which so many bits are there already.
     pub(super) fn new(out: &'a mut [u8], begun: u8, count: u32) -> Self {
+        let bits = begun.into();
         BitWriter {
-            all: out.len(),
             out,
-            held: begun.into(),
-            count,
+            at: 0,
+            held: Held { bits, count },
         }
+    }
+
+    /// What is held, to be written with more.
+    #[inline]
+    pub(super) fn held(&self) -> Held {
+        self.held
+    }
+
+    /// Writes the whole bytes of what is held now; fewer than 8 bits still are afterwards. If there were too many, nothing
+    /// has changed.
+    #[inline]
+    pub(super) fn write(&mut self, held: Held) -> Result<bool, Stop> {
+        let rest = self.out.get_mut(self.at..).ok_or(Stop::Full)?;
+        // What there is too much of is written over.
+        *rest.first_chunk_mut::<WRITTEN>().ok_or(Stop::Full)? = held.bits.to_le_bytes();
+        if held.count >= TOO_MANY {
+            return Ok(false);
+        }
+        self.at += (held.count / 8) as usize;
+        self.held = Held {
+            bits: held.bits >> (held.count / 8 * 8),
+            count: held.count % 8,
+        };
+        Ok(true)
     }
 
     /// Adds bits, [`HELD_MAX`] in all until they are flushed.
     #[inline]
     pub(super) fn hold(&mut self, bits: u64, count: u32) {
-        self.held |= bits << self.count;
-        self.count += count;
+        self.held = self.held.and(bits, count);
     }
 
     /// Writes whole bytes; fewer than 8 bits are held afterwards.
     #[inline]
     pub(super) fn flush(&mut self) -> Result<(), Stop> {
-        *self.out.first_chunk_mut::<WRITTEN>().ok_or(Stop::Full)? = self.held.to_le_bytes();
-        self.pass((self.count / 8) as usize % WRITTEN);
-        self.held >>= self.count / 8 * 8;
-        self.count %= 8;
-        Ok(())
-    }
-
-    #[inline]
-    fn pass(&mut self, bytes: usize) {
-        self.out = &mut std::mem::take(&mut self.out)[bytes..];
+        match self.write(self.held)? {
+            true => Ok(()),
+            false => Err(Stop::Wrong),
+        }
     }
 
     pub(super) fn put(&mut self, bits: u8, count: u32) -> Result<(), Stop> {
@@ -145,21 +180,22 @@ impl<'a> BitWriter<'a> {
 
     /// Fills the last byte with zeros.
     pub(super) fn align(&mut self) -> Result<(), Stop> {
-        self.count = self.count.next_multiple_of(8);
+        self.held.count = self.held.count.next_multiple_of(8);
         self.flush()
     }
 
     /// Whole bytes; the last one before has to be full.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Stop> {
-        debug_assert_eq!(self.count, 0);
-        let place = self.out.get_mut(..bytes.len()).ok_or(Stop::Full)?;
+        debug_assert_eq!(self.held.count, 0);
+        let rest = self.out.get_mut(self.at..).ok_or(Stop::Full)?;
+        let place = rest.get_mut(..bytes.len()).ok_or(Stop::Full)?;
         place.copy_from_slice(bytes);
-        self.pass(bytes.len());
+        self.at += bytes.len();
         Ok(())
     }
 
     /// Bits from the begin of the first byte on.
     pub(super) fn written(&self) -> u64 {
-        8 * (self.all - self.out.len()) as u64 + u64::from(self.count)
+        8 * self.at as u64 + u64::from(self.held.count)
     }
 }

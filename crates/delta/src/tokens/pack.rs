@@ -1,9 +1,9 @@
 //! Huffman codes again: from tokens to the bits of a stream.
 //!
 //! Nearly all matches have a few literals before them at most, and take few bits with these. Such a run and its match are
-//! put together and written at once, without a branch for what there is of them.
+//! put together and written at once, without a branch for what there is of them; of longer runs two literals at a time.
 
-use super::bits::{BitWriter, HELD_MAX, WRITTEN};
+use super::bits::{BitWriter, HELD_MAX, Held, TOO_MANY, WRITTEN};
 use super::huffman::codes;
 use super::{
     DISTANCES, DYNAMIC, END_DISTANCE, END_OF_BLOCK, FIXED, LENGTHS, ORDER, STORED, Stop, distance_base,
@@ -106,45 +106,38 @@ fn pack_codes(from: &mut Reader<'_>, out: &mut BitWriter<'_>) -> Result<(Vec<u8>
     })
 }
 
-/// A code word with what follows it: in the lowest 7 bits how many these are, so that four words can be added up in place,
-/// above them the bits that are known.
+/// A code word, with the bits behind it where these are known.
 #[derive(Clone, Copy)]
-struct Word(u32);
+struct Word {
+    bits: u32,
+    /// How many there are.
+    count: u32,
+}
 
 impl Word {
     /// Not a bit.
-    const EMPTY: Word = Word(0);
-    /// Of what has no code.
-    const NONE: Word = Word(1 << 31);
-
-    fn new(bits: u32, length: u8) -> Self {
-        Word(bits << 7 | u32::from(length))
-    }
+    const EMPTY: Word = Word { bits: 0, count: 0 };
+    /// Of what has no code: nobody writes it.
+    const NONE: Word = Word {
+        bits: 0,
+        count: TOO_MANY,
+    };
 
     /// With so many more bits behind it.
-    fn and(self, value: u16, bits: u8) -> Self {
-        match self.is_none() {
-            true => self,
-            false => Word::new(
-                self.bits() as u32 | u32::from(value) << self.length(),
-                self.length() as u8 + bits,
-            ),
+    fn and(self, bits: u16, count: u8) -> Self {
+        Word {
+            bits: self.bits | u32::from(bits) << self.count,
+            count: self.count + u32::from(count),
         }
     }
 
-    #[inline]
     fn is_none(self) -> bool {
-        self.0 & Self::NONE.0 != 0
+        self.count >= TOO_MANY
     }
 
     #[inline]
-    fn bits(self) -> u64 {
-        (self.0 >> 7).into()
-    }
-
-    #[inline]
-    fn length(self) -> u32 {
-        self.0 & 0x3f
+    fn behind(self, held: Held) -> Held {
+        held.and(self.bits.into(), self.count)
     }
 
     /// Holds it.
@@ -152,7 +145,7 @@ impl Word {
         if self.is_none() {
             return Err(Stop::Wrong);
         }
-        out.hold(self.bits(), self.length());
+        out.hold(self.bits.into(), self.count);
         Ok(())
     }
 }
@@ -162,7 +155,10 @@ fn words(lengths: &[u8]) -> Result<Vec<Word>, Stop> {
     let codes = codes(lengths)?.into_iter();
     let word = |(code, length): (u16, &u8)| match length {
         0 => Word::NONE,
-        length => Word::new(code.into(), *length),
+        count => Word {
+            bits: code.into(),
+            count: (*count).into(),
+        },
     };
     Ok(codes.zip(lengths).map(word).collect())
 }
@@ -194,34 +190,39 @@ struct Words {
     end: Word,
 }
 
-/// The word of some distances.
+/// The word of some distances, of which the bits behind the code tell which one it is.
 #[derive(Clone, Copy)]
 struct Distance {
-    /// With as many bits behind the code as follow it, all of them 0.
-    word: Word,
-    /// Bits of the code.
-    code: u8,
-    /// The distance that it is the word of; what another one is more goes behind the code.
-    base: u16,
+    /// The code, less the least of these distances behind it: with any of them there it is the word.
+    code: i32,
+    code_bits: u8,
+    /// Bits of the word.
+    count: u8,
 }
 
 impl Distance {
     const NONE: Distance = Distance {
-        word: Word::NONE,
         code: 0,
-        base: 0,
+        code_bits: 0,
+        count: TOO_MANY as u8,
     };
 
-    /// The bits for a distance.
+    fn is_none(self) -> bool {
+        u32::from(self.count) >= TOO_MANY
+    }
+
     #[inline]
-    fn bits(self, distance: u16) -> u64 {
-        self.word.bits() | u64::from(distance.wrapping_sub(self.base)) << (self.code & 0xf)
+    fn behind(self, held: Held, distance: u16) -> Held {
+        let bits = u64::from(distance) << (self.code_bits & 0xf);
+        held.and(bits.wrapping_add_signed(self.code.into()), self.count.into())
     }
 }
 
 const NO_LITERAL: usize = 256;
 /// Most literals before a match that are written with it.
 const SHORT_RUN: usize = 2;
+/// The number of a run that is shorter takes one byte.
+const LONG_RUN: usize = 0x80;
 
 impl Words {
     /// By the lengths of both codes.
@@ -234,7 +235,9 @@ impl Words {
             end: literals[END_OF_BLOCK],
         };
         all.literals[..NO_LITERAL].copy_from_slice(&literals[..NO_LITERAL]);
-        for ((base, bits), word) in LENGTHS.iter().zip(&literals[END_OF_BLOCK + 1..]) {
+        let is_coded = |word: &Word| !word.is_none();
+        let lengths = LENGTHS.iter().zip(&literals[END_OF_BLOCK + 1..]);
+        for ((base, bits), word) in lengths.filter(|(_, word)| is_coded(word)) {
             // The last symbol takes over from the one before.
             for more in 0..1 << bits {
                 if let Some(length) = all.lengths.get_mut(usize::from(base + more)) {
@@ -242,52 +245,73 @@ impl Words {
                 }
             }
         }
-        for (symbol, word) in distances.iter().enumerate().take(DISTANCES) {
+        let distances = distances.iter().enumerate().take(DISTANCES);
+        for (symbol, word) in distances.filter(|(_, word)| is_coded(word)) {
             let (base, bits) = distance_base(symbol);
             let last = base + ((1 << bits) - 1);
             all.distances[place_of(base)..=place_of(last)].fill(Distance {
-                word: word.and(0, bits),
-                code: word.length() as u8,
-                base,
+                code: word.bits as i32 - (i32::from(base) << word.count),
+                code_bits: word.count as u8,
+                count: word.count as u8 + bits,
             });
         }
         Ok(all)
     }
 
-    /// Writes runs and their matches, while they are short and neither end is near.
+    /// Writes runs and their matches, while these are short and the end is not near. Within a run it stops behind its
+    /// number and says how many literals are left.
     #[inline]
-    fn write_short<'t>(&self, from: &mut Reader<'_>, mut out: BitWriter<'t>) -> Result<BitWriter<'t>, Stop> {
-        let mut tokens = from.0;
-        while let Some(word) = tokens.first_chunk::<8>() {
-            let word = u64::from_le_bytes(*word);
-            let run = usize::from(word as u8);
-            if run > SHORT_RUN {
-                break;
+    fn write_short<'t>(
+        &self,
+        from: &mut Reader<'_>,
+        mut out: BitWriter<'t>,
+    ) -> Result<(BitWriter<'t>, Option<usize>), Stop> {
+        let tokens = from.0;
+        let word_at = |at: usize| -> Option<u64> {
+            let word = tokens.get(at..)?.first_chunk()?;
+            Some(u64::from_le_bytes(*word))
+        };
+        // What is at `at` stands for the number of the run, which was read.
+        let mut at = 0;
+        let left = 'matches: loop {
+            let Some(mut word) = word_at(at) else {
+                break None;
+            };
+            let mut run = usize::from(word as u8);
+            if run >= LONG_RUN {
+                break None;
+            }
+            while run > SHORT_RUN {
+                let literal = |number: usize| self.literals[usize::from((word >> (8 * number)) as u8)];
+                let held = literal(2).behind(literal(1).behind(out.held()));
+                if !out.write(held)? {
+                    break 'matches Some(run);
+                }
+                at += 2;
+                run -= 2;
+                word = match word_at(at) {
+                    Some(word) => word,
+                    None => break 'matches Some(run),
+                };
             }
             let literal = |number: usize| {
-                let none = if number < run { 0 } else { NO_LITERAL };
-                self.literals[usize::from((word >> (8 * (number + 1))) as u8) | none]
+                // Below 0 all bits are set.
+                let none = run.wrapping_sub(number) & NO_LITERAL;
+                self.literals[usize::from((word >> (8 * number)) as u8) | none]
             };
-            let (first, second) = (literal(0), literal(1));
-            let token = word >> (8 * (run + 1));
-            let length = self.lengths[usize::from(token as u8)];
-            let distance = (token >> 8) as u16;
-            let code = self.distances[place_of(distance)];
+            let held = literal(2).behind(literal(1).behind(out.held()));
+            let token = word >> (8 * run);
+            let held = self.lengths[usize::from((token >> 8) as u8)].behind(held);
+            let distance = (token >> 16) as u16;
+            let held = self.distances[place_of(distance)].behind(held, distance);
             // Whoever goes on symbol by symbol tells whether anything is wrong; the end of the block is no distance either.
-            let is_coded = !Word(first.0 | second.0 | length.0 | code.word.0).is_none();
-            let all = first.0.wrapping_add(second.0).wrapping_add(length.0);
-            let bits = all.wrapping_add(code.word.0) & 0x7f;
-            if !is_coded || bits > HELD_MAX {
-                break;
+            if !out.write(held)? {
+                break Some(run);
             }
-            let of_match = length.bits() | code.bits(distance) << length.length();
-            let of_run = first.bits() | second.bits() << first.length();
-            out.hold(of_run | of_match << second.length() << first.length(), bits);
-            out.flush()?;
-            tokens = &tokens[run + 4..];
-        }
-        from.0 = tokens;
-        Ok(out)
+            at += run + 4;
+        };
+        from.0 = &tokens[at + usize::from(left.is_some())..];
+        Ok((out, left))
     }
 }
 
@@ -303,8 +327,12 @@ fn pack_symbols<'t>(
 ) -> Result<BitWriter<'t>, Stop> {
     let words = Words::of(literals, distances)?;
     loop {
-        out = words.write_short(from, out)?;
-        let run = from.number()?;
+        let left;
+        (out, left) = words.write_short(from, out)?;
+        let run = match left {
+            Some(run) => run as u64,
+            None => from.number()?,
+        };
         for literals in from.bytes(run)?.chunks(LITERALS_AT_ONCE) {
             for literal in literals {
                 words.literals[usize::from(*literal)].hold(&mut out)?;
@@ -320,10 +348,8 @@ fn pack_symbols<'t>(
         }
         let code = words.distances[place_of(distance)];
         words.lengths[usize::from(length)].hold(&mut out)?;
-        if code.word.is_none() {
+        if code.is_none() || !out.write(code.behind(out.held(), distance))? {
             return Err(Stop::Wrong);
         }
-        out.hold(code.bits(distance), code.word.length());
-        out.flush()?;
     }
 }
