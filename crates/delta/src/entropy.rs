@@ -4,7 +4,7 @@
 //! packed by whichever of both is smaller: LZMA nearly always, unless zstd costs less than 2 % more.
 
 use std::io::{self, BufReader, Read};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
 
 use liblzma::stream::{Filters, LzmaOptions, Stream};
@@ -306,19 +306,21 @@ impl<'a> Unpacked<'a> {
     where
         'a: 'scope,
     {
-        let (sender, receiver) = sync_channel(AHEAD_CHUNKS);
+        let ((sender, receiver), (read, again)) = (sync_channel(AHEAD_CHUNKS), sync_channel(AHEAD_CHUNKS));
         let ahead = Ahead {
             left: self.left,
             chunk: Vec::new(),
             at: 0,
             receiver,
+            read,
         };
         if self.left == 0 {
             return ahead;
         }
         scope.spawn(move || {
             while self.left > 0 {
-                let mut chunk = vec![0; self.left.min(AHEAD_BYTES) as usize];
+                let mut chunk: Vec<u8> = again.try_recv().unwrap_or_default();
+                chunk.resize(self.left.min(AHEAD_BYTES) as usize, 0);
                 let read = self.reader.read_exact(&mut chunk);
                 self.left -= chunk.len() as u64;
                 // Whoever reads may have given up.
@@ -356,6 +358,8 @@ pub(crate) struct Ahead {
     chunk: Vec<u8>,
     at: usize,
     receiver: Receiver<Vec<u8>>,
+    /// Takes chunks back once they are read: memory that is given anew costs more than filling it.
+    read: SyncSender<Vec<u8>>,
 }
 
 impl Ahead {
@@ -373,7 +377,10 @@ impl Ahead {
         while !to.is_empty() {
             if self.at == self.chunk.len() {
                 let next = self.receiver.recv();
-                (self.chunk, self.at) = (next.map_err(|_| Malformed("a stream cannot be unpacked"))?, 0);
+                let next = next.map_err(|_| Malformed("a stream cannot be unpacked"))?;
+                // Nobody takes it any more once all is unpacked.
+                let _ = self.read.try_send(std::mem::replace(&mut self.chunk, next));
+                self.at = 0;
             }
             let (now, later) = to.split_at_mut(to.len().min(self.chunk.len() - self.at));
             now.copy_from_slice(&self.chunk[self.at..self.at + now.len()]);

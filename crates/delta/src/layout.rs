@@ -6,7 +6,7 @@ use crate::varint::{self, Reader};
 use crate::{BYTES_MAX, FILES_MAX, Malformed};
 
 /// First bytes of a delta.
-pub(crate) const MAGIC: &[u8; 4] = b"TGD5";
+pub(crate) const MAGIC: &[u8; 4] = b"TGD6";
 /// Most compressed streams of all archives.
 pub(crate) const STREAMS_MAX: u64 = 1_000_000;
 /// Most programs.
@@ -47,6 +47,8 @@ pub(crate) struct Stream {
     pub plain: u64,
     /// Bytes of what it takes to compress its content the same way again; 0 if it is unpacked to its tokens.
     pub recipe: u64,
+    /// Whether anything is taken out of it, if it is old; else it need not be unpacked.
+    pub is_used: bool,
 }
 
 impl Stream {
@@ -138,7 +140,7 @@ pub(crate) struct Head {
 impl Head {
     pub(crate) fn write(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        for (files, with_recipe) in [(&self.old, false), (&self.new, true)] {
+        for (files, is_new) in [(&self.old, false), (&self.new, true)] {
             varint::put(&mut out, files.len() as u64);
             for file in files {
                 varint::put(&mut out, file.length);
@@ -148,8 +150,9 @@ impl Head {
                     varint::put(&mut out, stream.gap);
                     varint::put(&mut out, stream.whole_bytes());
                     varint::put(&mut out, stream.plain);
-                    if with_recipe {
-                        varint::put(&mut out, stream.recipe);
+                    match is_new {
+                        true => varint::put(&mut out, stream.recipe),
+                        false => varint::put(&mut out, stream.is_used.into()),
                     }
                 }
             }
@@ -185,11 +188,7 @@ impl Head {
     }
 }
 
-fn read_files(
-    from: &mut Reader<'_>,
-    with_recipe: bool,
-    streams_left: &mut u64,
-) -> Result<Vec<Layout>, Malformed> {
+fn read_files(from: &mut Reader<'_>, is_new: bool, streams_left: &mut u64) -> Result<Vec<Layout>, Malformed> {
     const LONG: &str = "its files are larger than they may be";
     let count = from.number_to(FILES_MAX as u64, "it has too many files")?;
     let (mut files, mut total, mut lzma2_left) = (Vec::new(), 0_u64, CONTENT_MAX);
@@ -207,9 +206,9 @@ fn read_files(
             let gap = from.number_to(length, LONG)?;
             let whole_bytes = from.number_to(length.min(crate::archive::PACKED_MAX), LONG)?;
             let plain = from.number_to(crate::archive::PLAIN_MAX, LONG)?;
-            let recipe = match with_recipe {
-                true => from.number_to(BYTES_MAX, LONG)?,
-                false => 0,
+            let (recipe, is_used) = match is_new {
+                true => (from.number_to(BYTES_MAX, LONG)?, true),
+                false => (0, from.number_to(1, "a stream is neither used nor unused")? == 1),
             };
             let bits = (8 * whole_bytes + last_bits).saturating_sub(begin.into());
             if plain == 0 || bits == 0 {
@@ -235,6 +234,7 @@ fn read_files(
                 bits,
                 plain,
                 recipe,
+                is_used,
             };
             begin = stream.end();
             layout.streams.push(stream);
@@ -345,6 +345,7 @@ mod tests {
             bits,
             plain: 100,
             recipe: 0,
+            is_used: true,
         }
     }
 
@@ -395,6 +396,7 @@ mod tests {
         }
         let with_recipe = Stream {
             recipe: 1,
+            is_used: true,
             ..part(0, 83)
         };
         assert_eq!(read(vec![with_recipe, part(3, 5)]), within);

@@ -31,6 +31,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod used;
 mod varint;
 
 pub use apply::{ApplyError, Delta, Write};

@@ -19,6 +19,7 @@ use crate::matching::{self, Copy, Recent};
 use crate::program::Image;
 use crate::source::{Input, PAGE_BYTES, Pages, Source};
 use crate::steps::{self, STEP_BYTES, Section, Step, Steps};
+use crate::used::Places;
 use crate::varint;
 use crate::{BYTES_MAX, FILES_MAX};
 
@@ -81,6 +82,8 @@ pub fn make(
         let index = Index::new(searched, index_step(searched.length, memory / 2))?;
         matching::copies(searched, &after.source, &index, pages_held, threads)?
     };
+    let places = Places::of(&before.layouts);
+    let copies = places.without_useless(copies);
     let mut head = Head {
         old: before.layouts,
         new: after.layouts,
@@ -108,6 +111,7 @@ pub fn make(
         pages_held,
     };
     keep_useful_regions(&mut head.programs, &sides)?;
+    places.mark_used(&mut head.old, &copies, &head.programs);
     let (large, small) = efforts(memory, purpose);
     // First, and one after the other, since these take most memory.
     let mut literals = Vec::new();
@@ -255,6 +259,7 @@ impl<'a> Side<'a> {
                             bits: part.bits,
                             plain: part.plain,
                             recipe: unpacked.recipe.len() as u64,
+                            is_used: true,
                         };
                         (gap, begin) = (0, stream.end());
                         layout.streams.push(stream);

@@ -58,7 +58,7 @@ impl Copy {
 }
 
 /// A match shorter than this is not worth a copy of its own.
-const MATCH_MIN: usize = 16;
+pub(crate) const MATCH_MIN: usize = 16;
 /// By how many agreeing bytes a match has to beat going on where the copy is.
 const ADVANTAGE_MIN: usize = 10;
 /// So many bytes shorter may a piece be where copies were taken from lately.

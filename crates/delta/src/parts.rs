@@ -488,6 +488,7 @@ mod tests {
                 bits: part.bits,
                 plain: part.plain,
                 recipe: 0,
+                is_used: true,
             };
             begin = stream.end();
             layout.streams.push(stream);

@@ -9,7 +9,7 @@ use crate::apply::ApplyError;
 use crate::archive;
 use crate::budget::Budget;
 use crate::layout::{Layout, Stream};
-use crate::parallel::in_parallel;
+use crate::parallel::in_parallel_with;
 use crate::{BYTES_MAX, Malformed};
 
 /// Copies jump: what is read around one serves others nearby, and more than that is read for nothing.
@@ -65,6 +65,8 @@ enum Part<'a> {
     Kept(&'a File, u64),
     /// In memory.
     Held(Vec<u8>),
+    /// Of an archive that is not unpacked, since nobody asks for it.
+    Unused,
 }
 
 /// All old, or all new, bytes.
@@ -88,22 +90,28 @@ enum PieceKind {
     /// So many bytes as they are.
     Plain(u64),
     Packed(Stream),
+    /// An archive of so many bytes that nobody asks for.
+    Unused(u64),
 }
 
 impl Piece<'_> {
     /// Bytes once it is unpacked.
     fn length(&self) -> u64 {
         match self.kind {
-            PieceKind::Plain(length) => length,
+            PieceKind::Plain(length) | PieceKind::Unused(length) => length,
             PieceKind::Packed(stream) => stream.plain,
         }
     }
 
-    /// Unpacks a stream.
-    fn unpack(&self, stream: &Stream, plain: &mut [u8]) -> Result<(), ApplyError> {
-        let mut packed = vec![0; stream.packed() as usize];
-        self.file.read(self.offset, &mut packed)?;
-        archive::unpack_old(&packed, stream, plain).ok_or(ApplyError::Other { number: self.number })
+    /// Unpacks a stream, for which it takes memory that was used before.
+    fn unpack(&self, stream: &Stream, plain: &mut [u8], packed: &mut Vec<u8>) -> Result<(), ApplyError> {
+        let length = stream.packed() as usize;
+        if packed.len() < length {
+            packed.resize(length, 0);
+        }
+        let packed = &mut packed[..length];
+        self.file.read(self.offset, packed)?;
+        archive::unpack_old(packed, stream, plain).ok_or(ApplyError::Other { number: self.number })
     }
 }
 
@@ -114,7 +122,8 @@ pub(crate) fn unpacked_bytes(layouts: &[Layout]) -> u64 {
 
 fn archive_bytes(layouts: &[Layout]) -> u64 {
     let streams = layouts.iter().flat_map(|layout| &layout.streams);
-    streams.map(|stream| stream.plain).sum()
+    let used = streams.filter(|stream| stream.is_used);
+    used.map(|stream| stream.plain).sum()
 }
 
 /// Whether all is to be in memory: there is not much of it, and most of it has to be unpacked anyway. What is on disk as
@@ -134,8 +143,8 @@ pub(crate) fn kept_bytes(layouts: &[Layout], most_held: u64) -> u64 {
 }
 
 impl<'a> Source<'a> {
-    /// The old files; their archives are unpacked on so many threads, into `scratch`, or all is held in memory, if that is
-    /// at most so much.
+    /// The old files; those of their archives that are used are unpacked on so many threads, into `scratch`, or all is held in
+    /// memory, if that is at most so much.
     pub(crate) fn open(
         layouts: &[Layout],
         old: &'a [Input<'a>],
@@ -164,7 +173,11 @@ impl<'a> Source<'a> {
                 if stream.gap > 0 {
                     put(offset, PieceKind::Plain(stream.gap));
                 }
-                put(offset + stream.gap, PieceKind::Packed(*stream));
+                let kind = match stream.is_used {
+                    true => PieceKind::Packed(*stream),
+                    false => PieceKind::Unused(stream.plain),
+                };
+                put(offset + stream.gap, kind);
                 offset += stream.gap + stream.whole_bytes();
             }
             if offset < layout.length {
@@ -191,7 +204,7 @@ impl<'a> Source<'a> {
             })
             .collect();
         let budget = Budget::new(UNPACKING_BYTES);
-        let read = in_parallel(pieces.len(), threads, |number| -> Result<(), ApplyError> {
+        let read = in_parallel_with(pieces.len(), threads, Vec::new, |packed, number| {
             let (piece, mut place) = (
                 &pieces[number],
                 places[number].lock().unwrap_or_else(PoisonError::into_inner),
@@ -200,13 +213,15 @@ impl<'a> Source<'a> {
                 PieceKind::Plain(_) => piece.file.read(piece.offset, &mut place)?,
                 PieceKind::Packed(stream) => {
                     let _taken = budget.take(stream.packed() + stream.plain);
-                    piece.unpack(stream, &mut place)?;
+                    piece.unpack(stream, &mut place, packed)?;
                 }
+                // Memory that is not touched costs nothing.
+                PieceKind::Unused(_) => {}
             }
             Ok(())
         });
         drop(places);
-        read.into_iter().collect::<Result<(), _>>()?;
+        read.into_iter().collect::<Result<(), ApplyError>>()?;
         let mut source = Source::default();
         source.put(Part::Held(bytes), length);
         Ok(source)
@@ -223,14 +238,15 @@ impl<'a> Source<'a> {
                     streams.push((piece, stream, to));
                     to += stream.plain;
                 }
+                PieceKind::Unused(length) => source.put(Part::Unused, *length),
             }
         }
         let budget = Budget::new(UNPACKING_BYTES);
-        let unpacked = in_parallel(streams.len(), threads, |number| {
+        let unpacked = in_parallel_with(streams.len(), threads, Vec::new, |packed, number| {
             let (piece, stream, to) = streams[number];
             let _taken = budget.take(stream.packed() + stream.plain);
             let mut plain = vec![0; stream.plain as usize];
-            piece.unpack(stream, &mut plain)?;
+            piece.unpack(stream, &mut plain, packed)?;
             scratch.write_all_at(&plain, to).map_err(ApplyError::Scratch)
         });
         unpacked.into_iter().collect::<Result<(), _>>()?;
@@ -289,6 +305,7 @@ impl<'a> Source<'a> {
                 Part::Plain(file, from) => file.read(from + at, now)?,
                 Part::Kept(file, from) => file.read_exact_at(now, from + at)?,
                 Part::Held(bytes) => now.copy_from_slice(&bytes[at as usize..at as usize + length]),
+                Part::Unused => now.fill(0),
             }
             offset += length as u64;
             buffer = later;

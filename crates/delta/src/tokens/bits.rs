@@ -92,8 +92,6 @@ impl<'a> BitReader<'a> {
 
 /// Bytes that are written at a time, whether they are full or not: so many have to be free behind what comes of it.
 pub(super) const WRITTEN: usize = 8;
-/// Bits that can be added between two flushes, beside fewer than 8 that are held.
-pub(super) const HELD_MAX: u32 = 56;
 /// More bits than can be held.
 pub(super) const TOO_MANY: u32 = 64;
 
@@ -158,7 +156,7 @@ impl<'a> BitWriter<'a> {
         Ok(true)
     }
 
-    /// Adds bits, [`HELD_MAX`] in all until they are flushed.
+    /// Adds bits, 56 in all until they are flushed: fewer than 8 are held then.
     #[inline]
     pub(super) fn hold(&mut self, bits: u64, count: u32) {
         self.held = self.held.and(bits, count);

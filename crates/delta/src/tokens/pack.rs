@@ -3,7 +3,7 @@
 //! Nearly all matches have a few literals before them at most, and take few bits with these. Such a run and its match are
 //! put together and written at once, without a branch for what there is of them; of longer runs two literals at a time.
 
-use super::bits::{BitWriter, HELD_MAX, Held, TOO_MANY, WRITTEN};
+use super::bits::{BitWriter, Held, TOO_MANY, WRITTEN};
 use super::huffman::codes;
 use super::{
     DISTANCES, DYNAMIC, END_DISTANCE, END_OF_BLOCK, FIXED, LENGTHS, ORDER, STORED, Stop, distance_base,
