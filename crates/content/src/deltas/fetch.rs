@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
@@ -72,8 +73,7 @@ pub fn apply(
     file: &Path,
     is_cancelled: &dyn Fn() -> bool,
 ) -> Result<(), SegmentError> {
-    let delta = read(segment, file).map_err(disk("read", file))?;
-    let found = ObjectId::of(&delta);
+    let (delta, found) = read(segment, file).map_err(disk("read", file))?;
     if found != segment.sha256 {
         return Err(SegmentError::Refused(format!(
             "expected SHA-256 {}, found {found}",
@@ -89,12 +89,23 @@ pub fn apply(
         })
 }
 
-/// As many bytes as the segment has; its hash tells whether there are fewer.
-fn read(segment: &Segment, file: &Path) -> io::Result<Vec<u8>> {
-    let mut delta = Vec::new();
+/// Bytes that are hashed while they are still near.
+const READ_BYTES: u64 = 256 * 1024;
+
+/// As many bytes as the segment has, and their hash, which tells whether there are fewer.
+fn read(segment: &Segment, file: &Path) -> io::Result<(Vec<u8>, ObjectId)> {
     let file = std::fs::File::open(file)?;
-    file.take(segment.length).read_to_end(&mut delta)?;
-    Ok(delta)
+    let length = file.metadata()?.len().min(segment.length);
+    let (mut delta, mut hasher) = (Vec::with_capacity(length as usize), Sha256::new());
+    let mut file = file.take(length);
+    loop {
+        let before = delta.len();
+        file.by_ref().take(READ_BYTES).read_to_end(&mut delta)?;
+        if delta.len() == before {
+            return Ok((delta, ObjectId(hasher.finalize().into())));
+        }
+        hasher.update(&delta[before..]);
+    }
 }
 
 /// Brings the file of a segment to its full length. Its bytes are not looked at yet.

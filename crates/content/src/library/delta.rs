@@ -1,5 +1,6 @@
 //! Taking objects into the library that a delta makes from objects that are here.
 
+use std::fs::File;
 use std::path::PathBuf;
 
 use rustix::fs::Advice;
@@ -47,9 +48,10 @@ impl Library {
         }
         let _changing = self.lock();
         self.sync_file_system()?;
-        for (object, _) in &segment.new {
-            self.move_into_place(&incoming(object), object)?;
-        }
+        self.move_into_place(
+            "incoming",
+            segment.new.iter().map(|(object, _)| *object).collect(),
+        )?;
         Ok(self.sync_file_system()?)
     }
 
@@ -74,11 +76,7 @@ impl Library {
         let mut old = Vec::new();
         for object in &segment.old {
             match self.open_object(object) {
-                Ok(file) => {
-                    // Copies come out of all of it, in no order that a disk would like; a hint may go unheard.
-                    let _ = rustix::fs::fadvise(&file, 0, None, Advice::WillNeed);
-                    old.push(file);
-                }
+                Ok(file) => old.push(file),
                 Err(failure) if failure.source.kind() == std::io::ErrorKind::NotFound => {
                     return Err(DeltaError::Refused(format!(
                         "it needs {object}, which is not here"
@@ -88,18 +86,21 @@ impl Library {
                 Err(failure) => return Err(refused(&format!("{failure}: {}", failure.source))),
             }
         }
-        let old: Vec<delta::Input<'_>> = old.iter().map(delta::Input::File).collect();
+        let inputs: Vec<delta::Input<'_>> = old.iter().map(delta::Input::File).collect();
         let sizes: Vec<u64> = segment.new.iter().map(|(_, size)| *size).collect();
         let archives = incoming.join(format!("{}.archives", segment.sha256));
         let unpacked = unnamed(&archives).map_err(disk("write", &archives))?;
         let mut cancelled = false;
-        let (applied, written) = write_objects(&incoming, &segment.new, |take| {
-            delta.apply(&old, &sizes, &unpacked, &mut |number, bytes| {
-                cancelled = is_cancelled();
-                match cancelled {
-                    true => Err(std::io::Error::other("cancelled")),
-                    false => take(number, bytes),
-                }
+        let (applied, written) = std::thread::scope(|scope| {
+            scope.spawn(|| want_all(&old));
+            write_objects(&incoming, &segment.new, |take| {
+                delta.apply(&inputs, &sizes, &unpacked, &mut |number, bytes| {
+                    cancelled = is_cancelled();
+                    match cancelled {
+                        true => Err(std::io::Error::other("cancelled")),
+                        false => take(number, bytes),
+                    }
+                })
             })
         });
         // Before everything is made durable, which this need not be.
@@ -123,5 +124,13 @@ impl Library {
                 segment.new.len()
             ))),
         }
+    }
+}
+
+/// Has files read ahead: copies come out of all of them, in no order that a disk would like.
+fn want_all(files: &[File]) {
+    for file in files {
+        // A hint may go unheard.
+        let _ = rustix::fs::fadvise(file, 0, None, Advice::WillNeed);
     }
 }

@@ -2,9 +2,9 @@
 //! costs: on an ordinary disk a gigabyte is durable three times sooner this way (docs/performance.md). A file system
 //! that cannot do it gets ordinary writes.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// What direct writes are aligned to, in memory and on disk: the largest logical block in use.
@@ -17,13 +17,27 @@ const DIRECT_BYTES_MIN: usize = 64 * 1024;
 pub(super) struct Aligned(Vec<u8>);
 
 impl Aligned {
+    /// With room for so many bytes, which costs nothing until they are used.
+    pub(super) fn with_room(length: usize) -> Self {
+        Aligned(vec![0; length + ALIGNMENT])
+    }
+
     /// So many bytes, whatever they are.
     pub(super) fn bytes(&mut self, length: usize) -> &mut [u8] {
         if self.0.len() < length + ALIGNMENT {
             self.0.resize(length + ALIGNMENT, 0);
         }
-        let start = self.0.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+        let start = self.start();
         &mut self.0[start..start + length]
+    }
+
+    /// So many of the bytes that were put there.
+    pub(super) fn held(&self, length: usize) -> &[u8] {
+        &self.0[self.start()..][..length]
+    }
+
+    fn start(&self) -> usize {
+        self.0.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT)
     }
 
     /// These bytes as they are if they may be written directly; otherwise held here.
@@ -41,17 +55,36 @@ impl Aligned {
     }
 }
 
-/// Writes a whole file.
+/// Writes a whole file that nobody changes afterwards, over whatever was left there.
 pub(super) fn write_new(path: &Path, bytes: &[u8], aligned: &mut Aligned) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     if bytes.len() >= DIRECT_BYTES_MIN
-        && let Some(file) = open_direct(&mut options, path)?
+        && let Some(file) = open_over(path, || open_direct(&mut options, path))?
         && unless_unfit(file.write_all_at(aligned.fit(bytes), 0))?
     {
-        return file.set_len(bytes.len() as u64);
+        file.set_len(bytes.len() as u64)?;
+        return protect(&file);
     }
-    options.custom_flags(0).open(path)?.write_all_at(bytes, 0)
+    let file = open_over(path, || options.custom_flags(0).open(path))?;
+    file.write_all_at(bytes, 0)?;
+    protect(&file)
+}
+
+/// Opens a file, or anew where one was left that is protected.
+fn open_over<T>(path: &Path, mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    match open() {
+        Err(failure) if failure.kind() == io::ErrorKind::PermissionDenied => {
+            std::fs::remove_file(path)?;
+            open()
+        }
+        opened => opened,
+    }
+}
+
+/// Lets everybody read a file, and nobody change it who opens it from now on.
+pub(super) fn protect(file: &File) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(0o444))
 }
 
 /// A file that is put together from parts.
@@ -70,6 +103,11 @@ impl PartialFile {
             direct: open_direct(&mut options, path)?,
             cached,
         })
+    }
+
+    /// Says that it is whole.
+    pub(super) fn protect(&self) -> io::Result<()> {
+        protect(&self.cached)
     }
 
     /// Writes a part: whole pages directly where it begins on one, and the rest through the cache. No page is written

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::delta::DeltaError;
 use super::direct::{ALIGNMENT, Aligned, PartialFile, write_new};
-use super::disk;
+use super::{disk, remove_if_there};
 use crate::object::ObjectId;
 
 /// Bytes that are written at a time; a smaller object is written at once.
@@ -21,7 +21,7 @@ const _: () = assert!(PIECE_BYTES.is_multiple_of(ALIGNMENT));
 /// Threads that hash and write: a disk takes several files at a time.
 const WRITERS: usize = 8;
 /// Pieces that wait for each of them.
-const WAITING: usize = 1;
+const WAITING: usize = 4;
 
 /// Takes the next bytes of an object, by its number.
 pub(super) type Take<'a> = dyn FnMut(usize, &[u8]) -> io::Result<()> + 'a;
@@ -47,7 +47,7 @@ pub(super) fn write_objects<T>(
             objects,
             writers,
             buffers: &buffers,
-            piece: Vec::new(),
+            piece: None,
             cut: 0,
         };
         let made = make(&mut |number, bytes| cutter.take(number, bytes));
@@ -64,22 +64,28 @@ pub(super) fn write_objects<T>(
 /// The next bytes of an object.
 struct Piece {
     number: usize,
-    bytes: Vec<u8>,
+    memory: Aligned,
+    length: usize,
     is_last: bool,
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        self.memory.held(self.length)
+    }
 }
 
 /// Memory of pieces that were written, for the next ones: to have it given anew costs more.
 #[derive(Default)]
-struct Written(Mutex<Vec<Vec<u8>>>);
+struct Written(Mutex<Vec<Aligned>>);
 
 impl Written {
-    fn take(&self) -> Vec<u8> {
+    fn take(&self) -> Aligned {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.unwrap_or_else(|| Vec::with_capacity(PIECE_BYTES))
+        kept.unwrap_or_else(|| Aligned::with_room(PIECE_BYTES))
     }
 
-    fn give(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
+    fn give(&self, buffer: Aligned) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
     }
 }
@@ -89,7 +95,8 @@ struct Cutter<'a> {
     objects: &'a [(ObjectId, u64)],
     writers: Vec<SyncSender<Piece>>,
     buffers: &'a Written,
-    piece: Vec<u8>,
+    /// The piece that is being filled, and how many bytes it has.
+    piece: Option<(Aligned, usize)>,
     /// Bytes of the object that were handed over already.
     cut: u64,
 }
@@ -100,18 +107,19 @@ impl Cutter<'_> {
         while !bytes.is_empty() {
             let left = size - self.cut;
             let length = left.min(PIECE_BYTES as u64) as usize;
-            if self.piece.capacity() == 0 {
-                self.piece = self.buffers.take();
-            }
-            let (now, later) = bytes.split_at(bytes.len().min(length - self.piece.len()));
-            self.piece.extend_from_slice(now);
+            let (mut memory, filled) = self.piece.take().unwrap_or_else(|| (self.buffers.take(), 0));
+            let (now, later) = bytes.split_at(bytes.len().min(length - filled));
+            let end = filled + now.len();
+            memory.bytes(PIECE_BYTES)[filled..end].copy_from_slice(now);
             bytes = later;
-            if self.piece.len() < length {
+            if end < length {
+                self.piece = Some((memory, end));
                 continue;
             }
             let piece = Piece {
                 number,
-                bytes: std::mem::take(&mut self.piece),
+                memory,
+                length,
                 is_last: left == length as u64,
             };
             self.cut = if piece.is_last {
@@ -137,18 +145,21 @@ struct Writing {
 
 impl Writing {
     fn write(&mut self, piece: &Piece, aligned: &mut Aligned) -> io::Result<()> {
-        self.hasher.update(&piece.bytes);
+        self.hasher.update(piece.bytes());
         if self.begun.is_none() {
             if piece.is_last {
-                return write_new(&self.path, &piece.bytes, aligned);
+                return write_new(&self.path, piece.bytes(), aligned);
             }
             // Whatever an earlier attempt left is not ours to write over.
-            write_new(&self.path, &[], aligned)?;
+            remove_if_there(&self.path).map_err(|failure| failure.source)?;
             self.begun = Some((PartialFile::open(&self.path)?, 0));
         }
         if let Some((file, written)) = &mut self.begun {
-            file.write_at(&piece.bytes, *written, aligned)?;
-            *written += piece.bytes.len() as u64;
+            file.write_at(piece.bytes(), *written, aligned)?;
+            *written += piece.length as u64;
+            if piece.is_last {
+                file.protect()?;
+            }
         }
         Ok(())
     }
@@ -172,7 +183,7 @@ fn write_all(
         });
         let written = writing.write(&piece, &mut aligned);
         written.map_err(disk("write", &writing.path))?;
-        buffers.give(piece.bytes);
+        buffers.give(piece.memory);
         if !piece.is_last {
             continue;
         }

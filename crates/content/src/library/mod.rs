@@ -23,9 +23,11 @@ mod writer;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{Mode, mkdirat, renameat};
+use rustix::io::Errno;
 
 use crate::index::{IndexError, PayloadIndex};
 use crate::object::ObjectId;
@@ -299,20 +301,28 @@ impl Library {
         Ok(self.root.join("packages").join(format!("{name}.ref")))
     }
 
-    fn move_into_place(&self, from: &Path, object: &ObjectId) -> Result<(), DiskError> {
-        let to = self.object_path(object);
-        std::fs::set_permissions(from, std::fs::Permissions::from_mode(0o444))
-            .map_err(disk("protect", from))?;
-        let moved = match std::fs::rename(from, &to) {
-            // The first object of its folder.
-            Err(failure) if failure.kind() == io::ErrorKind::NotFound => {
-                let folder = to.parent().unwrap_or(&self.root);
-                std::fs::create_dir_all(folder).map_err(disk("create", folder))?;
-                std::fs::rename(from, &to)
-            }
-            moved => moved,
+    /// Moves objects that are durable and protected out of a folder to where everybody sees them.
+    fn move_into_place(&self, folder: &str, mut objects: Vec<ObjectId>) -> Result<(), DiskError> {
+        let open = |folder: &str| {
+            let path = self.root.join(folder);
+            File::open(&path).map_err(disk("open", &path))
         };
-        moved.map_err(disk("rename", &to))
+        let (from, to) = (open(folder)?, open("objects")?);
+        // One folder after the other.
+        objects.sort_unstable();
+        for object in objects {
+            let name = object.to_string();
+            let own_folder = &name[..2];
+            let place = format!("{own_folder}/{name}");
+            let mut moved = renameat(&from, &name, &to, &place);
+            if moved == Err(Errno::NOENT) {
+                // The first object of its folder; if it is there, it is the object that is missing.
+                let _ = mkdirat(&to, own_folder, Mode::from_bits_retain(0o777));
+                moved = renameat(&from, &name, &to, &place);
+            }
+            moved.map_err(|errno| disk("rename", &self.object_path(&object))(errno.into()))?;
+        }
+        Ok(())
     }
 
     fn sync_file_system(&self) -> Result<(), DiskError> {

@@ -8,11 +8,11 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::direct::{Aligned, PartialFile, write_new};
+use super::direct::{Aligned, PartialFile, protect, write_new};
 use super::stored::copy_stored;
 use super::{DiskError, Library, disk, remove_if_there};
 use crate::index::{Block, PayloadIndex};
@@ -212,10 +212,7 @@ impl BlockWriter {
         let library = &self.library;
         let _changing = library.lock();
         library.sync_file_system()?;
-        for object in batch.written {
-            let incoming = library.root.join("incoming").join(object.to_string());
-            library.move_into_place(&incoming, &object)?;
-        }
+        library.move_into_place("incoming", batch.written)?;
         for (object, parts) in batch.journal {
             let path = library.root.join("partial").join(format!("{object}.done"));
             let lines: String = parts
@@ -269,7 +266,8 @@ impl BlockWriter {
                 found,
             });
         }
-        self.library.move_into_place(&path, &object)?;
+        protect(&File::open(&path).map_err(disk("open", &path))?).map_err(disk("protect", &path))?;
+        self.library.move_into_place("partial", vec![object])?;
         // Left behind by a crash here, it is thrown away with what else belongs to no partial file.
         Ok(remove_if_there(&journal)?)
     }
