@@ -31,8 +31,8 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod tokens;
-mod used;
 mod varint;
+mod worth;
 
 pub use apply::{ApplyError, Delta, Write};
 pub use containers::is_archive;

@@ -19,8 +19,8 @@ use crate::matching::{self, Copy, Recent};
 use crate::program::Image;
 use crate::source::{Input, PAGE_BYTES, Pages, Source};
 use crate::steps::{self, STEP_BYTES, Section, Step, Steps};
-use crate::used::Places;
 use crate::varint;
+use crate::worth;
 use crate::{BYTES_MAX, FILES_MAX};
 
 /// Old bytes for each of which there is a place in the index, where memory allows it.
@@ -82,8 +82,7 @@ pub fn make(
         let index = Index::new(searched, index_step(searched.length, memory / 2))?;
         matching::copies(searched, &after.source, &index, pages_held, threads)?
     };
-    let places = Places::of(&before.layouts);
-    let copies = places.without_useless(copies);
+    let copies = worth::worth_it(copies, &before.layouts, &after.layouts);
     let mut head = Head {
         old: before.layouts,
         new: after.layouts,
@@ -111,7 +110,7 @@ pub fn make(
         pages_held,
     };
     keep_useful_regions(&mut head.programs, &sides)?;
-    places.mark_used(&mut head.old, &copies, &head.programs);
+    worth::mark_used(&mut head.old, &copies, &head.programs);
     let (large, small) = efforts(memory, purpose);
     // First, and one after the other, since these take most memory.
     let mut literals = Vec::new();

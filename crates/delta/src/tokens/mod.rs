@@ -18,7 +18,7 @@ pub(crate) use pack::{WRONG, pack};
 pub(crate) use unpack::{unpack, unpack_in_parts, unpack_part};
 
 /// Parts have so many bytes of tokens at least, all but the last one: what is more is packed and unpacked by several threads.
-const PART_BYTES: usize = 256 * 1024;
+pub(crate) const PART_BYTES: usize = 256 * 1024;
 
 /// Some whole blocks of a stream, which are packed and unpacked by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
