@@ -72,7 +72,7 @@ impl<'a> BitReader<'a> {
     /// Passes over bits that are held for certain.
     #[inline]
     pub(super) fn pass(&mut self, bits: u32) {
-        self.held >>= bits;
+        self.held = self.held.wrapping_shr(bits);
         self.count -= bits;
     }
 

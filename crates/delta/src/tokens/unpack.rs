@@ -239,10 +239,27 @@ fn is_said_shortest(length: u16, bits: u32) -> bool {
 const LOOK_BITS: usize = 11;
 const LOOKS: usize = 1 << LOOK_BITS;
 
+/// Bits of one code word or of several behind each other, the first one lowest.
+#[derive(Clone, Copy)]
+struct Code {
+    bits: usize,
+    count: usize,
+}
+
+impl Code {
+    /// With another one behind it.
+    fn and(self, next: Code) -> Self {
+        Code {
+            bits: self.bits | next.bits << self.count,
+            count: self.count + next.count,
+        }
+    }
+}
+
 /// What one look finds: a literal, a match, or both, in a word that one load brings. From its lowest bit on: all bits that
-/// it takes (6 bits; none if nothing is found), those of them that were looked at (from bit 8), bytes of tokens with the one
-/// for the run after a match (from 16), whether there is a literal (24) and a match (25), where the bits that were not looked at
-/// are added to the tokens (from 26), and the tokens (from 32).
+/// it takes (8 bits; none if nothing is found), by how many bits these go down once the last of them is at the top of a word (8 bits),
+/// whether there is a literal (bit 24) and a match (25), bytes of tokens with the one for the run after a match (from 29), and the
+/// tokens (from 32), less what comes down of the code beside the bits that are added to them.
 #[derive(Clone, Copy)]
 struct Look(u64);
 
@@ -250,43 +267,42 @@ impl Look {
     const NONE: Look = Look(0);
     const LITERAL: u64 = 1 << 24;
     const MATCH: u64 = 1 << 25;
-    /// A literal before a match: one byte more, which moves the others.
-    const LITERAL_BEFORE: u64 = 1 << 16 | Self::LITERAL | 8 << 26;
 
-    fn literal(literal: u8, bits: usize) -> Self {
-        let tokens = u64::from(literal) << 32;
-        Look(tokens | Self::LITERAL | 1 << 16 | (bits as u64) << 8 | bits as u64)
+    fn literal(literal: u8, code: Code) -> Self {
+        Look(Self::LITERAL | 1 << 29).with(literal.into(), code, 0, 8)
     }
 
     /// The length, and the base of the distance with the bits behind it that are added.
-    fn of_match(length: u16, (base, more): (u16, u8), bits: usize) -> Self {
-        let tokens = (u64::from(length) | u64::from(base) << 8) << 32;
-        let all = bits as u64 + u64::from(more);
-        Look(tokens | 8 << 26 | Self::MATCH | 4 << 16 | (bits as u64) << 8 | all)
+    fn of_match(length: u8, (base, more): (u16, u8), code: Code) -> Self {
+        let tokens = u32::from(length) | u32::from(base) << 8;
+        Look(Self::MATCH | 4 << 29).with(tokens, code, more, 8)
     }
 
-    /// The match behind a literal, if that still is one look.
-    fn behind(self, literal: u8, bits: usize) -> Option<Self> {
-        let is_match = self.0 & (Self::MATCH | Self::LITERAL) == Self::MATCH;
-        let Look(below) = Look(self.0 & u64::from(u32::MAX));
-        let tokens = (self.0 >> 32) << 40 | u64::from(literal) << 32;
-        let both = below + Self::LITERAL_BEFORE + ((bits as u64) << 8 | bits as u64);
-        (is_match && self.bits_looked_at() + bits <= LOOK_BITS).then_some(Look(tokens | both))
+    /// A literal and the match behind it.
+    fn of_both(literal: u8, length: u8, (base, more): (u16, u8), code: Code) -> Self {
+        let tokens = u32::from(literal) | u32::from(length) << 8 | u32::from(base) << 16;
+        Look(Self::LITERAL | Self::MATCH | 5 << 29).with(tokens, code, more, 16)
+    }
+
+    /// The tokens, to which so many bits behind the code are added from a bit on.
+    fn with(self, tokens: u32, code: Code, more: u8, from: u32) -> Self {
+        let beside = (code.bits << from) >> code.count;
+        let tokens = u64::from(tokens.wrapping_sub(beside as u32));
+        let (all, down) = (
+            code.count as u64 + u64::from(more),
+            64 - u64::from(more) - u64::from(from),
+        );
+        Look(self.0 | tokens << 32 | down << 8 | all)
     }
 
     #[inline]
     fn bits(self) -> u32 {
-        self.0 as u32 & 0x3f
-    }
-
-    #[inline]
-    fn bits_looked_at(self) -> usize {
-        (self.0 >> 8) as usize & 0xf
+        self.0 as u32 & 0xff
     }
 
     #[inline]
     fn length(self) -> usize {
-        (self.0 >> 16) as usize & 0x7
+        (self.0 as u32 >> 29) as usize
     }
 
     #[inline]
@@ -302,10 +318,10 @@ impl Look {
     /// Takes it off the bits; the tokens of it.
     #[inline]
     fn take(self, bits: &mut BitReader<'_>) -> u32 {
-        let own = bits.held() & ((1 << self.bits()) - 1);
+        let at_the_top = bits.held().wrapping_shl(self.bits().wrapping_neg());
         bits.pass(self.bits());
-        let added = (own >> self.bits_looked_at()) as u32;
-        (self.0 >> 32) as u32 + (added << (self.0 >> 26 & 0x1f))
+        let added = at_the_top.wrapping_shr(self.0 as u32 >> 8);
+        ((self.0 >> 32) as u32).wrapping_add(added as u32)
     }
 }
 
@@ -323,48 +339,61 @@ const ROOM: usize = 4 * LOOKS_AT_ONCE + 4;
 impl Looks {
     /// For two codes, by the lengths of their symbols.
     fn of(literals: &[u8], literal_codes: &[u16], distances: &[u8], distance_codes: &[u16]) -> Self {
-        let mut looks = [Look::NONE; LOOKS];
-        // The shortest first: the others are too long where one is.
-        let mut by_length: Vec<(usize, usize, usize)> = (0..DISTANCES.min(distances.len()))
-            .map(|symbol| (distances[symbol].into(), distance_codes[symbol].into(), symbol))
-            .filter(|(bits, ..)| *bits > 0)
-            .collect();
-        by_length.sort_unstable();
-        let coded = |symbol: usize| {
-            let bits = literals.get(symbol).copied().filter(|bits| *bits > 0)?;
-            Some((usize::from(bits), usize::from(literal_codes[symbol])))
+        let code_of = |lengths: &[u8], codes: &[u16], symbol: usize| {
+            let count = lengths.get(symbol).copied().unwrap_or_default().into();
+            let bits = codes.get(symbol).copied().unwrap_or_default().into();
+            (1..=LOOK_BITS).contains(&count).then_some(Code { bits, count })
         };
+        let of_literal = |symbol| code_of(literals, literal_codes, symbol);
+        // The shortest first: the others are too long where one is.
+        let mut all_distances: Vec<((u16, u8), Code)> = (0..DISTANCES)
+            .filter_map(|symbol| Some((distance_base(symbol), code_of(distances, distance_codes, symbol)?)))
+            .collect();
+        all_distances.sort_unstable_by_key(|(_, code)| code.count);
+        let mut all_lengths: Vec<(u8, Code)> = Vec::new();
         for (symbol, (base, more)) in LENGTHS.iter().enumerate() {
-            let Some((bits, code)) = coded(END_OF_BLOCK + 1 + symbol) else {
+            let Some(code) = of_literal(END_OF_BLOCK + 1 + symbol) else {
                 continue;
             };
-            let all = bits + usize::from(*more);
-            for added in 0..1_u16 << more {
-                let length = base + added;
-                if all >= LOOK_BITS || !is_said_shortest(length, (*more).into()) {
+            let all = (0..1_u16 << more).map(|added| {
+                let (bits, count) = (added.into(), (*more).into());
+                (base + added, code.and(Code { bits, count }))
+            });
+            let found = all
+                .filter(|(length, code)| code.count < LOOK_BITS && is_said_shortest(*length, (*more).into()));
+            all_lengths.extend(found.map(|(length, code)| (length as u8, code)));
+        }
+        all_lengths.sort_unstable_by_key(|(_, code)| code.count);
+        let mut looks = [Look::NONE; LOOKS];
+        let mut put = |code: Code, look: Look| {
+            let places = looks[code.bits..].iter_mut().step_by(1 << code.count);
+            places.for_each(|place| *place = look);
+        };
+        // All matches that fit behind what is before them.
+        let matches = |before: Code, each: &mut dyn FnMut(u8, (u16, u8), Code)| {
+            for (length, code) in &all_lengths {
+                let code = before.and(*code);
+                if code.count >= LOOK_BITS {
                     break;
                 }
-                let code = code | usize::from(added) << bits;
-                for (bits, behind, symbol) in &by_length {
-                    let all_with_distance = all + bits;
-                    if all_with_distance > LOOK_BITS {
+                for (distance, behind) in &all_distances {
+                    if code.count + behind.count > LOOK_BITS {
                         break;
                     }
-                    let look = Look::of_match(length, distance_base(*symbol), all_with_distance);
-                    let places = looks[code | behind << all..].iter_mut();
-                    places
-                        .step_by(1 << all_with_distance)
-                        .for_each(|place| *place = look);
+                    each(*length, *distance, code.and(*behind));
                 }
             }
-        }
-        for symbol in 0..=u8::MAX {
-            let Some((bits, code)) = coded(symbol.into()).filter(|(bits, _)| *bits <= LOOK_BITS) else {
-                continue;
-            };
-            for rest in 0..LOOKS >> bits {
-                let look = looks[rest].behind(symbol, bits);
-                looks[code | rest << bits] = look.unwrap_or_else(|| Look::literal(symbol, bits));
+        };
+        let nothing = Code { bits: 0, count: 0 };
+        matches(nothing, &mut |length, distance, code| {
+            put(code, Look::of_match(length, distance, code));
+        });
+        for literal in 0..=u8::MAX {
+            if let Some(code) = of_literal(literal.into()) {
+                put(code, Look::literal(literal, code));
+                matches(code, &mut |length, distance, code| {
+                    put(code, Look::of_both(literal, length, distance, code));
+                });
             }
         }
         Looks(looks)
