@@ -155,6 +155,9 @@ struct Measured {
     memory: f64,
 }
 
+/// How often memory is looked at.
+const LOOKED_AT: Duration = Duration::from_millis(5);
+
 /// Runs a command, which has to succeed.
 fn measured(command: &mut Command) -> Result<Measured> {
     let before = processor_seconds("self", ENDED_CHILDREN)?;
@@ -163,22 +166,51 @@ fn measured(command: &mut Command) -> Result<Measured> {
         .stdout(std::process::Stdio::null())
         .spawn()
         .with_context(|| format!("cannot run {command:?}"))?;
-    let mut memory = 0.0_f64;
-    loop {
-        // There is none any more once it has ended.
-        memory = memory.max(process_memory_mib(child.id(), "VmHWM").unwrap_or_default());
-        if let Some(status) = child.try_wait()? {
-            if !status.success() {
-                bail!("{command:?} failed");
+    let process = child.id();
+    let (running, ended) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let memory = scope.spawn(move || {
+            let mut most = 0.0_f64;
+            loop {
+                // There is none any more once it has ended.
+                most = most.max(process_memory_mib(process, "VmHWM").unwrap_or_default());
+                if ended.recv_timeout(LOOKED_AT) == Err(std::sync::mpsc::RecvTimeoutError::Disconnected) {
+                    return most;
+                }
             }
-            return Ok(Measured {
-                clock: start.elapsed().as_secs_f64(),
-                processor: processor_seconds("self", ENDED_CHILDREN)? - before,
-                memory,
-            });
+        });
+        let status = child.wait();
+        let clock = start.elapsed().as_secs_f64();
+        drop(running);
+        let memory = memory
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if !status?.success() {
+            bail!("{command:?} failed");
         }
-        std::thread::sleep(Duration::from_millis(5));
+        Ok(Measured {
+            clock,
+            processor: processor_seconds("self", ENDED_CHILDREN)? - before,
+            memory,
+        })
+    })
+}
+
+/// Runs on copies of a folder, of which the middle one by time counts.
+const RUNS: usize = 5;
+
+/// Runs a command on copies of a folder that it changes: so that neither chance nor what was written before it decides.
+fn measured_on_copies(folder: &Path, command: impl Fn(&Path) -> Command) -> Result<Measured> {
+    let mut runs = Vec::new();
+    for number in 0..RUNS {
+        let copy = folder.with_extension(number.to_string());
+        time(Command::new("cp").arg("-a").arg(folder).arg(&copy))?;
+        // What was written before is no part of what is measured.
+        time(&mut Command::new("sync"))?;
+        runs.push(measured(&mut command(&copy))?);
     }
+    runs.sort_by(|one, other| one.clock.total_cmp(&other.clock));
+    Ok(runs.swap_remove(RUNS / 2))
 }
 
 /// A program of ours in the background, ended by process id.

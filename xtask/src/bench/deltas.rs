@@ -12,7 +12,7 @@ use content::deltas::{self, DeltaIndex, DeltaOptions};
 use content::index::PayloadIndex;
 use content::publish::{PublishOptions, publish};
 
-use super::{Measured, measured, time};
+use super::{Measured, measured, measured_on_copies};
 
 /// `cargo xtask delta …`, for the benchmarks only.
 pub fn run(arguments: &[&str]) -> Result<()> {
@@ -39,8 +39,8 @@ pub(super) struct Deltas {
     pub apply: Measured,
 }
 
-/// Publishes both trees below `work`, makes the deltas between them, and applies them to `library`, which has the files
-/// of the first tree.
+/// Publishes both trees below `work`, makes the deltas between them, and applies them to copies of `library`, which has the
+/// files of the first tree.
 pub(super) fn between(work: &Path, trees: &[PathBuf; 2], library: &Path) -> Result<Deltas> {
     let (targets, scratch) = (work.join("targets"), work.join("scratch"));
     let options = PublishOptions {
@@ -66,15 +66,13 @@ pub(super) fn between(work: &Path, trees: &[PathBuf; 2], library: &Path) -> Resu
     let bytes = DeltaIndex::read_file(&made)?.bytes() as f64;
     let fetched = work.join("fetched");
     fetch(&made, &targets, &fetched)?;
-    let mut apply = Command::new(&this);
-    apply
-        .args(["delta", "apply"])
-        .args([made.as_path(), &fetched, library]);
-    // The peer has just written what it reads.
-    read_all(&library.join("objects"))?;
-    // What was written before is no part of what is measured.
-    time(&mut Command::new("sync"))?;
-    let apply = measured(&mut apply)?;
+    let apply = measured_on_copies(library, |copy| {
+        let mut apply = Command::new(&this);
+        apply
+            .args(["delta", "apply"])
+            .args([made.as_path(), &fetched, copy]);
+        apply
+    })?;
     Ok(Deltas { bytes, make, apply })
 }
 
@@ -91,20 +89,6 @@ fn fetch(index: &Path, targets: &Path, to: &Path) -> Result<()> {
         pack.seek(SeekFrom::Start(segment.offset))?;
         let mut file = File::create(to.join(segment.sha256.to_string()))?;
         std::io::copy(&mut pack.take(segment.length), &mut file)?;
-    }
-    Ok(())
-}
-
-/// Brings everything below a folder into the page cache.
-fn read_all(folder: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        match path.is_dir() {
-            true => read_all(&path)?,
-            false => {
-                std::io::copy(&mut File::open(&path)?, &mut std::io::sink())?;
-            }
-        }
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Row, deltas, local_pair, measured, ours, started, time, until};
+use super::{Row, deltas, local_pair, measured, measured_on_copies, ours, started, time, until};
 
 /// Where the two releases come from.
 enum From {
@@ -534,9 +534,7 @@ fn ostree(work: &Path, trees: &[PathBuf; 2]) -> Result<deltas::Deltas> {
         "apply-offline".into(),
         file.display().to_string(),
     ];
-    // What was written before is no part of what is measured.
-    time(&mut Command::new("sync"))?;
-    let apply = measured(&mut run(&other, &apply))?;
+    let apply = measured_on_copies(&other, |copy| run(copy, &apply))?;
     Ok(deltas::Deltas {
         bytes: length(&file)?,
         make,
