@@ -354,7 +354,7 @@ fn what_is_signed_but_foreign_is_refused() {
     apply(vec![(id, 9_999)], &made).unwrap_err();
     apply(vec![(id, 10_000), (old_id, 10_000)], &made).unwrap_err();
     apply(vec![(id, 10_000)], &made[..made.len() - 1]).unwrap_err();
-    apply(vec![(id, 10_000)], b"TGD5 and something else").unwrap_err();
+    apply(vec![(id, 10_000)], b"TGD6 and something else").unwrap_err();
     cancelled.set(true);
     assert!(matches!(
         apply(vec![(id, 10_000)], &made),
