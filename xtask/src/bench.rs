@@ -207,6 +207,7 @@ fn measured_on_copies(folder: &Path, command: impl Fn(&Path) -> Command) -> Resu
         time(Command::new("cp").arg("-a").arg(folder).arg(&copy))?;
         // What was written before is no part of what is measured.
         time(&mut Command::new("sync"))?;
+        // It stays until the end: files are made slowly for a while where many were removed.
         runs.push(measured(&mut command(&copy))?);
     }
     runs.sort_by(|one, other| one.clock.total_cmp(&other.clock));

@@ -306,13 +306,14 @@ impl<'a> Unpacked<'a> {
     where
         'a: 'scope,
     {
-        let ((sender, receiver), (read, again)) = (sync_channel(AHEAD_CHUNKS), sync_channel(AHEAD_CHUNKS));
+        let ((sender, receiver), (given_back, again)) =
+            (sync_channel(AHEAD_CHUNKS), sync_channel(AHEAD_CHUNKS));
         let ahead = Ahead {
             left: self.left,
             chunk: Vec::new(),
             at: 0,
             receiver,
-            read,
+            given_back,
         };
         if self.left == 0 {
             return ahead;
@@ -359,7 +360,7 @@ pub(crate) struct Ahead {
     at: usize,
     receiver: Receiver<Vec<u8>>,
     /// Takes chunks back once they are read: memory that is given anew costs more than filling it.
-    read: SyncSender<Vec<u8>>,
+    given_back: SyncSender<Vec<u8>>,
 }
 
 impl Ahead {
@@ -379,7 +380,7 @@ impl Ahead {
                 let next = self.receiver.recv();
                 let next = next.map_err(|_| Malformed("a stream cannot be unpacked"))?;
                 // Nobody takes it any more once all is unpacked.
-                let _ = self.read.try_send(std::mem::replace(&mut self.chunk, next));
+                let _ = self.given_back.try_send(std::mem::replace(&mut self.chunk, next));
                 self.at = 0;
             }
             let (now, later) = to.split_at_mut(to.len().min(self.chunk.len() - self.at));

@@ -47,7 +47,7 @@ pub(crate) struct Stream {
     pub plain: u64,
     /// Bytes of what it takes to compress its content the same way again; 0 if it is unpacked to its tokens.
     pub recipe: u64,
-    /// Whether anything is taken out of it, if it is old; else it need not be unpacked.
+    /// Whether anything is taken out of it: an old one that is not used need not be unpacked. A new one always is.
     pub is_used: bool,
 }
 
@@ -380,6 +380,29 @@ mod tests {
     }
 
     #[test]
+    fn an_old_stream_is_used_or_not() {
+        let unused = Stream {
+            is_used: false,
+            ..part(0, 80)
+        };
+        let old = Layout {
+            length: 60,
+            streams: vec![unused, part(0, 80)],
+        };
+        let head = Head {
+            old: vec![old],
+            ..Head::default()
+        };
+        let mut bytes = head.write();
+        assert_eq!(Head::read(&bytes), Ok(head));
+        // One file of 60 bytes with two streams: coding, gap, bytes, unpacked bytes, whether it is used.
+        assert_eq!(bytes[..13], [1, 60, 2, 0, 0, 10, 100, 0, 0, 0, 10, 100, 1]);
+        bytes[7] = 2;
+        let neither = Malformed("a stream is neither used nor unused");
+        assert_eq!(Head::read(&bytes), Err(neither));
+    }
+
+    #[test]
     fn no_part_begins_or_ends_where_none_can() {
         let within = Err(Malformed("a stream begins or ends within a byte"));
         assert_eq!(read(vec![part(0, 83)]), within, "the file ends within it");
@@ -396,7 +419,6 @@ mod tests {
         }
         let with_recipe = Stream {
             recipe: 1,
-            is_used: true,
             ..part(0, 83)
         };
         assert_eq!(read(vec![with_recipe, part(3, 5)]), within);

@@ -44,7 +44,7 @@ const NEW_PAGES_HELD: usize = 16;
 /// Makes the delta that turns the old files into the new ones, on so many threads; what comes out does not depend on
 /// how many. Files are read where they are, archives lie unpacked in `scratch` meanwhile, an empty file. About `memory`
 /// bytes are needed, or fewer for little; beside them, for each thread, 2 MiB and the archive or program that is being read,
-/// 24 bytes for each copy, 32 MiB for little that is old, and 96 MiB where content was packed with LZMA2. Nothing comes back if a limit of the
+/// 36 bytes for each copy, 32 MiB for little that is old, and 96 MiB where content was packed with LZMA2. Nothing comes back if a limit of the
 /// format is passed.
 pub fn make(
     old: &[Input<'_>],

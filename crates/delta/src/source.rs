@@ -18,6 +18,8 @@ pub(crate) const PAGE_BYTES: u64 = 4 * 1024;
 pub(crate) const HELD_BYTES_MAX: u64 = 48 * 1024 * 1024;
 /// Memory for archives that are unpacked at the same time, packed and unpacked.
 const UNPACKING_BYTES: u64 = 96 * 1024 * 1024;
+/// Most of it that a thread keeps from one archive to the next.
+const PACKED_KEPT_MAX: usize = 1024 * 1024;
 /// So many bytes at once are not worth keeping.
 const READ_DIRECTLY: usize = 16 * 1024;
 
@@ -65,7 +67,7 @@ enum Part<'a> {
     Kept(&'a File, u64),
     /// In memory.
     Held(Vec<u8>),
-    /// Of an archive that is not unpacked, since nobody asks for it.
+    /// Of an archive that is not unpacked, since the delta does not use it.
     Unused,
 }
 
@@ -90,7 +92,7 @@ enum PieceKind {
     /// So many bytes as they are.
     Plain(u64),
     Packed(Stream),
-    /// An archive of so many bytes that nobody asks for.
+    /// An archive of so many bytes that the delta does not use.
     Unused(u64),
 }
 
@@ -103,15 +105,19 @@ impl Piece<'_> {
         }
     }
 
-    /// Unpacks a stream, for which it takes memory that was used before.
+    /// Unpacks a stream, for which it takes memory that was used before, unless there was much of it.
     fn unpack(&self, stream: &Stream, plain: &mut [u8], packed: &mut Vec<u8>) -> Result<(), ApplyError> {
         let length = stream.packed() as usize;
         if packed.len() < length {
             packed.resize(length, 0);
         }
-        let packed = &mut packed[..length];
-        self.file.read(self.offset, packed)?;
-        archive::unpack_old(packed, stream, plain).ok_or(ApplyError::Other { number: self.number })
+        let own = &mut packed[..length];
+        self.file.read(self.offset, own)?;
+        let unpacked = archive::unpack_old(own, stream, plain);
+        if packed.len() > PACKED_KEPT_MAX {
+            *packed = Vec::new();
+        }
+        unpacked.ok_or(ApplyError::Other { number: self.number })
     }
 }
 
@@ -215,7 +221,6 @@ impl<'a> Source<'a> {
                     let _taken = budget.take(stream.packed() + stream.plain);
                     piece.unpack(stream, &mut place, packed)?;
                 }
-                // Memory that is not touched costs nothing.
                 PieceKind::Unused(_) => {}
             }
             Ok(())
@@ -305,6 +310,7 @@ impl<'a> Source<'a> {
                 Part::Plain(file, from) => file.read(from + at, now)?,
                 Part::Kept(file, from) => file.read_exact_at(now, from + at)?,
                 Part::Held(bytes) => now.copy_from_slice(&bytes[at as usize..at as usize + length]),
+                // Read beside what is used, or for a delta that lies.
                 Part::Unused => now.fill(0),
             }
             offset += length as u64;
@@ -389,9 +395,74 @@ impl<'a> Pages<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::layout::Coding;
+    use crate::tests::noise;
+    use crate::tokens;
+
+    #[test]
+    fn archives_that_are_not_used_are_not_unpacked_and_take_no_room() {
+        let contents: Vec<Vec<u8>> = (1..=3).map(|seed| noise(5000, seed)).collect();
+        let (mut file, mut streams, mut unpacked) = (b"before".to_vec(), Vec::new(), b"before".to_vec());
+        for (number, content) in contents.iter().enumerate() {
+            let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::new(6));
+            encoder.write_all(content).unwrap();
+            let packed = encoder.finish().unwrap();
+            let (tokens, _) = tokens::unpack(&packed, u64::MAX).unwrap();
+            let is_used = number != 1;
+            streams.push(Stream {
+                coding: Coding::Deflate,
+                gap: if number == 0 { 6 } else { 0 },
+                begin: 0,
+                bits: 8 * packed.len() as u64,
+                plain: tokens.len() as u64,
+                recipe: 0,
+                is_used,
+            });
+            file.extend(match is_used {
+                true => packed,
+                // Nobody looks.
+                false => vec![0xff; packed.len()],
+            });
+            unpacked.extend(match is_used {
+                true => tokens,
+                false => vec![0; tokens.len()],
+            });
+        }
+        file.extend_from_slice(b"behind");
+        unpacked.extend_from_slice(b"behind");
+        let kept = streams[0].plain + streams[2].plain;
+        let layouts = [Layout {
+            length: file.len() as u64,
+            streams,
+        }];
+        assert_eq!(kept_bytes(&layouts, 0), kept);
+        assert_eq!(kept_bytes(&layouts, HELD_BYTES_MAX), 0);
+        for most_held in [0, HELD_BYTES_MAX] {
+            let (old, scratch) = ([Input::Bytes(&file)], tempfile::tempfile().unwrap());
+            let source = Source::open(&layouts, &old, &scratch, most_held, 2).unwrap();
+            assert_eq!(source.length, unpacked.len() as u64);
+            let mut pages = Pages::new(&source, 3);
+            for (at, length) in [
+                (0, unpacked.len()),
+                (4990, 30),
+                (9990, 40),
+                (unpacked.len() - 10, 10),
+            ] {
+                let mut buffer = vec![0x55; length];
+                pages.read(at as u64, &mut buffer).unwrap();
+                assert!(buffer == unpacked[at..at + length], "{most_held}: {at}");
+            }
+            assert_eq!(
+                scratch.metadata().unwrap().len(),
+                if most_held == 0 { kept } else { 0 }
+            );
+        }
+    }
 
     proptest! {
         #[test]

@@ -259,6 +259,19 @@ fn parts_begin_and_end_anywhere_but_inside_an_archive() {
 }
 
 #[test]
+fn an_old_archive_that_nothing_comes_from_is_not_unpacked() {
+    let (old, new) = (gzip(&text(false), 6), gzip(&text(true), 6));
+    let other = gzip(&noise(50_000, 8), 6);
+    let delta = made(&[&other, &old], &[&new], 2);
+    assert!(delta.len() * 4 < new.len());
+    // Whatever is there: what looks at it finds no stream.
+    let damaged = [&other[..12], &vec![0xff; other.len() - 12]].concat();
+    for first in [&other, &damaged] {
+        assert!(applied(&delta, &[first, &old], &[new.len() as u64]).unwrap() == [new.as_slice()]);
+    }
+}
+
+#[test]
 fn whoever_cannot_write_is_told_and_nothing_goes_on() {
     // More parts than there are places for.
     const LENGTH: usize = 30_000_000;

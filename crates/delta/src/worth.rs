@@ -11,13 +11,13 @@ use crate::tokens;
 /// A stream, or a part of one, is unpacked for no less than this share of its bytes: it takes time and memory that the few
 /// bytes saved are not worth.
 const USEFUL_SHARE: u64 = 16;
-/// Shorter copies are left out of long streams of tokens, where there are very many of them; the compressor finds nearly as
-/// much in their bytes.
+/// Shorter copies are left out where all of what is new is in a long stream of tokens, since there are very many of them there; the
+/// compressor finds nearly as much in their bytes.
 const COPY_MIN: usize = 64;
-/// A stream of so many bytes of tokens, or a part of one, is a long one.
+/// A stream of so many bytes of tokens, or a part of one, is a long one. The last part of a stream mostly is not.
 const LONG_BYTES: u64 = tokens::PART_BYTES as u64;
 
-/// The copies without the short ones between long streams of tokens, and without what they take out of streams from which all
+/// The copies without the short ones into long streams of tokens, and without what they take out of streams from which all
 /// of them together take too little.
 pub(crate) fn worth_it(copies: Vec<Copy>, old: &[Layout], new: &[Layout]) -> Vec<Copy> {
     let long = Places::of(new, |stream| {
@@ -96,7 +96,7 @@ impl Places {
         if (0..counts.len()).all(|number| counts[number] == 0 || is_useful(number)) {
             return copies;
         }
-        let mut left = Vec::new();
+        let mut left = Vec::with_capacity(copies.len());
         for copy in copies {
             let mut keep = |bytes: Range<u64>| {
                 let (begin, length) = (bytes.start as usize, (bytes.end - bytes.start) as usize);
@@ -126,6 +126,7 @@ fn old_bytes(copy: &Copy) -> Range<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::addresses::{Kind, Region};
 
     fn layout(gap: u64, plain: &[u64]) -> Layout {
         let streams: Vec<Stream> = plain
@@ -197,6 +198,23 @@ mod tests {
         mark_used(&mut old, &left, &[]);
         let used: Vec<bool> = old[0].streams.iter().map(|stream| stream.is_used).collect();
         assert_eq!(used, [false, false, true]);
+    }
+
+    #[test]
+    fn a_stream_is_used_that_addresses_are_predicted_with() {
+        let mut old = [layout(100, &[1600, 1600])];
+        let region = Region {
+            offset: 3399,
+            length: 10,
+            kind: Kind::ALL[0],
+        };
+        let program = Program {
+            regions: vec![region],
+            ..Program::default()
+        };
+        mark_used(&mut old, &[Copy::of(0, 10, 90)], &[program]);
+        let used: Vec<bool> = old[0].streams.iter().map(|stream| stream.is_used).collect();
+        assert_eq!(used, [false, true]);
     }
 
     #[test]

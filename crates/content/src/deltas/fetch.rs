@@ -90,22 +90,18 @@ pub fn apply(
 }
 
 /// Bytes that are hashed while they are still near.
-const READ_BYTES: u64 = 256 * 1024;
+const READ_BYTES: usize = 256 * 1024;
 
 /// As many bytes as the segment has, and their hash, which tells whether there are fewer.
 fn read(segment: &Segment, file: &Path) -> io::Result<(Vec<u8>, ObjectId)> {
-    let file = std::fs::File::open(file)?;
+    let mut file = std::fs::File::open(file)?;
     let length = file.metadata()?.len().min(segment.length);
-    let (mut delta, mut hasher) = (Vec::with_capacity(length as usize), Sha256::new());
-    let mut file = file.take(length);
-    loop {
-        let before = delta.len();
-        file.by_ref().take(READ_BYTES).read_to_end(&mut delta)?;
-        if delta.len() == before {
-            return Ok((delta, ObjectId(hasher.finalize().into())));
-        }
-        hasher.update(&delta[before..]);
+    let (mut delta, mut hasher) = (vec![0; length as usize], Sha256::new());
+    for bytes in delta.chunks_mut(READ_BYTES) {
+        file.read_exact(bytes)?;
+        hasher.update(bytes);
     }
+    Ok((delta, ObjectId(hasher.finalize().into())))
 }
 
 /// Brings the file of a segment to its full length. Its bytes are not looked at yet.
@@ -168,5 +164,39 @@ async fn download(
 impl From<DiskError> for SegmentError {
     fn from(failure: DiskError) -> Self {
         SegmentError::Download(DownloadError::Disk(failure))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(length: u64) -> Segment {
+        Segment {
+            pack: 0,
+            offset: 0,
+            length,
+            sha256: ObjectId::of(b""),
+            old: Vec::new(),
+            new: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn as_many_bytes_are_read_as_a_segment_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("segment");
+        let bytes: Vec<u8> = (0..3 * READ_BYTES / 2)
+            .map(|at| (at * 7 + at / 251) as u8)
+            .collect();
+        for length in [0, 1, READ_BYTES, READ_BYTES + 1, bytes.len()] {
+            let segment = segment(length as u64);
+            let expected = (bytes[..length].to_vec(), ObjectId::of(&bytes[..length]));
+            for file in [&bytes[..length], &bytes[..]] {
+                std::fs::write(&path, file).unwrap();
+                assert!(read(&segment, &path).unwrap() == expected, "{length}");
+            }
+        }
+        assert!(read(&segment(u64::MAX), &path).unwrap() == (bytes.clone(), ObjectId::of(&bytes)));
     }
 }

@@ -1,5 +1,7 @@
 //! Downloads from a folder of packs that fails in every way, and what stays afterwards.
 
+use std::os::unix::fs::MetadataExt;
+
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
@@ -80,6 +82,11 @@ async fn downloads_and_extracts_what_was_published() {
     let library = desk.library();
     assert!(library.missing(&desk.index).is_empty());
     assert_eq!(plan(&desk.index, &library).bytes, 0);
+    // Large ones that were put together from parts, too.
+    for (object, ..) in desk.index.objects() {
+        let mode = std::fs::metadata(library.object_path(&object)).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o444, "{object}");
+    }
     let staging = desk.folder.path().join("staging");
     extract(&desk.index, &library, &staging, &|| false).unwrap();
     assert_eq!(verify_tree(&desk.index, &staging).unwrap(), []);

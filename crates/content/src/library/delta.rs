@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::Advice;
 
@@ -91,9 +92,10 @@ impl Library {
         let archives = incoming.join(format!("{}.archives", segment.sha256));
         let unpacked = unnamed(&archives).map_err(disk("write", &archives))?;
         let mut cancelled = false;
+        let is_over = AtomicBool::new(false);
         let (applied, written) = std::thread::scope(|scope| {
-            scope.spawn(|| want_all(&old));
-            write_objects(&incoming, &segment.new, |take| {
+            scope.spawn(|| want_all(&old, &is_over));
+            let done = write_objects(&incoming, &segment.new, |take| {
                 delta.apply(&inputs, &sizes, &unpacked, &mut |number, bytes| {
                     cancelled = is_cancelled();
                     match cancelled {
@@ -101,7 +103,9 @@ impl Library {
                         false => take(number, bytes),
                     }
                 })
-            })
+            });
+            is_over.store(true, Ordering::Relaxed);
+            done
         });
         // Before everything is made durable, which this need not be.
         drop(unpacked);
@@ -128,8 +132,9 @@ impl Library {
 }
 
 /// Has files read ahead: copies come out of all of them, in no order that a disk would like.
-fn want_all(files: &[File]) {
-    for file in files {
+fn want_all(files: &[File], is_over: &AtomicBool) {
+    // A disk with much to do lets whoever asks for more wait.
+    for file in files.iter().take_while(|_| !is_over.load(Ordering::Relaxed)) {
         // A hint may go unheard.
         let _ = rustix::fs::fadvise(file, 0, None, Advice::WillNeed);
     }

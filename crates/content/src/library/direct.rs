@@ -17,7 +17,7 @@ const DIRECT_BYTES_MIN: usize = 64 * 1024;
 pub(super) struct Aligned(Vec<u8>);
 
 impl Aligned {
-    /// With room for so many bytes, which costs nothing until they are used.
+    /// With room for so many bytes, which usually takes no memory until they are used.
     pub(super) fn with_room(length: usize) -> Self {
         Aligned(vec![0; length + ALIGNMENT])
     }
@@ -75,7 +75,8 @@ pub(super) fn write_new(path: &Path, bytes: &[u8], aligned: &mut Aligned) -> io:
 fn open_over<T>(path: &Path, mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     match open() {
         Err(failure) if failure.kind() == io::ErrorKind::PermissionDenied => {
-            std::fs::remove_file(path)?;
+            // Otherwise it is the folder that may not be written to.
+            std::fs::remove_file(path).map_err(|_| failure)?;
             open()
         }
         opened => opened,
@@ -98,7 +99,14 @@ impl PartialFile {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
-        let cached = options.open(path)?;
+        let cached = match options.open(path) {
+            Err(failure) if failure.kind() == io::ErrorKind::PermissionDenied => {
+                // Protected before a crash that lost what was known of its parts.
+                std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(|_| failure)?;
+                options.open(path)?
+            }
+            opened => opened?,
+        };
         Ok(PartialFile {
             direct: open_direct(&mut options, path)?,
             cached,
@@ -170,8 +178,36 @@ mod tests {
                 std::fs::write(&path, bytes(2_000_000)).unwrap();
                 write_new(&path, &bytes(length), &mut aligned).unwrap();
                 assert_eq!(std::fs::read(&path).unwrap(), bytes(length), "{length}");
+                assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o444);
             }
         }
+    }
+
+    #[test]
+    fn what_was_left_protected_makes_room_and_a_folder_that_may_not_be_written_to_is_told_from_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("left");
+        std::fs::write(&path, b"left").unwrap();
+        // As it is for whoever may not do everything.
+        let refused = || Err(io::Error::from(io::ErrorKind::PermissionDenied));
+        let unless_there = || if path.exists() { refused() } else { Ok(()) };
+        open_over(&path, unless_there).unwrap();
+        assert!(!path.exists());
+        let failure = open_over(&path, refused).unwrap_err();
+        assert_eq!(failure.kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn a_protected_partial_file_is_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("partial");
+        let file = PartialFile::open(&path).unwrap();
+        file.write_at(b"first", 0, &mut Aligned::default()).unwrap();
+        file.protect().unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o444);
+        let file = PartialFile::open(&path).unwrap();
+        file.write_at(b"second", 5, &mut Aligned::default()).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"firstsecond");
     }
 
     #[test]

@@ -20,7 +20,8 @@ const PIECE_BYTES: usize = 512 * 1024;
 const _: () = assert!(PIECE_BYTES.is_multiple_of(ALIGNMENT));
 /// Threads that hash and write: a disk takes several files at a time.
 const WRITERS: usize = 8;
-/// Pieces that wait for each of them.
+/// Pieces that wait for each of them: a disk takes a few milliseconds for one now and then, during which others are made. All
+/// of them together are 20 MiB at most.
 const WAITING: usize = 4;
 
 /// Takes the next bytes of an object, by its number.
@@ -201,6 +202,8 @@ fn write_all(
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn object(length: usize, seed: usize) -> (Vec<u8>, (ObjectId, u64)) {
@@ -243,7 +246,9 @@ mod tests {
             made.unwrap();
             assert_eq!(written.unwrap(), names.len());
             for (bytes, (object, _)) in contents.iter().zip(&names) {
-                assert!(std::fs::read(folder.path().join(object.to_string())).unwrap() == *bytes);
+                let path = folder.path().join(object.to_string());
+                assert!(std::fs::read(&path).unwrap() == *bytes);
+                assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o444);
             }
         }
     }

@@ -301,7 +301,7 @@ impl Library {
         Ok(self.root.join("packages").join(format!("{name}.ref")))
     }
 
-    /// Moves objects that are durable and protected out of a folder to where everybody sees them.
+    /// Moves protected objects, whose bytes are durable, out of a folder to where everybody sees them.
     fn move_into_place(&self, folder: &str, mut objects: Vec<ObjectId>) -> Result<(), DiskError> {
         let open = |folder: &str| {
             let path = self.root.join(folder);
@@ -316,8 +316,14 @@ impl Library {
             let place = format!("{own_folder}/{name}");
             let mut moved = renameat(&from, &name, &to, &place);
             if moved == Err(Errno::NOENT) {
-                // The first object of its folder; if it is there, it is the object that is missing.
-                let _ = mkdirat(&to, own_folder, Mode::from_bits_retain(0o777));
+                // The first object of its folder; if that is there, it is the object that is missing.
+                match mkdirat(&to, own_folder, Mode::from_bits_retain(0o777)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(errno) => {
+                        let folder = self.root.join("objects").join(own_folder);
+                        return Err(disk("create", &folder)(errno.into()));
+                    }
+                }
                 moved = renameat(&from, &name, &to, &place);
             }
             moved.map_err(|errno| disk("rename", &self.object_path(&object))(errno.into()))?;

@@ -143,6 +143,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::varint;
 
     fn deflate(bytes: &[u8], level: u32) -> Vec<u8> {
         let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::new(level));
@@ -228,6 +229,45 @@ mod tests {
             for level in [1, 9] {
                 let packed = deflate(&bytes, level);
                 round_trip(&packed, u64::MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn matches_and_literals_with_the_longest_codes() {
+        // Of 15 bits each: two literals, the symbol of the longest lengths but one, the end of the block, and the farthest
+        // distances. With their bits they are more than can be held at once.
+        let (mut literals, mut distances) = ([0_u8; 286], [0_u8; 30]);
+        for bits in 1..14 {
+            (literals[usize::from(bits)], distances[usize::from(bits) - 1]) = (bits, bits);
+        }
+        for symbol in [usize::from(b'a'), usize::from(b'b'), 284, END_OF_BLOCK] {
+            literals[symbol] = 15;
+        }
+        distances[26..].fill(15);
+        let mut tokens = vec![1 | (DYNAMIC as u8) << 1, 286_u16.wrapping_sub(257) as u8, 29, 15];
+        // A code of four bits for each length, none for what repeats them.
+        tokens.extend(ORDER.map(|symbol| if symbol < 16 { 4 } else { 0 }));
+        tokens.extend(literals.iter().chain(&distances));
+        let mut bits = 3 + 14 + 19 * 3 + 4 * 316;
+        for run in [0, 1, 2, 3, 4, 126, 127, 128, 300, 2, 1] {
+            varint::put(&mut tokens, run);
+            tokens.extend(b"ab".iter().cycle().take(run as usize));
+            tokens.extend([224 + 7, 0xff, 0x7f]);
+            bits += 15 * run + 20 + 28;
+        }
+        tokens.extend([1, b'a', 0, 0xff, 0xff]);
+        bits += 30;
+        let packed = pack(&tokens, 0, bits.next_multiple_of(8), Vec::new()).unwrap();
+        let (unpacked, _) = unpack(&packed, u64::MAX).unwrap();
+        assert!(unpacked == tokens);
+        round_trip(&packed, u64::MAX);
+        // What has no code cannot be written, wherever in a run it is.
+        for at in 0..tokens.len() {
+            if tokens[at] == b'b' && at > 340 {
+                let mut other = tokens.clone();
+                other[at] = b'c';
+                assert_eq!(pack(&other, 0, bits.next_multiple_of(8), Vec::new()), Err(WRONG));
             }
         }
     }

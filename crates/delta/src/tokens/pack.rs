@@ -207,10 +207,6 @@ impl Distance {
         count: TOO_MANY as u8,
     };
 
-    fn is_none(self) -> bool {
-        u32::from(self.count) >= TOO_MANY
-    }
-
     #[inline]
     fn behind(self, held: Held, distance: u16) -> Held {
         let bits = u64::from(distance) << (self.code_bits & 0xf);
@@ -348,7 +344,7 @@ fn pack_symbols<'t>(
         }
         let code = words.distances[place_of(distance)];
         words.lengths[usize::from(length)].hold(&mut out)?;
-        if code.is_none() || !out.write(code.behind(out.held(), distance))? {
+        if !out.write(code.behind(out.held(), distance))? {
             return Err(Stop::Wrong);
         }
     }
