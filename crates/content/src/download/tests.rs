@@ -330,6 +330,28 @@ async fn a_journal_without_its_bytes_vouches_for_nothing() {
 }
 
 #[tokio::test]
+async fn objects_that_were_removed_with_their_folder_are_fetched_again_by_a_library_that_is_open() {
+    let desk = Desk::new(4);
+    desk.download(&desk.source(u64::MAX, false)).await.unwrap();
+    let library = desk.library();
+    std::fs::remove_dir_all(desk.folder.path().join("content/objects")).unwrap();
+    let again = plan(&desk.index, &library);
+    let (source, never) = (desk.source(u64::MAX, false), CancellationToken::new());
+    let progress = Arc::new(|_| {});
+    execute(
+        desk.index.clone(),
+        again,
+        library.clone(),
+        source,
+        progress,
+        &never,
+    )
+    .await
+    .unwrap();
+    assert!(library.missing(&desk.index).is_empty());
+}
+
+#[tokio::test]
 async fn garbage_collection_keeps_what_is_referred_to() {
     let desk = Desk::new(9);
     desk.download(&desk.source(u64::MAX, false)).await.unwrap();

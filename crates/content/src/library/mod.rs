@@ -307,6 +307,9 @@ impl Library {
             let path = self.root.join(folder);
             File::open(&path).map_err(disk("open", &path))
         };
+        // Somebody may have removed all of it, which is what is being mended then.
+        let objects_folder = self.root.join("objects");
+        std::fs::create_dir_all(&objects_folder).map_err(disk("create", &objects_folder))?;
         let (from, to) = (open(folder)?, open("objects")?);
         // One folder after the other.
         objects.sort_unstable();
@@ -320,8 +323,7 @@ impl Library {
                 match mkdirat(&to, own_folder, Mode::from_bits_retain(0o777)) {
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(errno) => {
-                        let folder = self.root.join("objects").join(own_folder);
-                        return Err(disk("create", &folder)(errno.into()));
+                        return Err(disk("create", &objects_folder.join(own_folder))(errno.into()));
                     }
                 }
                 moved = renameat(&from, &name, &to, &place);
