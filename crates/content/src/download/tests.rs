@@ -329,6 +329,17 @@ async fn a_journal_without_its_bytes_vouches_for_nothing() {
     assert_eq!(std::fs::read_dir(&partial).unwrap().count(), 0);
 }
 
+#[test]
+fn what_was_left_on_its_way_is_thrown_away_at_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let object = ObjectId::of(b"an object");
+    Library::open(folder.path(), 0).unwrap();
+    let left = folder.path().join("incoming").join(object.to_string());
+    std::fs::write(&left, b"an obj").unwrap();
+    let library = Library::open(folder.path(), 0).unwrap();
+    assert!(!left.exists() && !library.has(&object));
+}
+
 #[tokio::test]
 async fn objects_that_were_removed_with_their_folder_are_fetched_again_by_a_library_that_is_open() {
     let desk = Desk::new(4);
