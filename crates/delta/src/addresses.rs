@@ -5,8 +5,10 @@
 //! are sent through the copies, and what comes out is what the new bytes will nearly always be. The reader of a delta
 //! does the same with the same copies; a field that was guessed wrong costs a correction, never a wrong byte.
 
-use crate::instructions::{distance_at, next_place};
-use crate::matching::Copy;
+use std::ops::Range;
+
+use crate::instructions::{Places, distance_at};
+use crate::moves::Moves;
 
 /// Bytes of a file that are mapped to addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +19,16 @@ pub(crate) struct Span {
     pub length: u64,
     /// Address of the first byte.
     pub address: u64,
+}
+
+impl Span {
+    fn has_offset(&self, offset: u64) -> bool {
+        offset.wrapping_sub(self.offset) < self.length
+    }
+
+    fn has_address(&self, address: u64) -> bool {
+        address.wrapping_sub(self.address) < self.length
+    }
 }
 
 /// What the fields of a region are.
@@ -76,30 +88,147 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// The offset of an old address, where it has one.
-    fn old_offset(&self, address: u64) -> Option<u64> {
-        let span = self
-            .old
-            .iter()
-            .find(|span| address.wrapping_sub(span.address) < span.length)?;
-        Some(span.offset + (address - span.address))
+    /// How far an old address went, and those around it that went as far.
+    fn moved(&self, address: u64, moves: &Moves) -> Option<Stretch> {
+        if let Some((blank, new)) = &self.blank
+            && blank.has_address(address)
+        {
+            let to = new.checked_add(address - blank.address)?;
+            return Some(Stretch {
+                begin: blank.address,
+                length: blank.length,
+                shift: to.wrapping_sub(address),
+            });
+        }
+        let old = self.old.iter().find(|span| span.has_address(address))?;
+        let inside = address - old.address;
+        let moved = moves.of(old.offset.checked_add(inside)?)?;
+        let new = self.new.iter().find(|span| span.has_offset(moved.to))?;
+        let new_inside = moved.to - new.offset;
+        let to = new.address.checked_add(new_inside)?;
+        let before = moved.before.min(inside).min(new_inside);
+        let behind = moved.behind.min(old.length - inside).min(new.length - new_inside);
+        Some(Stretch {
+            begin: address - before,
+            length: before + behind,
+            shift: to.wrapping_sub(address),
+        })
     }
 
-    /// The address of an offset among the new bytes.
-    fn new_address(&self, offset: u64) -> Option<u64> {
-        let span = self
-            .new
-            .iter()
-            .find(|span| offset.wrapping_sub(span.offset) < span.length)?;
-        span.address.checked_add(offset - span.offset)
+    /// Where a byte is mapped in the old and the new program, whose offsets these are, and the bytes behind it.
+    fn place(&self, old: u64, new: u64) -> Option<Place> {
+        let before = self.old.iter().find(|span| span.has_offset(old))?;
+        let after = self.new.iter().find(|span| span.has_offset(new))?;
+        let (inside, new_inside) = (old - before.offset, new - after.offset);
+        Some(Place {
+            length: (before.length - inside).min(after.length - new_inside),
+            address: before.address.checked_add(inside)?,
+            new_address: after.address.checked_add(new_inside)?,
+        })
     }
 
     fn old_address(&self, offset: u64) -> Option<u64> {
-        let span = self
-            .old
-            .iter()
-            .find(|span| offset.wrapping_sub(span.offset) < span.length)?;
+        let span = self.old.iter().find(|span| span.has_offset(offset))?;
         span.address.checked_add(offset - span.offset)
+    }
+
+    /// The lowest old address, and how many from there on have all of them.
+    fn reach(&self) -> (u64, u64) {
+        let spans = || self.old.iter().chain(self.blank.iter().map(|(span, _)| span));
+        let begin = spans().map(|span| span.address).min().unwrap_or_default();
+        let end = spans().map(|span| span.address.saturating_add(span.length)).max();
+        (begin, end.unwrap_or_default() - begin)
+    }
+
+    /// Whether every offset and every address has one meaning, so that what holds for one holds for those around it.
+    fn is_clear(&self) -> bool {
+        let blank = self.blank.as_ref();
+        let old = || self.old.iter().chain(blank.map(|(span, _)| span));
+        are_apart(self.old.iter().map(|span| (span.offset, span.length)))
+            && are_apart(self.new.iter().map(|span| (span.offset, span.length)))
+            && are_apart(old().map(|span| (span.address, span.length)))
+            && self
+                .new
+                .iter()
+                .all(|span| span.address.checked_add(span.length).is_some())
+            && blank.is_none_or(|(span, new)| new.checked_add(span.length).is_some())
+    }
+}
+
+/// Whether ranges, each with its begin and its length, neither meet nor wrap around.
+fn are_apart(ranges: impl Iterator<Item = (u64, u64)>) -> bool {
+    let mut ranges: Vec<(u64, u64)> = ranges.filter(|(_, length)| *length > 0).collect();
+    ranges.sort_unstable();
+    let mut end = Some(0);
+    ranges.into_iter().all(|(begin, length)| {
+        let is_apart = end.is_some_and(|end| begin >= end);
+        end = begin.checked_add(length);
+        is_apart && end.is_some()
+    })
+}
+
+/// Addresses that all went equally far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Stretch {
+    begin: u64,
+    length: u64,
+    /// How far, modulo 2^64.
+    shift: u64,
+}
+
+/// So many bytes, where they were mapped and where they are.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    length: u64,
+    address: u64,
+    new_address: u64,
+}
+
+/// What was predicted lately, kept by whoever predicts piece after piece.
+#[derive(Default)]
+pub(crate) struct Prediction {
+    /// The fields of the last piece, in order.
+    pub fields: Vec<Field>,
+    known: Box<Known>,
+}
+
+/// How far addresses of a program went that were asked for before: those near them are often asked for next.
+struct Known {
+    /// Number of the program.
+    program: usize,
+    /// The lowest of its addresses, and how many from there on have all of them.
+    reach: (u64, u64),
+    /// Each stretch of addresses has one place, by the address that was asked for; empty ones know nothing.
+    stretches: [Stretch; 1 << KNOWN_LOG],
+}
+
+/// Places of stretches, as a power of two.
+const KNOWN_LOG: u32 = 9;
+/// Addresses for which there is one place, as a power of two.
+const KNOWN_BITS: u32 = 8;
+
+impl Default for Known {
+    fn default() -> Self {
+        Known {
+            program: usize::MAX,
+            reach: (0, 0),
+            stretches: [Stretch::default(); _],
+        }
+    }
+}
+
+impl Known {
+    /// Forgets what it knows of another program.
+    fn of(&mut self, number: usize, program: &Program, is_clear: bool) {
+        if self.program != number {
+            self.program = number;
+            self.reach = if is_clear { program.reach() } else { (0, u64::MAX) };
+            self.stretches.fill(Stretch::default());
+        }
+    }
+
+    fn place(&mut self, address: u64) -> &mut Stretch {
+        &mut self.stretches[(address >> KNOWN_BITS) as usize % (1 << KNOWN_LOG)]
     }
 }
 
@@ -112,56 +241,11 @@ pub(crate) struct Field {
     pub width: u8,
 }
 
-/// All copies, to be asked where an old offset went.
-pub(crate) struct Moves {
-    /// By old offset.
-    moves: Vec<Copy>,
-    /// For each page of old bytes the number of the first copy that begins in it or later.
-    pages: Vec<u32>,
-}
-
-const PAGE_BITS: u32 = 10;
-/// Copies that may lie over each other and still be found.
-const LOOKED_BACK: usize = 4;
-/// A target between two copies is taken to have moved with the one before it, if that ends so near.
-const NEAR: usize = 4096;
-
-impl Moves {
-    pub(crate) fn new(copies: &[Copy], old_length: usize) -> Self {
-        let moves = copies.iter().filter(|copy| copy.length() >= 16);
-        let mut moves: Vec<Copy> = moves.copied().collect();
-        moves.sort_unstable_by_key(|copy| (copy.old_begin() as u64) << 32 | copy.begin() as u64);
-        let mut pages = vec![moves.len() as u32; (old_length >> PAGE_BITS) + 2];
-        for (number, copy) in moves.iter().enumerate().rev() {
-            pages[copy.old_begin() >> PAGE_BITS] = number as u32;
-        }
-        for page in (1..pages.len()).rev() {
-            pages[page - 1] = pages[page - 1].min(pages[page]);
-        }
-        Moves { moves, pages }
-    }
-
-    /// Where an old offset went.
-    fn of(&self, offset: usize) -> Option<usize> {
-        let page = (offset >> PAGE_BITS).min(self.pages.len() - 2);
-        let (first, end) = (self.pages[page] as usize, self.pages[page + 1] as usize);
-        let after = first + self.moves[first..end].partition_point(|copy| copy.old_begin() <= offset);
-        let before = &self.moves[after.saturating_sub(LOOKED_BACK)..after];
-        let inside = before.iter().rev().find(|copy| offset < copy.old_end());
-        let copy = match inside {
-            Some(copy) => copy,
-            None => before
-                .iter()
-                .max_by_key(|copy| copy.old_end())
-                .filter(|copy| offset - copy.old_end() < NEAR)?,
-        };
-        Some(copy.begin() + (offset - copy.old_begin()))
-    }
-}
-
 /// Programs and copies together: what predicts.
 pub(crate) struct Predictor {
     programs: Vec<Program>,
+    /// Whether what is known of an address of a program holds for those around it.
+    are_clear: Vec<bool>,
     /// Every region with the number of its program, by offset.
     regions: Vec<(Region, usize)>,
     /// Offsets of the fields of call frame information, in order.
@@ -198,6 +282,7 @@ impl Predictor {
             }
         }
         Ok(Predictor {
+            are_clear: programs.iter().map(Program::is_clear).collect(),
             programs,
             regions,
             frames,
@@ -205,8 +290,9 @@ impl Predictor {
         })
     }
 
-    /// Turns old bytes at `old` into what they should be at `new`, and lists the fields that were predicted, in order.
-    pub(crate) fn predict(&self, bytes: &mut [u8], old: u64, new: u64, fields: &mut Vec<Field>) {
+    /// Turns old bytes at `old` into what they should be at `new`, and lists the fields that were predicted.
+    pub(crate) fn predict(&self, bytes: &mut [u8], old: u64, new: u64, prediction: &mut Prediction) {
+        let Prediction { fields, known } = prediction;
         fields.clear();
         let end = old + bytes.len() as u64;
         let first = self
@@ -222,9 +308,11 @@ impl Predictor {
             }
             let from = (region.offset.max(old) - old) as usize;
             // One old program may have become several new ones; each has its own idea of addresses.
-            if program.new_address(new + from as u64).is_none() {
+            let at = new + from as u64;
+            if !program.new.iter().any(|span| span.has_offset(at)) {
                 continue;
             }
+            known.of(*number, program, self.are_clear[*number]);
             let to = ((region.offset + region.length).min(end) - old) as usize;
             let mut piece = Piece {
                 moves: &self.moves,
@@ -233,6 +321,10 @@ impl Predictor {
                 old,
                 new,
                 fields: &mut *fields,
+                is_clear: self.are_clear[*number],
+                known: &mut *known,
+                placed: 0..0,
+                place: Place::default(),
             };
             match region.kind {
                 Kind::CodeX64 => piece.code(from, to),
@@ -274,19 +366,56 @@ struct Piece<'a> {
     old: u64,
     new: u64,
     fields: &'a mut Vec<Field>,
+    is_clear: bool,
+    known: &'a mut Known,
+    /// Bytes of the piece whose place is known, and that of the first.
+    placed: Range<usize>,
+    place: Place,
 }
 
 impl Piece<'_> {
-    /// Where an old address is now.
-    fn moved(&self, address: u64) -> Option<u64> {
-        if let Some((blank, new)) = &self.program.blank
-            && address.wrapping_sub(blank.address) < blank.length
-        {
-            return new.checked_add(address - blank.address);
+    /// How far an old address went, modulo 2^64.
+    #[inline]
+    fn shift(&mut self, address: u64) -> Option<u64> {
+        let known = self.known.place(address);
+        if address.wrapping_sub(known.begin) < known.length {
+            return Some(known.shift);
         }
-        let offset = self.program.old_offset(address)?;
-        let moved = self.moves.of(usize::try_from(offset).ok()?)?;
-        self.program.new_address(moved as u64)
+        // Most of what is no address is far from all of them.
+        let (begin, length) = self.known.reach;
+        if address.wrapping_sub(begin) < length {
+            return self.look_up(address);
+        }
+        None
+    }
+
+    #[inline(never)]
+    fn look_up(&mut self, address: u64) -> Option<u64> {
+        let stretch = self.program.moved(address, self.moves)?;
+        if self.is_clear {
+            *self.known.place(address) = stretch;
+        }
+        Some(stretch.shift)
+    }
+
+    /// Where an old address is now.
+    fn moved(&mut self, address: u64) -> Option<u64> {
+        Some(address.wrapping_add(self.shift(address)?))
+    }
+
+    /// Where a byte of the piece was mapped, and how far it went, modulo 2^64.
+    #[inline]
+    fn own(&mut self, at: usize) -> Option<(u64, u64)> {
+        if !self.placed.contains(&at) {
+            self.place = self.program.place(self.old + at as u64, self.new + at as u64)?;
+            let length = if self.is_clear { self.place.length } else { 1 };
+            self.placed = at..at.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+        }
+        let inside = (at - self.placed.start) as u64;
+        let Place {
+            address, new_address, ..
+        } = self.place;
+        Some((address.wrapping_add(inside), new_address.wrapping_sub(address)))
     }
 
     /// Calls for every field of records of this many bytes, with fields at these offsets and of this width, that lies
@@ -364,32 +493,31 @@ impl Piece<'_> {
     }
 
     /// A distance that counts from `after` bytes behind its first byte. Says whether it was predicted.
+    #[inline]
     fn displaced(&mut self, at: usize, after: u64) -> bool {
         let Some(distance) = self.word(at) else {
             return false;
         };
-        let (Some(from), Some(to)) = (
-            self.program.old_address(self.old + at as u64),
-            self.program.new_address(self.new + at as u64),
-        ) else {
+        let Some((address, own)) = self.own(at) else {
             return false;
         };
-        let target = from.wrapping_add(after).wrapping_add_signed(i64::from(distance));
-        let Some(moved) = self.moved(target) else {
+        let target = address
+            .wrapping_add(after)
+            .wrapping_add_signed(i64::from(distance));
+        let Some(shift) = self.shift(target) else {
             return false;
         };
-        self.put(at, moved.wrapping_sub(to.wrapping_add(after)) as u32);
+        self.put(at, (distance as u32).wrapping_add(shift.wrapping_sub(own) as u32));
         true
     }
 
     fn code(&mut self, from: usize, to: usize) {
-        let mut at = from;
-        while at + 5 <= to {
-            at = next_place(&self.bytes[..to], at);
-            match distance_at(self.bytes, at) {
-                Some((field, after)) if field + 4 <= to && self.displaced(field, after) => at = field + 4,
-                _ => at += 1,
-            }
+        let (mut places, mut at) = (Places::from(from), from);
+        while let Some(place) = places.next(&self.bytes[..to], at) {
+            at = match distance_at(self.bytes, place) {
+                Some((field, after)) if field + 4 <= to && self.displaced(field, after) => field + 4,
+                _ => place + 1,
+            };
         }
     }
 }

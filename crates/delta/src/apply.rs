@@ -9,11 +9,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
 
-use crate::addresses::{Moves, Predictor, Program};
+use crate::addresses::{Predictor, Program};
 use crate::entropy::{Unpacked, Windows};
 use crate::layout::{Head, MAGIC, REGIONS_BYTES_MAX};
 use crate::lzma2;
 use crate::matching::{Copy, Recent};
+use crate::moves::Moves;
 use crate::parts::{Buffers, Made, Maker, PART_BYTES, Part, Parts, Runs};
 use crate::source::{HELD_BYTES_MAX, Input, PAGE_BYTES, Pages, Source, kept_bytes, unpacked_bytes};
 use crate::steps::{self, STREAMS, Steps};
@@ -28,6 +29,8 @@ pub(crate) const COPIES_MAX: usize = 4 * 1024 * 1024;
 const PAGES_HELD_MAX: usize = 4096;
 /// No more than this share of them, since less is needed for little.
 const PAGES_SHARE: usize = 4;
+/// Copies for each of which no page is held: a page that is read again costs less than memory that is had for the first time.
+const COPIES_PER_PAGE: usize = 32;
 /// Most threads that make parts.
 const MAKERS_MAX: usize = 8;
 /// Places for parts that are under way, for each of them: one is made, others wait to be made or written.
@@ -151,17 +154,18 @@ impl<'a> Delta<'a> {
                 differing,
                 agreeing,
             ] = &numbers;
+            let old_length = unpacked_bytes(&head.old);
             let copies = read_copies(
                 [literal_lengths, copy_lengths, places, jumps],
-                unpacked_bytes(&head.old) as usize,
+                old_length as usize,
                 unpacked_bytes(&head.new) as usize,
                 literals_length,
             )?;
-            let source = joined(opening.join())?;
-            check_programs(&programs, source.length)?;
+            check_programs(&programs, old_length)?;
             // Nobody asks where addresses went if there are none.
             let moved: &[Copy] = if programs.is_empty() { &[] } else { &copies };
-            let moves = Moves::new(moved, source.length as usize);
+            let moves = Moves::new(moved, old_length as usize);
+            let source = joined(opening.join())?;
             let predictor = Predictor::new(programs, moves, |offset, length| {
                 let mut bytes = vec![0; length as usize];
                 source.read(offset, &mut bytes).map(|()| bytes)
@@ -177,7 +181,10 @@ impl<'a> Delta<'a> {
                 recipes,
                 buffers: &buffers,
             };
-            make_all(&mut parts, threads, &source, &predictor, write)
+            let pages_held = ((old_length / PAGE_BYTES) as usize / PAGES_SHARE)
+                .min(copies.len() / COPIES_PER_PAGE)
+                .min(PAGES_HELD_MAX);
+            make_all(&mut parts, threads, (&source, pages_held), &predictor, write)
         })
     }
 }
@@ -210,11 +217,12 @@ fn unpack_numbers<'scope>(
 /// Parts on their way to whoever makes them, by number.
 type Queue<'a> = Mutex<Receiver<(usize, Part<'a>)>>;
 
-/// Cuts everything into parts, has them made on so many threads, and writes them in their order.
+/// Cuts everything into parts, has them made on so many threads, which hold so many pages of the old bytes together, and
+/// writes them in their order.
 fn make_all(
     parts: &mut Parts<'_>,
     threads: usize,
-    source: &Source<'_>,
+    (source, pages_held): (&Source<'_>, usize),
     predictor: &Predictor,
     write: &mut Write<'_>,
 ) -> Result<(), ApplyError> {
@@ -225,7 +233,6 @@ fn make_all(
     let (places, written) = sync_channel(under_way);
     let (queue, budget): (Queue<'_>, _) = (Mutex::new(queue), lzma2::budget());
     let buffers = parts.buffers;
-    let pages_held = ((source.length / PAGE_BYTES) as usize / PAGES_SHARE).min(PAGES_HELD_MAX);
     std::thread::scope(|scope| {
         let cutter = scope.spawn(move || -> Result<(), Malformed> {
             let mut number = 0;

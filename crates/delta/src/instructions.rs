@@ -16,70 +16,134 @@ enum Shape {
 /// It depends on nothing but bytes before the field.
 #[inline]
 pub(crate) fn distance_at(bytes: &[u8], at: usize) -> Option<(usize, u64)> {
-    let pair = bytes.get(at..)?.first_chunk::<2>()?;
-    match PAIRS[usize::from(u16::from_le_bytes(*pair))] {
-        NOTHING => None,
-        FIELD_NEXT => Some((at + 1, 4)),
-        THIRD_DECIDES if bytes.get(at + 2).is_some_and(|third| third & 0xc7 == 0x05) => Some((at + 3, 4)),
-        THIRD_DECIDES => None,
-        after => Some((at + 2, u64::from(after))),
+    let [first, second] = *bytes.get(at..)?.first_chunk::<2>()?;
+    let says = SAYS[usize::from(first) << 2 | usize::from(CLASSES[usize::from(second)])];
+    // Nearly all that a place is looked at for says something.
+    if says == NOTHING {
+        return None;
+    }
+    let (ahead, after) = (usize::from(says >> 4), u64::from(says & 0xf));
+    match ahead == THIRD_DECIDES && bytes.get(at + 2).is_none_or(|third| third & 0xc7 != 0x05) {
+        true => None,
+        false => Some((at + ahead, after)),
     }
 }
 
-/// The next place from `at` on where two bytes may say something: eight places at a time are passed over where they do not.
-#[inline]
-pub(crate) fn next_place(bytes: &[u8], mut at: usize) -> usize {
-    while let Some([first @ .., last]) = bytes.get(at..).and_then(|bytes| bytes.first_chunk::<9>()) {
-        let first = u64::from_le_bytes(*first);
-        let second = first >> 8 | u64::from(*last) << 56;
-        // Branches, escapes, and operands that are a distance.
-        let branches = zeros((first ^ every(0xe8)) & every(0xfe));
-        let found = branches | zeros(first ^ every(0x0f)) | zeros((second ^ every(0x05)) & every(0xc7));
-        if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
+/// Goes through places where two bytes may say something, block by block.
+pub(crate) struct Places {
+    /// The next block begins here or later.
+    next: usize,
+    /// Where this block begins, and a bit for each place in it that is still to be looked at, the lowest first.
+    begin: usize,
+    places: u64,
+}
+
+/// Places that are looked through at a time: a bit each.
+const BLOCK_BYTES: usize = u64::BITS as usize;
+
+impl Places {
+    pub(crate) fn from(begin: usize) -> Self {
+        Places {
+            next: begin,
+            begin,
+            places: 0,
         }
-        at += 8;
     }
-    at
+
+    /// The next place, which is not before `from`. Bytes before `from` may change from call to call.
+    #[inline]
+    pub(crate) fn next(&mut self, bytes: &[u8], from: usize) -> Option<usize> {
+        loop {
+            // Those before `from` are passed over without a look at each.
+            let passed = from.saturating_sub(self.begin);
+            self.places &= u64::MAX.checked_shl(passed.min(BLOCK_BYTES) as u32).unwrap_or(0);
+            if self.places != 0 {
+                let place = self.begin + self.places.trailing_zeros() as usize;
+                self.places &= self.places - 1;
+                return Some(place);
+            }
+            self.begin = self.next.max(from);
+            self.next = self.begin + BLOCK_BYTES;
+            let left = bytes.get(self.begin..).filter(|left| !left.is_empty())?;
+            self.places = match left.first_chunk() {
+                Some(block) => places(block),
+                None => {
+                    let mut block = [0; BLOCK_BYTES + 1];
+                    block[..left.len()].copy_from_slice(left);
+                    places(&block)
+                }
+            };
+        }
+    }
 }
 
-/// A word of this byte.
-const fn every(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
+/// A bit for each of these bytes, but the last, that may say something together with the next one.
+#[inline]
+fn places(block: &[u8; BLOCK_BYTES + 1]) -> u64 {
+    let mut found = [0; BLOCK_BYTES];
+    for ((found, first), second) in found.iter_mut().zip(block).zip(&block[1..]) {
+        // Branches, escapes, and operands that are a distance.
+        *found = u8::from(first & 0xfe == 0xe8) | u8::from(*first == 0x0f) | u8::from(second & 0xc7 == 0x05);
+    }
+    let words = found.as_chunks().0.iter().rev();
+    words.fold(0, |places, found| {
+        places << 8 | u64::from_le_bytes(*found).wrapping_mul(GATHER) >> 56
+    })
 }
 
-/// The highest bit of each byte that is 0, and of some that are 1 above one: whoever looks closer finds nothing there.
-fn zeros(word: u64) -> u64 {
-    word.wrapping_sub(every(1)) & !word & every(0x80)
-}
+/// Multiplied by the lowest bits of eight bytes, brings them together in the highest byte, in their order.
+const GATHER: u64 = 0x0102_0408_1020_4080;
 
-/// What two bytes say: nothing, or where a field is; any other value is how many bytes from its begin a distance counts
-/// that follows the two.
+/// What two bytes say: nothing, or, in the upper half, how many bytes ahead a field is, and in the lower how many bytes
+/// from its begin its distance counts.
 const NOTHING: u8 = 0;
-const FIELD_NEXT: u8 = 1;
-const THIRD_DECIDES: u8 = 2;
+/// A field so far ahead is one only if the third byte says that its operand is a distance.
+const THIRD_DECIDES: usize = 3;
 
-/// By two bytes, the first one lowest: nearly all say nothing, which one look tells.
-static PAIRS: [u8; 1 << 16] = pairs();
+/// What matters about a second byte: nothing, that the operand is a distance, that it makes an escape a jump, or that it
+/// may itself be the begin of a branch.
+static CLASSES: [u8; 256] = classes();
+const OPERAND: u8 = 1;
+const JUMP: u8 = 2;
+const BRANCH: u8 = 3;
 
-const fn pairs() -> [u8; 1 << 16] {
-    let mut pairs = [NOTHING; 1 << 16];
+const fn classes() -> [u8; 256] {
+    let mut classes = [0; 256];
+    let mut second = 0;
+    while second < classes.len() {
+        classes[second] = if second & 0xf0 == 0x80 {
+            JUMP
+        } else if second & 0xc7 == 0x05 {
+            OPERAND
+        } else if second & 0xfe == 0xe8 {
+            BRANCH
+        } else {
+            0
+        };
+        second += 1;
+    }
+    classes
+}
+
+/// By the first byte and the class of the second, which is lowest.
+static SAYS: [u8; 4 * 256] = says();
+
+const fn says() -> [u8; 4 * 256] {
+    let mut says = [NOTHING; 4 * 256];
     let mut pair = 0;
-    while pair < pairs.len() {
-        let second = (pair >> 8) as u8;
-        pairs[pair] = match SHAPES[pair & 0xff] {
-            Shape::Other => NOTHING,
-            Shape::Branch => FIELD_NEXT,
-            Shape::Escape if second & 0xf0 == 0x80 => 4,
+    while pair < says.len() {
+        says[pair] = match (SHAPES[pair >> 2], (pair & 3) as u8) {
+            (Shape::Branch, _) => 1 << 4 | 4,
+            (Shape::Escape, JUMP) => 2 << 4 | 4,
             // The third byte may be the field of a branch that begins at the second one, and change with it.
-            Shape::Escape if second & 0xfe == 0xe8 => NOTHING,
-            Shape::Escape => THIRD_DECIDES,
-            Shape::Memory(immediate) if second & 0xc7 == 0x05 => 4 + immediate,
-            Shape::Memory(_) => NOTHING,
+            (Shape::Escape, BRANCH) => NOTHING,
+            (Shape::Escape, _) => (THIRD_DECIDES as u8) << 4 | 4,
+            (Shape::Memory(immediate), OPERAND) => 2 << 4 | (4 + immediate),
+            (Shape::Other | Shape::Memory(_), _) => NOTHING,
         };
         pair += 1;
     }
-    pairs
+    says
 }
 
 /// Largest distance and position that absolute distances are made of.
@@ -105,18 +169,16 @@ pub(crate) fn to_relative(bytes: &mut [u8], begin: u64) {
 }
 
 fn convert(bytes: &mut [u8], begin: u64, value: impl Fn(i64, i64) -> Option<i64>) {
-    let mut at = 0;
-    while at + 5 <= bytes.len() {
-        at = next_place(bytes, at);
-        let Some((field, after)) = distance_at(bytes, at) else {
-            at += 1;
+    let (mut places, mut at) = (Places::from(0), 0);
+    while let Some(place) = places.next(bytes, at) {
+        at = place + 1;
+        let Some((field, after)) = distance_at(bytes, place) else {
             continue;
         };
         let Some(word) = bytes
             .get_mut(field..)
             .and_then(|bytes| bytes.first_chunk_mut::<4>())
         else {
-            at += 1;
             continue;
         };
         let position = ((begin + field as u64 + after) as i64) & (RANGE - 1);
@@ -194,11 +256,14 @@ mod tests {
     fn no_two_bytes_that_say_something_are_passed_over() {
         for pair in 0..=u16::MAX {
             let [low, high] = pair.to_le_bytes();
-            for place in [0, 3, 6, 7] {
-                let mut bytes = [0x90; 16];
+            for place in [0, 3, 7, 8, 62, 63, 64, 78] {
+                let mut bytes = [0x90; 80];
                 bytes[place..place + 2].copy_from_slice(&[low, high]);
-                if PAIRS[usize::from(pair)] != NOTHING {
-                    assert_eq!(next_place(&bytes, 0), place, "{low:#x} {high:#x}");
+                if [0x90, 0x05]
+                    .iter()
+                    .any(|third| distance_at(&[low, high, *third], 0).is_some())
+                {
+                    assert_eq!(Places::from(0).next(&bytes, 0), Some(place), "{low:#x} {high:#x}");
                 }
             }
         }
@@ -206,13 +271,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn places_are_found_in_order(bytes in code(), from in 0..400_usize) {
-            let place = next_place(&bytes, from);
-            for at in from..place {
-                prop_assert_eq!(distance_at(&bytes, at), None);
+        fn places_are_found_in_order(bytes in code(), from in 0..400_usize, skipped in 1..9_usize) {
+            let (mut places, mut at) = (Places::from(from), from);
+            while let Some(place) = places.next(&bytes, at) {
+                prop_assert!(at <= place && place < bytes.len());
+                for between in at..place {
+                    prop_assert_eq!(distance_at(&bytes, between), None);
+                }
+                at = place + skipped;
             }
-            // Near the end whoever asks looks at each.
-            prop_assert!(place == from || place <= bytes.len());
+            for left in at..bytes.len() {
+                prop_assert_eq!(distance_at(&bytes, left), None);
+            }
         }
 
         #[test]

@@ -24,6 +24,7 @@ mod literals;
 mod lzma2;
 mod make;
 mod matching;
+mod moves;
 mod parallel;
 mod parts;
 mod program;

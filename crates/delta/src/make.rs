@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use crate::addresses::{Field, Moves, Predictor, Program, Region};
+use crate::addresses::{Field, Prediction, Predictor, Program, Region};
 use crate::apply::{COPIES_MAX, NUMBERS_BYTES_MAX};
 use crate::archive::{self, Purpose};
 use crate::containers::{self, Found};
@@ -16,6 +16,7 @@ use crate::layout::{
 use crate::literals;
 use crate::lzma2;
 use crate::matching::{self, Copy, Recent};
+use crate::moves::Moves;
 use crate::program::Image;
 use crate::source::{Input, PAGE_BYTES, Pages, Source};
 use crate::steps::{self, STEP_BYTES, Section, Step, Steps};
@@ -326,7 +327,7 @@ impl<'a> Sides<'a> {
         );
         let (mut plain, mut bytes, mut actual) =
             (vec![0; STEP_BYTES], vec![0; STEP_BYTES], vec![0; STEP_BYTES]);
-        let mut fields = Vec::new();
+        let mut prediction = Prediction::default();
         for step in self.steps() {
             let Step::Copy(piece) = step else { continue };
             let (plain, bytes) = (&mut plain[..piece.length()], &mut bytes[..piece.length()]);
@@ -334,12 +335,17 @@ impl<'a> Sides<'a> {
             old.read(piece.old_begin() as u64, plain)?;
             new.read(piece.begin() as u64, actual)?;
             bytes.copy_from_slice(plain);
-            predictor.predict(bytes, piece.old_begin() as u64, piece.begin() as u64, &mut fields);
+            predictor.predict(
+                bytes,
+                piece.old_begin() as u64,
+                piece.begin() as u64,
+                &mut prediction,
+            );
             each(&Predicted {
                 old: piece.old_begin() as u64,
                 plain,
                 bytes,
-                fields: &fields,
+                fields: &prediction.fields,
                 actual,
             });
         }

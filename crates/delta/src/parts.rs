@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-use crate::addresses::{Field, Predictor};
+use crate::addresses::{Field, Prediction, Predictor};
 use crate::apply::{ApplyError, Write};
 use crate::archive;
 use crate::budget::Budget;
@@ -221,7 +221,7 @@ pub(crate) struct Maker<'a> {
     /// For compressors of all makers together.
     budget: &'a Budget,
     buffers: &'a Buffers,
-    fields: Vec<Field>,
+    prediction: Prediction,
 }
 
 impl<'a> Maker<'a> {
@@ -236,7 +236,7 @@ impl<'a> Maker<'a> {
             predictor,
             budget,
             buffers,
-            fields: Vec::new(),
+            prediction: Prediction::default(),
         }
     }
 
@@ -262,8 +262,8 @@ impl<'a> Maker<'a> {
                     let bytes = &mut plain[at..at + copy.length()];
                     let (old, new) = (copy.old_begin() as u64, copy.begin() as u64);
                     self.pages.read(old, bytes)?;
-                    self.predictor.predict(bytes, old, new, &mut self.fields);
-                    corrections.apply(bytes, &self.fields)?;
+                    self.predictor.predict(bytes, old, new, &mut self.prediction);
+                    corrections.apply(bytes, &self.prediction.fields)?;
                     copy.length()
                 }
             };

@@ -372,8 +372,8 @@ fn what_is_signed_but_foreign_is_refused() {
     std::fs::remove_file(&old_path).unwrap();
     std::fs::write(&old_path, &old).unwrap();
     assert!(!library.has(&id));
-    let left = std::fs::read_dir(folder.path().join("incoming")).unwrap();
-    assert_eq!(left.count(), 0, "nothing of an attempt is left");
+    let left = library.object_path(&id).with_extension("new");
+    assert!(!left.exists(), "nothing of an attempt is left");
     apply(vec![(id, 10_000)], &made).unwrap();
     assert!(library.has(&id));
 }

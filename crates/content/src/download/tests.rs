@@ -1,6 +1,7 @@
 //! Downloads from a folder of packs that fails in every way, and what stays afterwards.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -329,15 +330,32 @@ async fn a_journal_without_its_bytes_vouches_for_nothing() {
     assert_eq!(std::fs::read_dir(&partial).unwrap().count(), 0);
 }
 
-#[test]
-fn what_was_left_on_its_way_is_thrown_away_at_start() {
-    let folder = tempfile::tempdir().unwrap();
-    let object = ObjectId::of(b"an object");
-    Library::open(folder.path(), 0).unwrap();
-    let left = folder.path().join("incoming").join(object.to_string());
-    std::fs::write(&left, b"an obj").unwrap();
-    let library = Library::open(folder.path(), 0).unwrap();
-    assert!(!left.exists() && !library.has(&object));
+#[tokio::test]
+async fn what_a_crash_left_on_its_way_is_written_over_or_garbage() {
+    let desk = Desk::new(4);
+    let library = desk.library();
+    let left = |object: &ObjectId| {
+        let path = library.object_path(object).with_extension("new");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, vec![0x55; 3_000_000]).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o444)).unwrap();
+        path
+    };
+    let index = desk.folder.path().join("scratch/index");
+    library.want("PKG", &index).unwrap();
+    let objects: Vec<ObjectId> = desk.index.objects().map(|(object, ..)| object).collect();
+    let all: Vec<PathBuf> = objects.iter().map(left).collect();
+    let nobodys = left(&ObjectId::of(b"nobody's"));
+    assert!(library.objects().unwrap().is_empty(), "nobody sees it");
+    library.gc().unwrap();
+    assert!(!nobodys.exists() && all.iter().all(|path| path.exists()));
+    desk.download(&desk.source(u64::MAX, false)).await.unwrap();
+    assert!(library.verify(&mut |_| {}).unwrap().damaged.is_empty());
+    // What is in its place is not on its way any more.
+    left(&objects[0]);
+    library.gc().unwrap();
+    assert!(all.iter().all(|path| !path.exists()));
+    assert!(library.missing(&desk.index).is_empty());
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::Advice;
 
 use super::incoming::write_objects;
-use super::{DiskError, Library, disk, remove_if_there};
+use super::{DiskError, Library, disk};
 use crate::deltas::{Segment, unnamed};
 use crate::object::ObjectId;
 
@@ -37,26 +37,19 @@ impl Library {
         delta: &[u8],
         is_cancelled: &dyn Fn() -> bool,
     ) -> Result<(), DeltaError> {
-        let incoming = |object: &ObjectId| self.root.join("incoming").join(object.to_string());
+        let objects = || segment.new.iter().map(|(object, _)| *object);
         if let Err(failure) = self.make_objects(segment, delta, is_cancelled) {
             // Of no use to whoever tries again, who needs the room.
-            for (object, _) in &segment.new {
-                if let Err(failure) = remove_if_there(&incoming(object)) {
-                    tracing::warn!("{failure}");
-                }
-            }
+            self.remove_new(objects());
             return Err(failure);
         }
         let _changing = self.lock();
         self.sync_file_system()?;
-        self.move_into_place(
-            "incoming",
-            segment.new.iter().map(|(object, _)| *object).collect(),
-        )?;
+        self.move_into_place(objects().collect())?;
         Ok(self.sync_file_system()?)
     }
 
-    /// Writes all objects of a segment to `incoming/`, each compared with its hash.
+    /// Writes all objects of a segment next to where they will be, each compared with its hash.
     fn make_objects(
         &self,
         segment: &Segment,
@@ -66,7 +59,6 @@ impl Library {
         if let Some(number) = segment.new.iter().position(|(_, size)| *size == 0) {
             return Err(DeltaError::Refused(format!("its object {number} is empty")));
         }
-        let incoming = self.root.join("incoming");
         let bytes: u64 = segment.new.iter().map(|(_, size)| size).sum();
         self.room_for(&self.root, bytes)?;
         let refused = |why: &dyn std::fmt::Display| DeltaError::Refused(why.to_string());
@@ -89,13 +81,14 @@ impl Library {
         }
         let inputs: Vec<delta::Input<'_>> = old.iter().map(delta::Input::File).collect();
         let sizes: Vec<u64> = segment.new.iter().map(|(_, size)| *size).collect();
-        let archives = incoming.join(format!("{}.archives", segment.sha256));
+        let archives = self.delta_path(&segment.sha256).with_extension("archives");
         let unpacked = unnamed(&archives).map_err(disk("write", &archives))?;
         let mut cancelled = false;
         let is_over = AtomicBool::new(false);
         let (applied, written) = std::thread::scope(|scope| {
             scope.spawn(|| want_all(&old, &is_over));
-            let done = write_objects(&incoming, &segment.new, |take| {
+            let path = |object: &ObjectId| self.new_path(object);
+            let done = write_objects(&path, &segment.new, |take| {
                 delta.apply(&inputs, &sizes, &unpacked, &mut |number, bytes| {
                     cancelled = is_cancelled();
                     match cancelled {

@@ -7,6 +7,8 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use super::with_folder;
+
 /// What direct writes are aligned to, in memory and on disk: the largest logical block in use.
 pub(super) const ALIGNMENT: usize = 4096;
 /// Shorter writes go through the cache, where many of them become one.
@@ -17,15 +19,11 @@ const DIRECT_BYTES_MIN: usize = 64 * 1024;
 pub(super) struct Aligned(Vec<u8>);
 
 impl Aligned {
-    /// With room for so many bytes, which usually takes no memory until they are used.
-    pub(super) fn with_room(length: usize) -> Self {
-        Aligned(vec![0; length + ALIGNMENT])
-    }
-
-    /// So many bytes, whatever they are.
+    /// So many bytes, whatever they are; there is room behind them up to the next multiple of the alignment.
     pub(super) fn bytes(&mut self, length: usize) -> &mut [u8] {
-        if self.0.len() < length + ALIGNMENT {
-            self.0.resize(length + ALIGNMENT, 0);
+        let room = length.next_multiple_of(ALIGNMENT) + ALIGNMENT;
+        if self.0.len() < room {
+            self.0.resize(room, 0);
         }
         let start = self.start();
         &mut self.0[start..start + length]
@@ -34,6 +32,13 @@ impl Aligned {
     /// So many of the bytes that were put there.
     pub(super) fn held(&self, length: usize) -> &[u8] {
         &self.0[self.start()..][..length]
+    }
+
+    /// The same with zeros up to the next multiple of the alignment.
+    fn padded(&mut self, length: usize) -> &[u8] {
+        let padded = self.bytes(length.next_multiple_of(ALIGNMENT));
+        padded[length..].fill(0);
+        padded
     }
 
     fn start(&self) -> usize {
@@ -48,32 +53,56 @@ impl Aligned {
 
     /// The bytes, aligned, with zeros up to the next multiple of the alignment.
     fn hold(&mut self, bytes: &[u8]) -> &[u8] {
-        let held = self.bytes(bytes.len().next_multiple_of(ALIGNMENT));
-        held[..bytes.len()].copy_from_slice(bytes);
-        held[bytes.len()..].fill(0);
-        held
+        self.bytes(bytes.len()).copy_from_slice(bytes);
+        self.padded(bytes.len())
     }
 }
 
 /// Writes a whole file that nobody changes afterwards, over whatever was left there.
 pub(super) fn write_new(path: &Path, bytes: &[u8], aligned: &mut Aligned) -> io::Result<()> {
+    if bytes.len() < DIRECT_BYTES_MIN || !write_directly(path, aligned.fit(bytes), bytes.len())? {
+        write_cached(path, bytes)?;
+    }
+    Ok(())
+}
+
+/// The same with so many bytes that are held there.
+pub(super) fn write_held(path: &Path, memory: &mut Aligned, length: usize) -> io::Result<()> {
+    if length < DIRECT_BYTES_MIN || !write_directly(path, memory.padded(length), length)? {
+        write_cached(path, memory.held(length))?;
+    }
+    Ok(())
+}
+
+fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
-    if bytes.len() >= DIRECT_BYTES_MIN
-        && let Some(file) = open_over(path, || open_direct(&mut options, path))?
-        && unless_unfit(file.write_all_at(aligned.fit(bytes), 0))?
-    {
-        file.set_len(bytes.len() as u64)?;
-        return protect(&file);
+    options
+}
+
+/// Writes a file of so many bytes, with which this begins, unless that cannot be done here.
+fn write_directly(path: &Path, padded: &[u8], length: usize) -> io::Result<bool> {
+    let Some(file) = open_over(path, || open_direct(&mut options(), path))? else {
+        return Ok(false);
+    };
+    if !unless_unfit(file.write_all_at(padded, 0))? {
+        return Ok(false);
     }
-    let file = open_over(path, || options.custom_flags(0).open(path))?;
+    if padded.len() > length {
+        file.set_len(length as u64)?;
+    }
+    protect(&file).map(|()| true)
+}
+
+fn write_cached(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = open_over(path, || options().open(path))?;
     file.write_all_at(bytes, 0)?;
     protect(&file)
 }
 
 /// Opens a file, or anew where one was left that is protected.
 fn open_over<T>(path: &Path, mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    match open() {
+    match with_folder(path, &mut open) {
         Err(failure) if failure.kind() == io::ErrorKind::PermissionDenied => {
             // Otherwise it is the folder that may not be written to.
             std::fs::remove_file(path).map_err(|_| failure)?;
@@ -99,7 +128,7 @@ impl PartialFile {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
-        let cached = match options.open(path) {
+        let cached = match with_folder(path, || options.open(path)) {
             Err(failure) if failure.kind() == io::ErrorKind::PermissionDenied => {
                 // Protected before a crash that lost what was known of its parts.
                 std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(|_| failure)?;

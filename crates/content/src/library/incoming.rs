@@ -3,14 +3,14 @@
 
 use std::io;
 use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
 use super::delta::DeltaError;
-use super::direct::{ALIGNMENT, Aligned, PartialFile, write_new};
+use super::direct::{ALIGNMENT, Aligned, PartialFile, write_held};
 use super::{disk, remove_if_there};
 use crate::object::ObjectId;
 
@@ -27,11 +27,13 @@ const WAITING: usize = 4;
 /// Takes the next bytes of an object, by its number.
 pub(super) type Take<'a> = dyn FnMut(usize, &[u8]) -> io::Result<()> + 'a;
 
-/// Writes the objects, whose hashes and sizes these are, to files named by their hashes in `folder`. `make` gives all
-/// their bytes in order; its result comes back beside the number of objects that are whole and right, or why writing failed,
+/// Where an object is written.
+pub(super) type PathOf<'a> = dyn Fn(&ObjectId) -> PathBuf + Sync + 'a;
+
+/// Writes the objects, whose hashes and sizes these are, each to its own file. `make` gives all their bytes in order; its result comes back beside the number of objects that are whole and right, or why writing failed,
 /// which ends `make` too.
 pub(super) fn write_objects<T>(
-    folder: &Path,
+    path: &PathOf<'_>,
     objects: &[(ObjectId, u64)],
     make: impl FnOnce(&mut Take<'_>) -> T,
 ) -> (T, Result<usize, DeltaError>) {
@@ -40,7 +42,7 @@ pub(super) fn write_objects<T>(
         let (writers, threads): (Vec<_>, Vec<_>) = (0..WRITERS)
             .map(|_| {
                 let ((writer, pieces), buffers) = (sync_channel(WAITING), &buffers);
-                let thread = scope.spawn(move || write_all(pieces, buffers, folder, objects));
+                let thread = scope.spawn(move || write_all(pieces, buffers, path, objects));
                 (writer, thread)
             })
             .unzip();
@@ -83,7 +85,7 @@ struct Written(Mutex<Vec<Aligned>>);
 impl Written {
     fn take(&self) -> Aligned {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.unwrap_or_else(|| Aligned::with_room(PIECE_BYTES))
+        kept.unwrap_or_default()
     }
 
     fn give(&self, buffer: Aligned) {
@@ -111,7 +113,7 @@ impl Cutter<'_> {
             let (mut memory, filled) = self.piece.take().unwrap_or_else(|| (self.buffers.take(), 0));
             let (now, later) = bytes.split_at(bytes.len().min(length - filled));
             let end = filled + now.len();
-            memory.bytes(PIECE_BYTES)[filled..end].copy_from_slice(now);
+            memory.bytes(length)[filled..end].copy_from_slice(now);
             bytes = later;
             if end < length {
                 self.piece = Some((memory, end));
@@ -145,11 +147,11 @@ struct Writing {
 }
 
 impl Writing {
-    fn write(&mut self, piece: &Piece, aligned: &mut Aligned) -> io::Result<()> {
+    fn write(&mut self, piece: &mut Piece, aligned: &mut Aligned) -> io::Result<()> {
         self.hasher.update(piece.bytes());
         if self.begun.is_none() {
             if piece.is_last {
-                return write_new(&self.path, piece.bytes(), aligned);
+                return write_held(&self.path, &mut piece.memory, piece.length);
             }
             // Whatever an earlier attempt left is not ours to write over.
             remove_if_there(&self.path).map_err(|failure| failure.source)?;
@@ -170,19 +172,19 @@ impl Writing {
 fn write_all(
     pieces: Receiver<Piece>,
     buffers: &Written,
-    folder: &Path,
+    path: &PathOf<'_>,
     objects: &[(ObjectId, u64)],
 ) -> Result<usize, DeltaError> {
     let (mut open, mut aligned): (Option<Writing>, _) = (None, Aligned::default());
     let mut complete = 0;
-    for piece in pieces {
+    for mut piece in pieces {
         let (expected, _) = objects[piece.number];
         let writing = open.get_or_insert_with(|| Writing {
-            path: folder.join(expected.to_string()),
+            path: path(&expected),
             hasher: Sha256::new(),
             begun: None,
         });
-        let written = writing.write(&piece, &mut aligned);
+        let written = writing.write(&mut piece, &mut aligned);
         written.map_err(disk("write", &writing.path))?;
         buffers.give(piece.memory);
         if !piece.is_last {
@@ -203,6 +205,7 @@ fn write_all(
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     use super::*;
 
@@ -222,6 +225,11 @@ mod tests {
         Ok(())
     }
 
+    fn in_folder(folder: &Path) -> impl Fn(&ObjectId) -> PathBuf {
+        let folder = folder.to_owned();
+        move |object| folder.join(object.to_string())
+    }
+
     #[test]
     fn objects_of_all_lengths_are_written_whole_over_whatever_was_left() {
         let lengths = [
@@ -235,18 +243,17 @@ mod tests {
         let objects = (0..4).flat_map(|round| lengths.map(|length| object(length, round)));
         let (contents, names): (Vec<_>, Vec<_>) = objects.unzip();
         let folder = tempfile::tempdir().unwrap();
+        let path = in_folder(folder.path());
         for (object, size) in &names {
             let left = vec![0x55; *size as usize + 5000];
-            std::fs::write(folder.path().join(object.to_string()), left).unwrap();
+            std::fs::write(path(object), left).unwrap();
         }
         for at_a_time in [PIECE_BYTES * 2 / 3, usize::MAX] {
-            let (made, written) = write_objects(folder.path(), &names, |take| {
-                hand_over(&contents, at_a_time, take)
-            });
+            let (made, written) = write_objects(&path, &names, |take| hand_over(&contents, at_a_time, take));
             made.unwrap();
             assert_eq!(written.unwrap(), names.len());
             for (bytes, (object, _)) in contents.iter().zip(&names) {
-                let path = folder.path().join(object.to_string());
+                let path = path(object);
                 assert!(std::fs::read(&path).unwrap() == *bytes);
                 assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o444);
             }
@@ -258,8 +265,8 @@ mod tests {
         let (mut contents, names): (Vec<_>, Vec<_>) = (0..40).map(|seed| object(600_000, seed)).unzip();
         contents[3][599_999] ^= 1;
         let folder = tempfile::tempdir().unwrap();
-        let (made, written) =
-            write_objects(folder.path(), &names, |take| hand_over(&contents, 100_000, take));
+        let path = in_folder(folder.path());
+        let (made, written) = write_objects(&path, &names, |take| hand_over(&contents, 100_000, take));
         assert_eq!(made.unwrap_err().to_string(), "whoever writes gave up");
         match written {
             Err(DeltaError::Refused(why)) => assert!(why.ends_with(&format!("instead of {}", names[3].0))),
@@ -271,7 +278,8 @@ mod tests {
     fn what_ends_early_is_not_counted() {
         let (contents, names): (Vec<_>, Vec<_>) = (0..3).map(|seed| object(PIECE_BYTES * 2, seed)).unzip();
         let folder = tempfile::tempdir().unwrap();
-        let (made, written) = write_objects(folder.path(), &names, |take| {
+        let path = in_folder(folder.path());
+        let (made, written) = write_objects(&path, &names, |take| {
             take(0, &contents[0])?;
             take(1, &contents[1][..PIECE_BYTES + 1])
         });
@@ -283,12 +291,15 @@ mod tests {
     fn a_disk_that_fails_is_named_with_the_file() {
         let (contents, names): (Vec<_>, Vec<_>) = (0..40).map(|seed| object(100, seed)).unzip();
         let folder = tempfile::tempdir().unwrap();
-        let gone = folder.path().join("gone");
-        let (made, written) = write_objects(&gone, &names, |take| hand_over(&contents, 100, take));
+        // A file is no folder.
+        let file = folder.path().join("file");
+        std::fs::write(&file, b"").unwrap();
+        let path = in_folder(&file);
+        let (made, written) = write_objects(&path, &names, |take| hand_over(&contents, 100, take));
         made.unwrap_err();
         let failure = written.unwrap_err().to_string();
         assert!(
-            failure.contains("cannot write") && failure.contains("gone"),
+            failure.contains("cannot write") && failure.contains("/file/"),
             "{failure}"
         );
     }

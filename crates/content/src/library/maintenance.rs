@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::{Library, LibraryError, disk};
+use super::{Library, LibraryError, NEW, disk, remove_if_there};
 use crate::object::ObjectId;
 use crate::publish::hash_file;
 
@@ -72,7 +72,7 @@ impl Library {
         Ok(report)
     }
 
-    /// Removes objects that no reference needs.
+    /// Removes objects that no reference needs, and what never got into its place.
     pub fn gc(&self) -> Result<GcReport, LibraryError> {
         let _changing = self.lock();
         let needed = self.needed()?;
@@ -86,6 +86,12 @@ impl Library {
             std::fs::remove_file(&path).map_err(disk("remove", &path))?;
             report.removed += 1;
             report.bytes += size;
+        }
+        for object in self.listed(&format!(".{NEW}"))? {
+            // Otherwise somebody may be about to write or to move it.
+            if !needed.contains(&object) || self.has(&object) {
+                remove_if_there(&self.new_path(&object))?;
+            }
         }
         for folder in ["partial", "quarantine"] {
             let folder = self.root.join(folder);
@@ -144,13 +150,19 @@ impl Library {
 
     /// Every object that is here, whole.
     pub fn objects(&self) -> Result<Vec<ObjectId>, LibraryError> {
+        self.listed("")
+    }
+
+    /// The objects of whose files the names end so, in order.
+    fn listed(&self, end: &str) -> Result<Vec<ObjectId>, LibraryError> {
         let top = self.root.join("objects");
         let mut objects = Vec::new();
         for folder in std::fs::read_dir(&top).map_err(disk("list", &top))? {
             let folder = folder.map_err(disk("list", &top))?.path();
             for entry in std::fs::read_dir(&folder).map_err(disk("list", &folder))? {
                 let name = entry.map_err(disk("list", &folder))?.file_name();
-                objects.extend(name.to_str().and_then(|name| name.parse::<ObjectId>().ok()));
+                let name = name.to_str().and_then(|name| name.strip_suffix(end));
+                objects.extend(name.and_then(|name| name.parse::<ObjectId>().ok()));
             }
         }
         objects.sort();

@@ -1,17 +1,18 @@
 //! The content library: every object once, under its hash, with references per package.
 //!
 //! ```text
-//! objects/ab/<sha256>     whole, verified, read-only
-//! incoming/<sha256>       written, not durable yet; thrown away at start, as <sha256>.archives is: what a delta unpacks
+//! objects/ab/<sha256>     whole, verified, read-only; <sha256>.new is on its way there: not durable, maybe not whole
 //! partial/<sha256>        a large object with holes; <sha256>.done lists the extents that are durable
-//! deltas/<sha256>         a delta on its way; gone once it was applied
+//! deltas/<sha256>         a delta on its way; gone once it was applied, as <sha256>.archives is: what it unpacks
 //! packages/<name>.want    a copy of the payload index: this package is being fetched and needs these objects
 //! packages/<name>.ref     a copy of the payload index: this package needs these objects
 //! quarantine/<sha256>     found damaged
 //! ```
 //!
 //! An object appears in `objects/` by a rename after its bytes are durable and verified, so a crash at
-//! any instant leaves it whole or absent.
+//! any instant leaves it whole or absent. What a crash leaves on its way is written over by whoever fetches the object
+//! again, and garbage otherwise. It lies in the folder where it will be: a rename from one folder to another waits for
+//! all others of the file system, and changes both.
 
 mod delta;
 mod direct;
@@ -23,10 +24,11 @@ mod writer;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{Mode, mkdirat, renameat};
+use rustix::fs::renameat;
 use rustix::io::Errno;
 
 use crate::index::{IndexError, PayloadIndex};
@@ -36,6 +38,13 @@ pub(crate) use delta::DeltaError;
 pub use maintenance::{GcReport, LibraryStats, VerifyReport};
 pub(crate) use stored::copy_stored;
 pub(crate) use writer::{BlockWriter, Scratch, WriteError};
+
+/// What is appended to the name of an object that is on its way.
+const NEW: &str = "new";
+/// Most threads that move objects into place: what they wait for is the file system's.
+const MOVERS_MAX: usize = 4;
+/// Fewer objects are not worth a thread.
+const MOVED_MIN: usize = 64;
 
 /// A disk operation that failed.
 #[derive(Debug, thiserror::Error)]
@@ -111,24 +120,15 @@ pub struct Library {
 impl Library {
     /// Opens or creates a library. Content is not written where fewer than `reserve` bytes would stay free.
     pub fn open(root: &Path, reserve: u64) -> Result<Self, LibraryError> {
-        for folder in [
-            "objects",
-            "incoming",
-            "partial",
-            "deltas",
-            "packages",
-            "quarantine",
-        ] {
+        for folder in ["objects", "partial", "deltas", "packages", "quarantine"] {
             let path = root.join(folder);
             std::fs::create_dir_all(&path).map_err(disk("create", &path))?;
         }
-        let library = Library {
+        Ok(Library {
             root: root.to_owned(),
             reserve,
             changing: Mutex::new(()),
-        };
-        library.clear_incoming()?;
-        Ok(library)
+        })
     }
 
     /// Refuses what would use up the reserve of the file system below `path`.
@@ -152,19 +152,24 @@ impl Library {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn clear_incoming(&self) -> Result<(), LibraryError> {
-        let folder = self.root.join("incoming");
-        for entry in std::fs::read_dir(&folder).map_err(disk("list", &folder))? {
-            let path = entry.map_err(disk("list", &folder))?.path();
-            std::fs::remove_file(&path).map_err(disk("remove", &path))?;
-        }
-        Ok(())
-    }
-
     /// Where an object lies or would lie.
     pub fn object_path(&self, object: &ObjectId) -> PathBuf {
         let name = object.to_string();
         self.root.join("objects").join(&name[..2]).join(name)
+    }
+
+    /// Where an object is written before it is durable.
+    fn new_path(&self, object: &ObjectId) -> PathBuf {
+        self.object_path(object).with_extension(NEW)
+    }
+
+    /// Gives back the room of objects that are not in place.
+    fn remove_new(&self, objects: impl IntoIterator<Item = ObjectId>) {
+        for object in objects {
+            if let Err(failure) = remove_if_there(&self.new_path(&object)) {
+                tracing::warn!("{failure}");
+            }
+        }
     }
 
     /// Whether an object is here, whole.
@@ -301,36 +306,45 @@ impl Library {
         Ok(self.root.join("packages").join(format!("{name}.ref")))
     }
 
-    /// Moves protected objects, whose bytes are durable, out of a folder to where everybody sees them.
-    fn move_into_place(&self, folder: &str, mut objects: Vec<ObjectId>) -> Result<(), DiskError> {
-        let open = |folder: &str| {
-            let path = self.root.join(folder);
-            File::open(&path).map_err(disk("open", &path))
-        };
-        // Somebody may have removed all of it, which is what is being mended then.
-        let objects_folder = self.root.join("objects");
-        std::fs::create_dir_all(&objects_folder).map_err(disk("create", &objects_folder))?;
-        let (from, to) = (open(folder)?, open("objects")?);
-        // One folder after the other.
+    /// Moves protected objects, whose bytes are durable, to where everybody sees them.
+    fn move_into_place(&self, mut objects: Vec<ObjectId>) -> Result<(), DiskError> {
+        // One folder after the other, each thread its own.
         objects.sort_unstable();
+        let threads = std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(MOVERS_MAX);
+        let share = objects.len().div_ceil(threads).max(MOVED_MIN);
+        std::thread::scope(|scope| {
+            let movers: Vec<_> = objects
+                .chunks(share)
+                .map(|objects| scope.spawn(|| self.move_all(objects)))
+                .collect();
+            movers
+                .into_iter()
+                .try_for_each(|mover| mover.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        })
+    }
+
+    fn move_all(&self, objects: &[ObjectId]) -> Result<(), DiskError> {
+        let path = self.root.join("objects");
+        let folder = File::open(&path).map_err(disk("open", &path))?;
         for object in objects {
             let name = object.to_string();
-            let own_folder = &name[..2];
-            let place = format!("{own_folder}/{name}");
-            let mut moved = renameat(&from, &name, &to, &place);
-            if moved == Err(Errno::NOENT) {
-                // The first object of its folder; if that is there, it is the object that is missing.
-                match mkdirat(&to, own_folder, Mode::from_bits_retain(0o777)) {
-                    Ok(()) | Err(Errno::EXIST) => {}
-                    Err(errno) => {
-                        return Err(disk("create", &objects_folder.join(own_folder))(errno.into()));
-                    }
-                }
-                moved = renameat(&from, &name, &to, &place);
+            let place = format!("{}/{name}", &name[..2]);
+            match renameat(&folder, format!("{place}.{NEW}"), &folder, &place) {
+                // Somebody else who fetched the same was faster.
+                Err(Errno::NOENT) if self.has(object) => {}
+                moved => moved.map_err(|errno| disk("rename", &self.new_path(object))(errno.into()))?,
             }
-            moved.map_err(|errno| disk("rename", &self.object_path(&object))(errno.into()))?;
         }
         Ok(())
+    }
+
+    /// Moves a large object, whose bytes are durable, to where everybody sees it.
+    fn move_partial(&self, partial: &Path, object: &ObjectId) -> Result<(), DiskError> {
+        let place = self.object_path(object);
+        // The first object of its folder, or somebody has removed that.
+        with_folder(&place, || std::fs::rename(partial, &place)).map_err(disk("rename", partial))
     }
 
     fn sync_file_system(&self) -> Result<(), DiskError> {
@@ -344,6 +358,17 @@ impl Library {
         Ok(File::open(&path)
             .and_then(|folder| folder.sync_all())
             .map_err(disk("sync", &path))?)
+    }
+}
+
+/// Makes a file, and the folder that it is to be in where that is missing.
+fn with_folder<T>(path: &Path, mut make: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    match (make(), path.parent()) {
+        (Err(failure), Some(folder)) if failure.kind() == io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(folder)?;
+            make()
+        }
+        (made, _) => made,
     }
 }
 

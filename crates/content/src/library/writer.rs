@@ -163,8 +163,11 @@ impl BlockWriter {
                         found,
                     });
                 }
-                let path = self.library.root.join("incoming").join(found.to_string());
-                write_new(&path, bytes, aligned).map_err(disk("write", &path))?;
+                let path = self.library.new_path(&found);
+                if let Err(failure) = write_new(&path, bytes, aligned) {
+                    self.library.remove_new([found]);
+                    return Err(disk("write", &path)(failure).into());
+                }
             } else {
                 let path = self.library.root.join("partial").join(part.object.to_string());
                 let file = match held(&self.batch).open_partials.entry(part.object) {
@@ -211,8 +214,11 @@ impl BlockWriter {
         }
         let library = &self.library;
         let _changing = library.lock();
-        library.sync_file_system()?;
-        library.move_into_place("incoming", batch.written)?;
+        let synced = library.sync_file_system();
+        if let Err(failure) = synced.and_then(|()| library.move_into_place(batch.written.clone())) {
+            library.remove_new(batch.written);
+            return Err(failure.into());
+        }
         for (object, parts) in batch.journal {
             let path = library.root.join("partial").join(format!("{object}.done"));
             let lines: String = parts
@@ -241,10 +247,8 @@ impl BlockWriter {
 
     /// Gives back the room of what is not in place yet.
     pub(crate) fn discard(&self) {
-        *held(&self.batch) = Batch::default();
-        if let Err(failure) = self.library.clear_incoming() {
-            tracing::debug!("{failure}");
-        }
+        let batch = std::mem::take(&mut *held(&self.batch));
+        self.library.remove_new(batch.written);
     }
 
     /// Verifies a large object as a whole and moves it into place; a wrong one is thrown away.
@@ -267,7 +271,7 @@ impl BlockWriter {
             });
         }
         protect(&File::open(&path).map_err(disk("open", &path))?).map_err(disk("protect", &path))?;
-        self.library.move_into_place("partial", vec![object])?;
+        self.library.move_partial(&path, &object)?;
         // Left behind by a crash here, it is thrown away with what else belongs to no partial file.
         Ok(remove_if_there(&journal)?)
     }
