@@ -23,7 +23,8 @@ impl Aligned {
     pub(super) fn bytes(&mut self, length: usize) -> &mut [u8] {
         let room = length.next_multiple_of(ALIGNMENT) + ALIGNMENT;
         if self.0.len() < room {
-            self.0.resize(room, 0);
+            // Not grown: what was there is of no use, and new memory is zero without being touched.
+            self.0 = vec![0; room];
         }
         let start = self.start();
         &mut self.0[start..start + length]
