@@ -67,6 +67,7 @@ impl Library {
         self.room_for(&self.root, bytes.saturating_add(delta.scratch_bytes()))
             .map_err(|full| refused(&full))?;
         let mut old = Vec::new();
+        // Before there are other threads: a table of open files that they share grows only after a wait for all of them.
         for object in &segment.old {
             match self.open_object(object) {
                 Ok(file) => old.push(file),
