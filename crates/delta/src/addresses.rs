@@ -1,13 +1,8 @@
-//! Predicting addresses in compiled code.
+//! Where the bytes of a program are mapped, and where its addresses went.
 //!
-//! When code moves, every call and every reference to data changes, though nothing about it is new: its target moved
-//! as well, and the copies say where to. So the fields that hold addresses are found in the old bytes, their targets
-//! are sent through the copies, and what comes out is what the new bytes will nearly always be. The reader of a delta
-//! does the same with the same copies; a field that was guessed wrong costs a correction, never a wrong byte.
+//! An old address stands for a byte, the copies say where that byte went, and the new program where it is mapped. Addresses
+//! near each other nearly always went equally far, so that one answer serves many questions.
 
-use std::ops::Range;
-
-use crate::instructions::{Places, distance_at};
 use crate::moves::Moves;
 
 /// Bytes of a file that are mapped to addresses.
@@ -22,7 +17,7 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    fn has_offset(&self, offset: u64) -> bool {
+    pub(crate) fn has_offset(&self, offset: u64) -> bool {
         offset.wrapping_sub(self.offset) < self.length
     }
 
@@ -93,7 +88,7 @@ impl Program {
         if let Some((blank, new)) = &self.blank
             && blank.has_address(address)
         {
-            let to = new.checked_add(address - blank.address)?;
+            let to = new.checked_add(address.wrapping_sub(blank.address))?;
             return Some(Stretch {
                 begin: blank.address,
                 length: blank.length,
@@ -101,7 +96,7 @@ impl Program {
             });
         }
         let old = self.old.iter().find(|span| span.has_address(address))?;
-        let inside = address - old.address;
+        let inside = address.wrapping_sub(old.address);
         let moved = moves.of(old.offset.checked_add(inside)?)?;
         let new = self.new.iter().find(|span| span.has_offset(moved.to))?;
         let new_inside = moved.to - new.offset;
@@ -109,14 +104,14 @@ impl Program {
         let before = moved.before.min(inside).min(new_inside);
         let behind = moved.behind.min(old.length - inside).min(new.length - new_inside);
         Some(Stretch {
-            begin: address - before,
+            begin: address.wrapping_sub(before),
             length: before + behind,
             shift: to.wrapping_sub(address),
         })
     }
 
     /// Where a byte is mapped in the old and the new program, whose offsets these are, and the bytes behind it.
-    fn place(&self, old: u64, new: u64) -> Option<Place> {
+    pub(crate) fn place(&self, old: u64, new: u64) -> Option<Place> {
         let before = self.old.iter().find(|span| span.has_offset(old))?;
         let after = self.new.iter().find(|span| span.has_offset(new))?;
         let (inside, new_inside) = (old - before.offset, new - after.offset);
@@ -127,7 +122,7 @@ impl Program {
         })
     }
 
-    fn old_address(&self, offset: u64) -> Option<u64> {
+    pub(crate) fn old_address(&self, offset: u64) -> Option<u64> {
         let span = self.old.iter().find(|span| span.has_offset(offset))?;
         span.address.checked_add(offset - span.offset)
     }
@@ -178,25 +173,20 @@ struct Stretch {
 
 /// So many bytes, where they were mapped and where they are.
 #[derive(Debug, Clone, Copy, Default)]
-struct Place {
-    length: u64,
-    address: u64,
-    new_address: u64,
+pub(crate) struct Place {
+    pub length: u64,
+    pub address: u64,
+    pub new_address: u64,
 }
 
-/// What was predicted lately, kept by whoever predicts piece after piece.
-#[derive(Default)]
-pub(crate) struct Prediction {
-    /// The fields of the last piece, in order.
-    pub fields: Vec<Field>,
-    known: Box<Known>,
-}
-
-/// How far addresses of a program went that were asked for before: those near them are often asked for next.
-struct Known {
+/// How far addresses of a program went that were asked for before: those near them are often asked for next. Whoever
+/// predicts piece after piece with one predictor keeps it.
+pub(crate) struct Known {
     /// Number of the program.
     program: usize,
-    /// The lowest of its addresses, and how many from there on have all of them.
+    /// Whether an answer serves the addresses around the one that was asked for.
+    pub is_clear: bool,
+    /// The lowest old address, and how many from there on have all of them.
     reach: (u64, u64),
     /// Each stretch of addresses has one place, by the address that was asked for; empty ones know nothing.
     stretches: [Stretch; 1 << KNOWN_LOG],
@@ -211,6 +201,7 @@ impl Default for Known {
     fn default() -> Self {
         Known {
             program: usize::MAX,
+            is_clear: false,
             reach: (0, 0),
             stretches: [Stretch::default(); _],
         }
@@ -218,13 +209,38 @@ impl Default for Known {
 }
 
 impl Known {
-    /// Forgets what it knows of another program.
-    fn of(&mut self, number: usize, program: &Program, is_clear: bool) {
+    /// Turns to a program, by its number, and forgets what it knew of another one.
+    pub(crate) fn turn_to(&mut self, number: usize, program: &Program) {
         if self.program != number {
             self.program = number;
-            self.reach = if is_clear { program.reach() } else { (0, u64::MAX) };
+            self.is_clear = program.is_clear();
+            self.reach = program.reach();
             self.stretches.fill(Stretch::default());
         }
+    }
+
+    /// How far an old address of the program went, modulo 2^64.
+    #[inline]
+    pub(crate) fn shift(&mut self, address: u64, program: &Program, moves: &Moves) -> Option<u64> {
+        let known = self.place(address);
+        if address.wrapping_sub(known.begin) < known.length {
+            return Some(known.shift);
+        }
+        // Most of what is no address is far from all of them.
+        let (begin, length) = self.reach;
+        if self.is_clear && address.wrapping_sub(begin) >= length {
+            return None;
+        }
+        self.look_up(address, program, moves)
+    }
+
+    #[inline(never)]
+    fn look_up(&mut self, address: u64, program: &Program, moves: &Moves) -> Option<u64> {
+        let stretch = program.moved(address, moves)?;
+        if self.is_clear {
+            *self.place(address) = stretch;
+        }
+        Some(stretch.shift)
     }
 
     fn place(&mut self, address: u64) -> &mut Stretch {
@@ -232,312 +248,76 @@ impl Known {
     }
 }
 
-/// A field in a predicted piece.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Field {
-    /// Offset in the piece.
-    pub at: u32,
-    /// 4 or 8 bytes.
-    pub width: u8,
-}
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
 
-/// Programs and copies together: what predicts.
-pub(crate) struct Predictor {
-    programs: Vec<Program>,
-    /// Whether what is known of an address of a program holds for those around it.
-    are_clear: Vec<bool>,
-    /// Every region with the number of its program, by offset.
-    regions: Vec<(Region, usize)>,
-    /// Offsets of the fields of call frame information, in order.
-    frames: Vec<u64>,
-    moves: Moves,
-}
+    use super::*;
+    use crate::matching::Copy;
 
-/// Bytes of a region of frames that are looked through at most.
-pub(crate) const FRAMES_BYTES_MAX: u64 = 64 * 1024 * 1024;
-
-impl Predictor {
-    /// `read` gives old bytes; it is asked for the regions of call frame information only.
-    pub(crate) fn new<E>(
-        programs: Vec<Program>,
-        moves: Moves,
-        mut read: impl FnMut(u64, u64) -> Result<Vec<u8>, E>,
-    ) -> Result<Self, E> {
-        let mut regions = Vec::new();
-        let mut frames = Vec::new();
-        for (number, program) in programs.iter().enumerate() {
-            for region in &program.regions {
-                regions.push((*region, number));
-            }
-        }
-        regions.sort_by_key(|(region, _)| region.offset);
-        let mut done = 0;
-        for (region, _) in &regions {
-            // Several programs may have come of the one that has it.
-            let is_new = region.offset >= done;
-            if is_new && region.kind == Kind::Frames && region.length <= FRAMES_BYTES_MAX {
-                let bytes = read(region.offset, region.length)?;
-                frames.extend(frame_fields(&bytes).map(|at| region.offset + at));
-                done = region.offset + region.length;
-            }
-        }
-        Ok(Predictor {
-            are_clear: programs.iter().map(Program::is_clear).collect(),
-            programs,
-            regions,
-            frames,
-            moves,
-        })
-    }
-
-    /// Turns old bytes at `old` into what they should be at `new`, and lists the fields that were predicted.
-    pub(crate) fn predict(&self, bytes: &mut [u8], old: u64, new: u64, prediction: &mut Prediction) {
-        let Prediction { fields, known } = prediction;
-        fields.clear();
-        let end = old + bytes.len() as u64;
-        let first = self
-            .regions
-            .partition_point(|(region, _)| region.offset + region.length <= old);
-        for (region, number) in &self.regions[first..] {
-            if region.offset >= end {
-                break;
-            }
-            let program = &self.programs[*number];
-            if region.offset + region.length <= old {
-                continue;
-            }
-            let from = (region.offset.max(old) - old) as usize;
-            // One old program may have become several new ones; each has its own idea of addresses.
-            let at = new + from as u64;
-            if !program.new.iter().any(|span| span.has_offset(at)) {
-                continue;
-            }
-            known.of(*number, program, self.are_clear[*number]);
-            let to = ((region.offset + region.length).min(end) - old) as usize;
-            let mut piece = Piece {
-                moves: &self.moves,
-                program,
-                bytes: &mut *bytes,
-                old,
-                new,
-                fields: &mut *fields,
-                is_clear: self.are_clear[*number],
-                known: &mut *known,
-                placed: 0..0,
-                place: Place::default(),
-            };
-            match region.kind {
-                Kind::CodeX64 => piece.code(from, to),
-                Kind::Pointers => piece.each(region, from, to, (8, &[0], 8), Piece::absolute),
-                Kind::Relocations => piece.each(region, from, to, (24, &[0, 16], 8), Piece::absolute),
-                Kind::Symbols => piece.each(region, from, to, (24, &[8], 8), Piece::absolute),
-                Kind::Addresses32 => piece.each(region, from, to, (4, &[0], 4), |piece, at| {
-                    piece.based(at, 0, 0);
-                }),
-                Kind::FromBegin => {
-                    let begin = program.old_address(region.offset);
-                    let new_begin = begin.and_then(|begin| piece.moved(begin));
-                    if let (Some(begin), Some(new_begin)) = (begin, new_begin) {
-                        piece.each(region, from, to, (4, &[0], 4), |piece, at| {
-                            piece.based(at, begin, new_begin);
-                        });
-                    }
-                }
-                Kind::Frames => {
-                    let first = self.frames.partition_point(|at| *at < old + from as u64);
-                    for at in &self.frames[first..] {
-                        let at = (*at - old) as usize;
-                        if at + 4 > to {
-                            break;
-                        }
-                        piece.relative(at);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The bytes of one piece of a copy.
-struct Piece<'a> {
-    moves: &'a Moves,
-    program: &'a Program,
-    bytes: &'a mut [u8],
-    old: u64,
-    new: u64,
-    fields: &'a mut Vec<Field>,
-    is_clear: bool,
-    known: &'a mut Known,
-    /// Bytes of the piece whose place is known, and that of the first.
-    placed: Range<usize>,
-    place: Place,
-}
-
-impl Piece<'_> {
-    /// How far an old address went, modulo 2^64.
-    #[inline]
-    fn shift(&mut self, address: u64) -> Option<u64> {
-        let known = self.known.place(address);
-        if address.wrapping_sub(known.begin) < known.length {
-            return Some(known.shift);
-        }
-        // Most of what is no address is far from all of them.
-        let (begin, length) = self.known.reach;
-        if address.wrapping_sub(begin) < length {
-            return self.look_up(address);
-        }
-        None
-    }
-
-    #[inline(never)]
-    fn look_up(&mut self, address: u64) -> Option<u64> {
-        let stretch = self.program.moved(address, self.moves)?;
-        if self.is_clear {
-            *self.known.place(address) = stretch;
-        }
-        Some(stretch.shift)
-    }
-
-    /// Where an old address is now.
-    fn moved(&mut self, address: u64) -> Option<u64> {
-        Some(address.wrapping_add(self.shift(address)?))
-    }
-
-    /// Where a byte of the piece was mapped, and how far it went, modulo 2^64.
-    #[inline]
-    fn own(&mut self, at: usize) -> Option<(u64, u64)> {
-        if !self.placed.contains(&at) {
-            self.place = self.program.place(self.old + at as u64, self.new + at as u64)?;
-            let length = if self.is_clear { self.place.length } else { 1 };
-            self.placed = at..at.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
-        }
-        let inside = (at - self.placed.start) as u64;
-        let Place {
-            address, new_address, ..
-        } = self.place;
-        Some((address.wrapping_add(inside), new_address.wrapping_sub(address)))
-    }
-
-    /// Calls for every field of records of this many bytes, with fields at these offsets and of this width, that lies
-    /// whole in the piece.
-    fn each(
-        &mut self,
-        region: &Region,
-        from: usize,
-        to: usize,
-        (stride, fields, width): (u64, &[u64], usize),
-        mut predict: impl FnMut(&mut Self, usize),
-    ) {
-        let begin = self.old + from as u64 - region.offset;
-        let mut record = begin / stride * stride;
-        loop {
-            for field in fields {
-                let Some(ahead) = (record + field).checked_sub(begin) else {
-                    continue;
-                };
-                let at = from + ahead as usize;
-                if at + width > to {
-                    return;
-                }
-                predict(self, at);
-            }
-            record += stride;
-        }
-    }
-
-    fn word(&self, at: usize) -> Option<i32> {
-        Some(i32::from_le_bytes(*self.bytes.get(at..)?.first_chunk::<4>()?))
-    }
-
-    /// Whether no field that was predicted before reaches to here.
-    fn is_free(&self, at: usize) -> bool {
-        let last = self.fields.last();
-        last.is_none_or(|last| last.at as usize + usize::from(last.width) <= at)
-    }
-
-    fn put(&mut self, at: usize, value: u32) {
-        if !self.is_free(at) {
-            return;
-        }
-        self.bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
-        self.fields.push(Field {
-            at: at as u32,
-            width: 4,
+    fn spans() -> impl Strategy<Value = Vec<Span>> {
+        let near = (
+            0..3_000_u64,
+            1..1_500_u64,
+            prop_oneof![0..4_000_u64, u64::MAX - 900..=u64::MAX],
+        );
+        let span = near.prop_map(|(offset, length, address)| Span {
+            offset,
+            length,
+            address,
         });
+        let apart = (1..1_500_u64, 0..900_u64).prop_map(|(length, gap)| {
+            let next = 1_500 + gap;
+            [0, 1, 2]
+                .map(|number| Span {
+                    offset: number * 1_500,
+                    length,
+                    address: 77 + number * next,
+                })
+                .to_vec()
+        });
+        prop_oneof![proptest::collection::vec(span, 0..4), apart]
     }
 
-    fn absolute(&mut self, at: usize) {
-        let Some(bytes) = self.bytes.get(at..).and_then(|bytes| bytes.first_chunk::<8>()) else {
-            return;
-        };
-        if let Some(moved) = self.moved(u64::from_le_bytes(*bytes))
-            && self.is_free(at)
+    /// Where an address is now, span by span.
+    fn expected(program: &Program, moves: &Moves, address: u64) -> Option<u64> {
+        if let Some((blank, new)) = &program.blank
+            && blank.has_address(address)
         {
-            self.bytes[at..at + 8].copy_from_slice(&moved.to_le_bytes());
-            self.fields.push(Field {
-                at: at as u32,
-                width: 8,
-            });
+            return new.checked_add(address.wrapping_sub(blank.address));
         }
+        let old = program.old.iter().find(|span| span.has_address(address))?;
+        let to = moves.of(old.offset + address.wrapping_sub(old.address))?.to;
+        let new = program.new.iter().find(|span| span.has_offset(to))?;
+        new.address.checked_add(to - new.offset)
     }
 
-    fn relative(&mut self, at: usize) {
-        let _predicted: bool = self.displaced(at, 0);
-    }
-
-    fn based(&mut self, at: usize, base: u64, new_base: u64) {
-        let Some(distance) = self.word(at) else { return };
-        if let Some(moved) = self.moved(base.wrapping_add_signed(i64::from(distance))) {
-            self.put(at, moved.wrapping_sub(new_base) as u32);
-        }
-    }
-
-    /// A distance that counts from `after` bytes behind its first byte. Says whether it was predicted.
-    #[inline]
-    fn displaced(&mut self, at: usize, after: u64) -> bool {
-        let Some(distance) = self.word(at) else {
-            return false;
-        };
-        let Some((address, own)) = self.own(at) else {
-            return false;
-        };
-        let target = address
-            .wrapping_add(after)
-            .wrapping_add_signed(i64::from(distance));
-        let Some(shift) = self.shift(target) else {
-            return false;
-        };
-        self.put(at, (distance as u32).wrapping_add(shift.wrapping_sub(own) as u32));
-        true
-    }
-
-    fn code(&mut self, from: usize, to: usize) {
-        let (mut places, mut at) = (Places::from(from), from);
-        while let Some(place) = places.next(&self.bytes[..to], at) {
-            at = match distance_at(self.bytes, place) {
-                Some((field, after)) if field + 4 <= to && self.displaced(field, after) => field + 4,
-                _ => place + 1,
-            };
-        }
-    }
-}
-
-/// Offsets of the function begins in call frame information (System V ABI, LSB core 5.0, section 10.6).
-fn frame_fields(bytes: &[u8]) -> impl Iterator<Item = u64> {
-    let mut at = 0_usize;
-    std::iter::from_fn(move || {
-        loop {
-            let length = u32::from_le_bytes(*bytes.get(at..)?.first_chunk::<4>()?) as usize;
-            let identifier = u32::from_le_bytes(*bytes.get(at + 4..)?.first_chunk::<4>()?);
-            // Records of 64-bit length and the end mark are where it gets unclear or ends.
-            if !(4..0xffff_fff0).contains(&length) {
-                return None;
-            }
-            let field = at + 8;
-            at = at.checked_add(4 + length)?;
-            if identifier != 0 && length >= 12 {
-                return Some(field as u64);
+    proptest! {
+        #[test]
+        fn what_is_known_of_addresses_is_what_looking_them_up_says(
+            programs in proptest::collection::vec((spans(), spans(), proptest::option::of((0..9_000_u64, 1..900_u64, 0..9_000_u64))), 1..4),
+            copies in proptest::collection::vec((0..4_000_usize, 0..4_000_usize, 1..900_usize), 0..12),
+            asked in proptest::collection::vec((0..4_usize, prop_oneof![0..9_000_u64, u64::MAX - 900..=u64::MAX]), 1..400),
+        ) {
+            let copies: Vec<Copy> = copies.into_iter().map(|(new, old, length)| Copy::of(new, old, length)).collect();
+            let moves = Moves::new(&copies, 5_000);
+            let programs: Vec<Program> = programs
+                .into_iter()
+                .map(|(old, new, blank)| {
+                    let blank = blank.map(|(address, length, new)| (Span { offset: 0, length, address }, new));
+                    Program { old, new, blank, regions: Vec::new() }
+                })
+                .collect();
+            let mut known = Known::default();
+            for (number, address) in asked {
+                let number = number % programs.len();
+                let program = &programs[number];
+                known.turn_to(number, program);
+                for address in [address, address.wrapping_add(1), address.wrapping_sub(100)] {
+                    let moved = known.shift(address, program, &moves).map(|shift| address.wrapping_add(shift));
+                    prop_assert_eq!(moved, expected(program, &moves, address), "{:?} {}", program, address);
+                }
             }
         }
-    })
+    }
 }

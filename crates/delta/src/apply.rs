@@ -9,13 +9,14 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
 
-use crate::addresses::{Predictor, Program};
+use crate::addresses::Program;
 use crate::entropy::{Unpacked, Windows};
 use crate::layout::{Head, MAGIC, REGIONS_BYTES_MAX};
 use crate::lzma2;
 use crate::matching::{Copy, Recent};
 use crate::moves::Moves;
 use crate::parts::{Buffers, Made, Maker, PART_BYTES, Part, Parts, Runs};
+use crate::predict::Predictor;
 use crate::source::{HELD_BYTES_MAX, Input, PAGE_BYTES, Pages, Source, kept_bytes, unpacked_bytes};
 use crate::steps::{self, STREAMS, Steps};
 use crate::varint::Reader;

@@ -27,6 +27,7 @@ mod matching;
 mod moves;
 mod parallel;
 mod parts;
+mod predict;
 mod program;
 mod source;
 mod steps;

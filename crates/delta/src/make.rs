@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use crate::addresses::{Field, Prediction, Predictor, Program, Region};
+use crate::addresses::{Program, Region};
 use crate::apply::{COPIES_MAX, NUMBERS_BYTES_MAX};
 use crate::archive::{self, Purpose};
 use crate::containers::{self, Found};
@@ -17,6 +17,7 @@ use crate::literals;
 use crate::lzma2;
 use crate::matching::{self, Copy, Recent};
 use crate::moves::Moves;
+use crate::predict::{Field, Prediction, Predictor};
 use crate::program::Image;
 use crate::source::{Input, PAGE_BYTES, Pages, Source};
 use crate::steps::{self, STEP_BYTES, Section, Step, Steps};

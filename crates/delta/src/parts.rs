@@ -4,7 +4,6 @@
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-use crate::addresses::{Field, Prediction, Predictor};
 use crate::apply::{ApplyError, Write};
 use crate::archive;
 use crate::budget::Budget;
@@ -12,6 +11,7 @@ use crate::entropy::Ahead;
 use crate::instructions::to_relative;
 use crate::layout::Stream;
 use crate::literals::is_code;
+use crate::predict::{Field, Prediction, Predictor};
 use crate::source::Pages;
 use crate::steps::{STREAMS, Section, Step, Steps};
 use crate::varint::Reader;
