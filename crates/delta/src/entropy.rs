@@ -256,6 +256,8 @@ impl Windows {
 pub(crate) struct Unpacked<'a> {
     reader: Box<dyn Read + Send + 'a>,
     left: u64,
+    /// All of it as it is packed, if it may look back at all of itself: to hold all then takes no more memory.
+    whole: Option<&'a [u8]>,
 }
 
 impl<'a> Unpacked<'a> {
@@ -266,11 +268,13 @@ impl<'a> Unpacked<'a> {
         let length = from.number()?;
         let bytes = from.bytes(length)?;
         let unreadable = |_| Malformed("a stream cannot be unpacked");
+        let mut whole = None;
         let reader: Box<dyn Read + Send + 'a> = match codec {
             PLAIN => Box::new(bytes),
             ZSTD => {
                 let window_log = u32::from(settings).clamp(WINDOW_LOG_MIN, WINDOW_LOG_MAX);
                 windows.take(1 << window_log)?;
+                whole = (left <= 1 << window_log).then_some(bytes);
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(unreadable)?;
                 decoder.window_log_max(window_log).map_err(unreadable)?;
                 Box::new(BufReader::with_capacity(128 * 1024, decoder.single_frame()))
@@ -285,7 +289,7 @@ impl<'a> Unpacked<'a> {
             }
             _ => return Err(Malformed("a stream is packed in an unknown way")),
         };
-        Ok(Unpacked { reader, left })
+        Ok(Unpacked { reader, left, whole })
     }
 
     /// Bytes still to come.
@@ -298,6 +302,7 @@ impl<'a> Unpacked<'a> {
         Unpacked {
             reader: literals::restored(stream, self.reader.take(self.left)),
             left: self.left,
+            whole: self.whole.filter(|_| literals::is_in_order(stream)),
         }
     }
 
@@ -319,6 +324,11 @@ impl<'a> Unpacked<'a> {
             return ahead;
         }
         scope.spawn(move || {
+            if let Some(packed) = self.whole {
+                // Whoever reads finds out that there is nothing, or may have given up.
+                let _ = at_once(packed, self.left).map(|bytes| sender.send(bytes));
+                return;
+            }
             while self.left > 0 {
                 let mut chunk: Vec<u8> = again.try_recv().unwrap_or_default();
                 chunk.resize(self.left.min(AHEAD_BYTES) as usize, 0);
@@ -335,6 +345,9 @@ impl<'a> Unpacked<'a> {
 
     /// Everything that is left, whose length was bounded when the stream was taken.
     pub(crate) fn all(mut self) -> Result<Vec<u8>, Malformed> {
+        if let Some(packed) = self.whole {
+            return at_once(packed, self.left);
+        }
         let mut bytes = Vec::new();
         // Grows with what is there, not with what was announced.
         (&mut self.reader)
@@ -345,6 +358,15 @@ impl<'a> Unpacked<'a> {
             true => Ok(bytes),
             false => Err(Malformed("a stream ends early")),
         }
+    }
+}
+
+/// Unpacks a stream of so many bytes to where it is held, without a window beside it.
+fn at_once(packed: &[u8], length: u64) -> Result<Vec<u8>, Malformed> {
+    let mut bytes = vec![0; length as usize];
+    match zstd::bulk::decompress_to_buffer(packed, bytes.as_mut_slice()) {
+        Ok(unpacked) if unpacked == bytes.len() => Ok(bytes),
+        _ => Err(Malformed("a stream cannot be unpacked")),
     }
 }
 

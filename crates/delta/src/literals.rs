@@ -51,6 +51,11 @@ pub(crate) fn read<'a>(new: &'a Source<'a>, steps: Steps<'a>, stream: usize) -> 
     }
 }
 
+/// Whether a stream is packed in the order that it has.
+pub(crate) fn is_in_order(stream: usize) -> bool {
+    order(stream) == Order::AsItIs
+}
+
 /// The bytes of a stream as they are, from the order in which they were packed.
 pub(crate) fn restored<'a>(stream: usize, packed: impl Read + Send + 'a) -> Box<dyn Read + Send + 'a> {
     match order(stream) {

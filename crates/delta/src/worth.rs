@@ -10,7 +10,7 @@ use crate::tokens;
 
 /// A stream, or a part of one, is unpacked for no less than this share of its bytes: it takes time and memory that the few
 /// bytes saved are not worth.
-const USEFUL_SHARE: u64 = 16;
+const USEFUL_SHARE: u64 = 6;
 /// Shorter copies are left out where all of what is new is in a long stream of tokens, since there are very many of them there; the
 /// compressor finds nearly as much in their bytes.
 const COPY_MIN: usize = 64;
@@ -178,21 +178,21 @@ mod tests {
 
     #[test]
     fn streams_of_which_less_than_a_share_is_copied_are_neither_copied_nor_unpacked() {
-        let mut old = [layout(100, &[1600, 1600, 1600])];
-        // From 100, 1800 and 3500 on.
+        let mut old = [layout(100, &[600, 600, 600])];
+        // From 100, 800 and 1500 on.
         let copies = vec![
             Copy::of(0, 50, 120),
-            Copy::of(1000, 1750, 149),
-            Copy::of(2000, 3450, 110),
-            Copy::of(3000, 3600, 40),
+            Copy::of(1000, 750, 149),
+            Copy::of(2000, 1450, 110),
+            Copy::of(3000, 1600, 40),
         ];
         let left = worth_it(copies, &old, &[layout(0, &[])]);
         // 70, 99 and 100 bytes of them: the least is 100.
         let expected = [
             Copy::of(0, 50, 50),
-            Copy::of(1000, 1750, 50),
-            Copy::of(2000, 3450, 110),
-            Copy::of(3000, 3600, 40),
+            Copy::of(1000, 750, 50),
+            Copy::of(2000, 1450, 110),
+            Copy::of(3000, 1600, 40),
         ];
         assert_eq!(left, expected);
         mark_used(&mut old, &left, &[]);

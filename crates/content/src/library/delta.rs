@@ -37,16 +37,19 @@ impl Library {
         delta: &[u8],
         is_cancelled: &dyn Fn() -> bool,
     ) -> Result<(), DeltaError> {
-        let objects = || segment.new.iter().map(|(object, _)| *object);
-        if let Err(failure) = self.make_objects(segment, delta, is_cancelled) {
+        let mut objects: Vec<ObjectId> = segment.new.iter().map(|(object, _)| *object).collect();
+        let made = self.make_objects(segment, delta, is_cancelled);
+        let placed = made.and_then(|()| {
+            let _changing = self.lock();
+            self.sync_file_system()?;
+            self.move_into_place(&mut objects)?;
+            Ok(self.sync_file_system()?)
+        });
+        if placed.is_err() {
             // Of no use to whoever tries again, who needs the room.
-            self.remove_new(objects());
-            return Err(failure);
+            self.remove_new(&objects);
         }
-        let _changing = self.lock();
-        self.sync_file_system()?;
-        self.move_into_place(objects().collect())?;
-        Ok(self.sync_file_system()?)
+        placed
     }
 
     /// Writes all objects of a segment next to where they will be, each compared with its hash.

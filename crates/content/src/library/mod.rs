@@ -164,9 +164,9 @@ impl Library {
     }
 
     /// Gives back the room of objects that are not in place.
-    fn remove_new(&self, objects: impl IntoIterator<Item = ObjectId>) {
+    fn remove_new(&self, objects: &[ObjectId]) {
         for object in objects {
-            if let Err(failure) = remove_if_there(&self.new_path(&object)) {
+            if let Err(failure) = remove_if_there(&self.new_path(object)) {
                 tracing::warn!("{failure}");
             }
         }
@@ -307,7 +307,7 @@ impl Library {
     }
 
     /// Moves protected objects, whose bytes are durable, to where everybody sees them.
-    fn move_into_place(&self, mut objects: Vec<ObjectId>) -> Result<(), DiskError> {
+    fn move_into_place(&self, objects: &mut [ObjectId]) -> Result<(), DiskError> {
         // One folder after the other, each thread its own.
         objects.sort_unstable();
         let threads = std::thread::available_parallelism()

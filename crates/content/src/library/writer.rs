@@ -165,7 +165,7 @@ impl BlockWriter {
                 }
                 let path = self.library.new_path(&found);
                 if let Err(failure) = write_new(&path, bytes, aligned) {
-                    self.library.remove_new([found]);
+                    self.library.remove_new(&[found]);
                     return Err(disk("write", &path)(failure).into());
                 }
             } else {
@@ -208,15 +208,15 @@ impl BlockWriter {
     /// Makes the bytes of a batch durable, and then visible.
     fn move_batch(&self) -> Result<(), WriteError> {
         let mut left = held(&self.left);
-        let batch = std::mem::take(&mut *held(&self.batch));
+        let mut batch = std::mem::take(&mut *held(&self.batch));
         if batch.written.is_empty() && batch.journal.is_empty() {
             return Ok(());
         }
         let library = &self.library;
         let _changing = library.lock();
         let synced = library.sync_file_system();
-        if let Err(failure) = synced.and_then(|()| library.move_into_place(batch.written.clone())) {
-            library.remove_new(batch.written);
+        if let Err(failure) = synced.and_then(|()| library.move_into_place(&mut batch.written)) {
+            library.remove_new(&batch.written);
             return Err(failure.into());
         }
         for (object, parts) in batch.journal {
@@ -248,7 +248,7 @@ impl BlockWriter {
     /// Gives back the room of what is not in place yet.
     pub(crate) fn discard(&self) {
         let batch = std::mem::take(&mut *held(&self.batch));
-        self.library.remove_new(batch.written);
+        self.library.remove_new(&batch.written);
     }
 
     /// Verifies a large object as a whole and moves it into place; a wrong one is thrown away.
