@@ -90,6 +90,7 @@ impl Program {
         {
             let to = new.checked_add(address.wrapping_sub(blank.address))?;
             return Some(Stretch {
+                program: 0,
                 begin: blank.address,
                 length: blank.length,
                 shift: to.wrapping_sub(address),
@@ -104,6 +105,7 @@ impl Program {
         let before = moved.before.min(inside).min(new_inside);
         let behind = moved.behind.min(old.length - inside).min(new.length - new_inside);
         Some(Stretch {
+            program: 0,
             begin: address.wrapping_sub(before),
             length: before + behind,
             shift: to.wrapping_sub(address),
@@ -122,17 +124,27 @@ impl Program {
         })
     }
 
+    pub(crate) fn new_address(&self, offset: u64) -> Option<u64> {
+        let span = self.new.iter().find(|span| span.has_offset(offset))?;
+        span.address.checked_add(offset - span.offset)
+    }
+
     pub(crate) fn old_address(&self, offset: u64) -> Option<u64> {
         let span = self.old.iter().find(|span| span.has_offset(offset))?;
         span.address.checked_add(offset - span.offset)
     }
 
-    /// The lowest old address, and how many from there on have all of them.
-    fn reach(&self) -> (u64, u64) {
+    /// What helps to answer for it.
+    pub(crate) fn outline(&self) -> Outline {
+        let is_clear = self.is_clear();
         let spans = || self.old.iter().chain(self.blank.iter().map(|(span, _)| span));
         let begin = spans().map(|span| span.address).min().unwrap_or_default();
         let end = spans().map(|span| span.address.saturating_add(span.length)).max();
-        (begin, end.unwrap_or_default() - begin)
+        Outline {
+            is_clear,
+            begin,
+            length: end.unwrap_or_default() - begin,
+        }
     }
 
     /// Whether every offset and every address has one meaning, so that what holds for one holds for those around it.
@@ -162,6 +174,16 @@ fn are_apart(ranges: impl Iterator<Item = (u64, u64)>) -> bool {
     })
 }
 
+/// What is asked about a program again and again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Outline {
+    /// Whether an answer serves the addresses around the one that was asked for.
+    pub is_clear: bool,
+    /// The lowest old address, and how many from there on have all of them.
+    begin: u64,
+    length: u64,
+}
+
 /// Addresses that all went equally far.
 #[derive(Debug, Clone, Copy, Default)]
 struct Stretch {
@@ -169,6 +191,8 @@ struct Stretch {
     length: u64,
     /// How far, modulo 2^64.
     shift: u64,
+    /// Number of the program.
+    program: usize,
 }
 
 /// So many bytes, where they were mapped and where they are.
@@ -182,12 +206,9 @@ pub(crate) struct Place {
 /// How far addresses of a program went that were asked for before: those near them are often asked for next. Whoever
 /// predicts piece after piece with one predictor keeps it.
 pub(crate) struct Known {
-    /// Number of the program.
+    /// Number of the program that is asked about.
     program: usize,
-    /// Whether an answer serves the addresses around the one that was asked for.
-    pub is_clear: bool,
-    /// The lowest old address, and how many from there on have all of them.
-    reach: (u64, u64),
+    pub outline: Outline,
     /// Each stretch of addresses has one place, by the address that was asked for; empty ones know nothing.
     stretches: [Stretch; 1 << KNOWN_LOG],
 }
@@ -200,35 +221,29 @@ const KNOWN_BITS: u32 = 8;
 impl Default for Known {
     fn default() -> Self {
         Known {
-            program: usize::MAX,
-            is_clear: false,
-            reach: (0, 0),
+            program: 0,
+            outline: Outline::default(),
             stretches: [Stretch::default(); _],
         }
     }
 }
 
 impl Known {
-    /// Turns to a program, by its number, and forgets what it knew of another one.
-    pub(crate) fn turn_to(&mut self, number: usize, program: &Program) {
-        if self.program != number {
-            self.program = number;
-            self.is_clear = program.is_clear();
-            self.reach = program.reach();
-            self.stretches.fill(Stretch::default());
-        }
+    /// Turns to a program, by its number.
+    pub(crate) fn turn_to(&mut self, number: usize, outline: Outline) {
+        (self.program, self.outline) = (number, outline);
     }
 
     /// How far an old address of the program went, modulo 2^64.
     #[inline]
     pub(crate) fn shift(&mut self, address: u64, program: &Program, moves: &Moves) -> Option<u64> {
+        let (number, outline) = (self.program, self.outline);
         let known = self.place(address);
-        if address.wrapping_sub(known.begin) < known.length {
+        if address.wrapping_sub(known.begin) < known.length && known.program == number {
             return Some(known.shift);
         }
         // Most of what is no address is far from all of them.
-        let (begin, length) = self.reach;
-        if self.is_clear && address.wrapping_sub(begin) >= length {
+        if outline.is_clear && address.wrapping_sub(outline.begin) >= outline.length {
             return None;
         }
         self.look_up(address, program, moves)
@@ -237,8 +252,9 @@ impl Known {
     #[inline(never)]
     fn look_up(&mut self, address: u64, program: &Program, moves: &Moves) -> Option<u64> {
         let stretch = program.moved(address, moves)?;
-        if self.is_clear {
-            *self.place(address) = stretch;
+        if self.outline.is_clear {
+            let program = self.program;
+            *self.place(address) = Stretch { program, ..stretch };
         }
         Some(stretch.shift)
     }
@@ -312,7 +328,7 @@ mod tests {
             for (number, address) in asked {
                 let number = number % programs.len();
                 let program = &programs[number];
-                known.turn_to(number, program);
+                known.turn_to(number, program.outline());
                 for address in [address, address.wrapping_add(1), address.wrapping_sub(100)] {
                     let moved = known.shift(address, program, &moves).map(|shift| address.wrapping_add(shift));
                     prop_assert_eq!(moved, expected(program, &moves, address), "{:?} {}", program, address);

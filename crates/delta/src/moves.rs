@@ -41,7 +41,10 @@ impl Moves {
     /// Where copies lie over each other, the last one that begins before an offset counts.
     pub(crate) fn new(copies: &[Copy], old_length: usize) -> Self {
         let long = copies.iter().filter(|copy| copy.length() >= MATCH_MIN);
-        let mut copies: Vec<Copy> = long.copied().collect();
+        // Nearly all of them are.
+        let mut sorted: Vec<Copy> = Vec::with_capacity(copies.len());
+        sorted.extend(long);
+        let mut copies = sorted;
         copies.sort_unstable_by_key(|copy| (copy.old_begin() as u64) << 32 | copy.begin() as u64);
         let mut stretches: Vec<Stretch> = Vec::with_capacity(copies.len() * 2);
         let mut put = |begin: usize, end: usize, shift: i32| {

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::addresses::{Kind, Known, Place, Program, Region};
+use crate::addresses::{Kind, Known, Outline, Place, Program, Region};
 use crate::instructions::{Places, distance_at};
 use crate::moves::Moves;
 
@@ -31,6 +31,8 @@ pub(crate) struct Field {
 /// Programs and copies together: what predicts.
 pub(crate) struct Predictor {
     programs: Vec<Program>,
+    /// Of each of them.
+    outlines: Vec<Outline>,
     /// Every region with the number of its program, by offset.
     regions: Vec<(Region, usize)>,
     /// Offsets of the fields of call frame information, in order.
@@ -67,6 +69,7 @@ impl Predictor {
             }
         }
         Ok(Predictor {
+            outlines: programs.iter().map(Program::outline).collect(),
             programs,
             regions,
             frames,
@@ -92,11 +95,10 @@ impl Predictor {
             }
             let from = (region.offset.max(old) - old) as usize;
             // One old program may have become several new ones; each has its own idea of addresses.
-            let at = new + from as u64;
-            if !program.new.iter().any(|span| span.has_offset(at)) {
+            if program.new_address(new + from as u64).is_none() {
                 continue;
             }
-            known.turn_to(*number, program);
+            known.turn_to(*number, self.outlines[*number]);
             let to = ((region.offset + region.length).min(end) - old) as usize;
             let mut piece = Piece {
                 moves: &self.moves,
@@ -172,7 +174,11 @@ impl Piece<'_> {
     fn own(&mut self, at: usize) -> Option<(u64, u64)> {
         if !self.placed.contains(&at) {
             self.place = self.program.place(self.old + at as u64, self.new + at as u64)?;
-            let length = if self.known.is_clear { self.place.length } else { 1 };
+            let length = if self.known.outline.is_clear {
+                self.place.length
+            } else {
+                1
+            };
             self.placed = at..at.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
         }
         let inside = (at - self.placed.start) as u64;

@@ -9,6 +9,7 @@ use rand_core::{RngCore, SeedableRng};
 use super::*;
 use crate::extract::{extract, verify_tree};
 use crate::index::EntryKind;
+use crate::library::BlockWriter;
 use crate::object::ObjectId;
 use crate::publish::{PublishOptions, publish};
 use crate::served::Served;
@@ -331,31 +332,45 @@ async fn a_journal_without_its_bytes_vouches_for_nothing() {
 }
 
 #[tokio::test]
-async fn what_a_crash_left_on_its_way_is_written_over_or_garbage() {
+async fn what_a_crash_left_on_its_way_is_garbage_once_nobody_writes() {
     let desk = Desk::new(4);
     let library = desk.library();
     let left = |object: &ObjectId| {
-        let path = library.object_path(object).with_extension("new");
+        let path = library.object_path(object).with_extension("1.new");
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, vec![0x55; 3_000_000]).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o444)).unwrap();
         path
     };
-    let index = desk.folder.path().join("scratch/index");
-    library.want("PKG", &index).unwrap();
     let objects: Vec<ObjectId> = desk.index.objects().map(|(object, ..)| object).collect();
     let all: Vec<PathBuf> = objects.iter().map(left).collect();
-    let nobodys = left(&ObjectId::of(b"nobody's"));
     assert!(library.objects().unwrap().is_empty(), "nobody sees it");
-    library.gc().unwrap();
-    assert!(!nobodys.exists() && all.iter().all(|path| path.exists()));
+    // The first writer has the same names, and is not in the way of what it finds there.
     desk.download(&desk.source(u64::MAX, false)).await.unwrap();
+    assert!(library.missing(&desk.index).is_empty());
     assert!(library.verify(&mut |_| {}).unwrap().damaged.is_empty());
-    // What is in its place is not on its way any more.
+    library
+        .want("PKG", &desk.folder.path().join("scratch/index"))
+        .unwrap();
     left(&objects[0]);
+    let writer = BlockWriter::new(library.clone(), &desk.index);
+    library.gc().unwrap();
+    assert!(all[0].exists(), "somebody is about to move it");
+    drop(writer);
     library.gc().unwrap();
     assert!(all.iter().all(|path| !path.exists()));
     assert!(library.missing(&desk.index).is_empty());
+}
+
+#[test]
+fn where_objects_on_their_way_lay_before_is_cleared() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = folder.path().join("incoming");
+    std::fs::create_dir(&before).unwrap();
+    std::fs::write(before.join("left"), b"left").unwrap();
+    Library::open(folder.path(), 0).unwrap();
+    assert!(!before.exists());
+    Library::open(folder.path(), 0).unwrap();
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::Advice;
 
 use super::incoming::write_objects;
-use super::{DiskError, Library, disk};
+use super::{DiskError, Library, Writing, disk};
 use crate::deltas::{Segment, unnamed};
 use crate::object::ObjectId;
 
@@ -38,16 +38,17 @@ impl Library {
         is_cancelled: &dyn Fn() -> bool,
     ) -> Result<(), DeltaError> {
         let mut objects: Vec<ObjectId> = segment.new.iter().map(|(object, _)| *object).collect();
-        let made = self.make_objects(segment, delta, is_cancelled);
+        let writing = self.writers.begin();
+        let made = self.make_objects(&writing, segment, delta, is_cancelled);
         let placed = made.and_then(|()| {
             let _changing = self.lock();
             self.sync_file_system()?;
-            self.move_into_place(&mut objects)?;
+            self.move_into_place(&writing, &mut objects)?;
             Ok(self.sync_file_system()?)
         });
         if placed.is_err() {
             // Of no use to whoever tries again, who needs the room.
-            self.remove_new(&objects);
+            self.remove_new(&writing, &objects);
         }
         placed
     }
@@ -55,6 +56,7 @@ impl Library {
     /// Writes all objects of a segment next to where they will be, each compared with its hash.
     fn make_objects(
         &self,
+        writing: &Writing,
         segment: &Segment,
         delta: &[u8],
         is_cancelled: &dyn Fn() -> bool,
@@ -91,7 +93,7 @@ impl Library {
         let is_over = AtomicBool::new(false);
         let (applied, written) = std::thread::scope(|scope| {
             scope.spawn(|| want_all(&old, &is_over));
-            let path = |object: &ObjectId| self.new_path(object);
+            let path = |object: &ObjectId| self.new_path(writing, object);
             let done = write_objects(&path, &segment.new, |take| {
                 delta.apply(&inputs, &sizes, &unpacked, &mut |number, bytes| {
                     cancelled = is_cancelled();

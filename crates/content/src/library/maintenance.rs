@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 
-use super::{Library, LibraryError, NEW, disk, remove_if_there};
+use super::writing::NEW;
+use super::{DiskError, Library, LibraryError, disk, remove_if_there};
 use crate::object::ObjectId;
 use crate::publish::hash_file;
 
@@ -87,12 +89,14 @@ impl Library {
             report.removed += 1;
             report.bytes += size;
         }
-        for object in self.listed(&format!(".{NEW}"))? {
-            // Otherwise somebody may be about to write or to move it.
-            if !needed.contains(&object) || self.has(&object) {
-                remove_if_there(&self.new_path(&object))?;
-            }
+        let writers = self.writers.lock();
+        if writers.live == 0 {
+            self.each_file(|name, path| match name.ends_with(NEW) {
+                true => remove_if_there(path),
+                false => Ok(()),
+            })?;
         }
+        drop(writers);
         for folder in ["partial", "quarantine"] {
             let folder = self.root.join(folder);
             for entry in std::fs::read_dir(&folder).map_err(disk("list", &folder))? {
@@ -150,22 +154,30 @@ impl Library {
 
     /// Every object that is here, whole.
     pub fn objects(&self) -> Result<Vec<ObjectId>, LibraryError> {
-        self.listed("")
+        let mut objects = Vec::new();
+        self.each_file(|name, _| {
+            objects.extend(name.parse::<ObjectId>().ok());
+            Ok(())
+        })?;
+        objects.sort();
+        Ok(objects)
     }
 
-    /// The objects of whose files the names end so, in order.
-    fn listed(&self, end: &str) -> Result<Vec<ObjectId>, LibraryError> {
+    /// Calls for the name and path of every file among the objects.
+    fn each_file(
+        &self,
+        mut found: impl FnMut(&str, &Path) -> Result<(), DiskError>,
+    ) -> Result<(), DiskError> {
         let top = self.root.join("objects");
-        let mut objects = Vec::new();
         for folder in std::fs::read_dir(&top).map_err(disk("list", &top))? {
             let folder = folder.map_err(disk("list", &top))?.path();
             for entry in std::fs::read_dir(&folder).map_err(disk("list", &folder))? {
-                let name = entry.map_err(disk("list", &folder))?.file_name();
-                let name = name.to_str().and_then(|name| name.strip_suffix(end));
-                objects.extend(name.and_then(|name| name.parse::<ObjectId>().ok()));
+                let entry = entry.map_err(disk("list", &folder))?;
+                if let Some(name) = entry.file_name().to_str() {
+                    found(name, &entry.path())?;
+                }
             }
         }
-        objects.sort();
-        Ok(objects)
+        Ok(())
     }
 }

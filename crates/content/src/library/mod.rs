@@ -1,7 +1,8 @@
 //! The content library: every object once, under its hash, with references per package.
 //!
 //! ```text
-//! objects/ab/<sha256>     whole, verified, read-only; <sha256>.new is on its way there: not durable, maybe not whole
+//! objects/ab/<sha256>     whole, verified, read-only; <sha256>.N.new is on its way there, written by writer N of this run:
+//!                         not durable, maybe not whole
 //! partial/<sha256>        a large object with holes; <sha256>.done lists the extents that are durable
 //! deltas/<sha256>         a delta on its way; gone once it was applied, as <sha256>.archives is: what it unpacks
 //! packages/<name>.want    a copy of the payload index: this package is being fetched and needs these objects
@@ -10,9 +11,8 @@
 //! ```
 //!
 //! An object appears in `objects/` by a rename after its bytes are durable and verified, so a crash at
-//! any instant leaves it whole or absent. What a crash leaves on its way is written over by whoever fetches the object
-//! again, and garbage otherwise. It lies in the folder where it will be: a rename from one folder to another waits for
-//! all others of the file system, and changes both.
+//! any instant leaves it whole or absent. What a crash leaves on its way is garbage. It lies in the folder where it will
+//! be: a rename from one folder to another waits for all others of the file system, and changes both.
 
 mod delta;
 mod direct;
@@ -20,16 +20,16 @@ mod incoming;
 mod maintenance;
 mod stored;
 mod writer;
+mod writing;
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::renameat;
-use rustix::io::Errno;
 
 use crate::index::{IndexError, PayloadIndex};
 use crate::object::ObjectId;
@@ -38,9 +38,8 @@ pub(crate) use delta::DeltaError;
 pub use maintenance::{GcReport, LibraryStats, VerifyReport};
 pub(crate) use stored::copy_stored;
 pub(crate) use writer::{BlockWriter, Scratch, WriteError};
+use writing::{Writers, Writing};
 
-/// What is appended to the name of an object that is on its way.
-const NEW: &str = "new";
 /// Most threads that move objects into place: what they wait for is the file system's.
 const MOVERS_MAX: usize = 4;
 /// Fewer objects are not worth a thread.
@@ -115,6 +114,8 @@ pub struct Library {
     reserve: u64,
     /// Held while objects or references change, so that garbage collection never meets a download.
     changing: Mutex<()>,
+    /// Who writes objects at the moment.
+    writers: Arc<Writers>,
 }
 
 impl Library {
@@ -124,10 +125,18 @@ impl Library {
             let path = root.join(folder);
             std::fs::create_dir_all(&path).map_err(disk("create", &path))?;
         }
+        // Where objects on their way lay before.
+        match std::fs::remove_dir_all(root.join("incoming")) {
+            Err(failure) if failure.kind() != io::ErrorKind::NotFound => {
+                return Err(disk("remove", &root.join("incoming"))(failure).into());
+            }
+            _ => {}
+        }
         Ok(Library {
             root: root.to_owned(),
             reserve,
             changing: Mutex::new(()),
+            writers: Arc::default(),
         })
     }
 
@@ -158,15 +167,15 @@ impl Library {
         self.root.join("objects").join(&name[..2]).join(name)
     }
 
-    /// Where an object is written before it is durable.
-    fn new_path(&self, object: &ObjectId) -> PathBuf {
-        self.object_path(object).with_extension(NEW)
+    /// Where a writer has an object before it is durable.
+    fn new_path(&self, writing: &Writing, object: &ObjectId) -> PathBuf {
+        self.object_path(object).with_extension(writing.extension())
     }
 
-    /// Gives back the room of objects that are not in place.
-    fn remove_new(&self, objects: &[ObjectId]) {
+    /// Gives back the room of objects that a writer has not in place.
+    fn remove_new(&self, writing: &Writing, objects: &[ObjectId]) {
         for object in objects {
-            if let Err(failure) = remove_if_there(&self.new_path(object)) {
+            if let Err(failure) = remove_if_there(&self.new_path(writing, object)) {
                 tracing::warn!("{failure}");
             }
         }
@@ -306,10 +315,13 @@ impl Library {
         Ok(self.root.join("packages").join(format!("{name}.ref")))
     }
 
-    /// Moves protected objects, whose bytes are durable, to where everybody sees them.
-    fn move_into_place(&self, objects: &mut [ObjectId]) -> Result<(), DiskError> {
+    /// Moves protected objects of a writer, whose bytes are durable, to where everybody sees them.
+    fn move_into_place(&self, writing: &Writing, objects: &mut [ObjectId]) -> Result<(), DiskError> {
         // One folder after the other, each thread its own.
         objects.sort_unstable();
+        if objects.len() <= MOVED_MIN {
+            return self.move_all(writing, objects);
+        }
         let threads = std::thread::available_parallelism()
             .map_or(1, usize::from)
             .min(MOVERS_MAX);
@@ -317,7 +329,7 @@ impl Library {
         std::thread::scope(|scope| {
             let movers: Vec<_> = objects
                 .chunks(share)
-                .map(|objects| scope.spawn(|| self.move_all(objects)))
+                .map(|objects| scope.spawn(|| self.move_all(writing, objects)))
                 .collect();
             movers
                 .into_iter()
@@ -325,17 +337,15 @@ impl Library {
         })
     }
 
-    fn move_all(&self, objects: &[ObjectId]) -> Result<(), DiskError> {
+    fn move_all(&self, writing: &Writing, objects: &[ObjectId]) -> Result<(), DiskError> {
         let path = self.root.join("objects");
         let folder = File::open(&path).map_err(disk("open", &path))?;
         for object in objects {
             let name = object.to_string();
             let place = format!("{}/{name}", &name[..2]);
-            match renameat(&folder, format!("{place}.{NEW}"), &folder, &place) {
-                // Somebody else who fetched the same was faster.
-                Err(Errno::NOENT) if self.has(object) => {}
-                moved => moved.map_err(|errno| disk("rename", &self.new_path(object))(errno.into()))?,
-            }
+            let new = format!("{place}.{}", writing.extension());
+            renameat(&folder, new, &folder, &place)
+                .map_err(|errno| disk("rename", &self.new_path(writing, object))(errno.into()))?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::direct::{Aligned, PartialFile, protect, write_new};
 use super::stored::copy_stored;
-use super::{DiskError, Library, disk, remove_if_there};
+use super::{DiskError, Library, Writing, disk, remove_if_there};
 use crate::index::{Block, PayloadIndex};
 use crate::object::ObjectId;
 use crate::publish::hash_file;
@@ -52,6 +52,7 @@ struct Part {
 /// Writes the missing objects of one payload from its blocks, in any order.
 pub(crate) struct BlockWriter {
     library: Arc<Library>,
+    writing: Writing,
     blocks: Vec<Block>,
     parts: Mutex<HashMap<u32, Vec<Part>>>,
     batch: Mutex<Batch>,
@@ -109,6 +110,7 @@ impl BlockWriter {
             }
         }
         BlockWriter {
+            writing: library.writers.begin(),
             library,
             blocks: index.blocks.clone(),
             parts: Mutex::new(parts),
@@ -163,9 +165,9 @@ impl BlockWriter {
                         found,
                     });
                 }
-                let path = self.library.new_path(&found);
+                let path = self.library.new_path(&self.writing, &found);
                 if let Err(failure) = write_new(&path, bytes, aligned) {
-                    self.library.remove_new(&[found]);
+                    self.library.remove_new(&self.writing, &[found]);
                     return Err(disk("write", &path)(failure).into());
                 }
             } else {
@@ -215,8 +217,9 @@ impl BlockWriter {
         let library = &self.library;
         let _changing = library.lock();
         let synced = library.sync_file_system();
-        if let Err(failure) = synced.and_then(|()| library.move_into_place(&mut batch.written)) {
-            library.remove_new(&batch.written);
+        if let Err(failure) = synced.and_then(|()| library.move_into_place(&self.writing, &mut batch.written))
+        {
+            library.remove_new(&self.writing, &batch.written);
             return Err(failure.into());
         }
         for (object, parts) in batch.journal {
@@ -248,7 +251,7 @@ impl BlockWriter {
     /// Gives back the room of what is not in place yet.
     pub(crate) fn discard(&self) {
         let batch = std::mem::take(&mut *held(&self.batch));
-        self.library.remove_new(&batch.written);
+        self.library.remove_new(&self.writing, &batch.written);
     }
 
     /// Verifies a large object as a whole and moves it into place; a wrong one is thrown away.
