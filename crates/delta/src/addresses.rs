@@ -90,7 +90,6 @@ impl Program {
         {
             let to = new.checked_add(address.wrapping_sub(blank.address))?;
             return Some(Stretch {
-                program: 0,
                 begin: blank.address,
                 length: blank.length,
                 shift: to.wrapping_sub(address),
@@ -105,7 +104,6 @@ impl Program {
         let before = moved.before.min(inside).min(new_inside);
         let behind = moved.behind.min(old.length - inside).min(new.length - new_inside);
         Some(Stretch {
-            program: 0,
             begin: address.wrapping_sub(before),
             length: before + behind,
             shift: to.wrapping_sub(address),
@@ -191,8 +189,6 @@ struct Stretch {
     length: u64,
     /// How far, modulo 2^64.
     shift: u64,
-    /// Number of the program.
-    program: usize,
 }
 
 /// So many bytes, where they were mapped and where they are.
@@ -209,8 +205,9 @@ pub(crate) struct Known {
     /// Number of the program that is asked about.
     program: usize,
     pub outline: Outline,
-    /// Each stretch of addresses has one place, by the address that was asked for; empty ones know nothing.
-    stretches: [Stretch; 1 << KNOWN_LOG],
+    /// Each stretch of addresses has one place, by the address that was asked for, beside the number of its program; empty ones
+    /// know nothing.
+    stretches: [(usize, Stretch); 1 << KNOWN_LOG],
 }
 
 /// Places of stretches, as a power of two.
@@ -223,7 +220,7 @@ impl Default for Known {
         Known {
             program: 0,
             outline: Outline::default(),
-            stretches: [Stretch::default(); _],
+            stretches: [(0, Stretch::default()); _],
         }
     }
 }
@@ -238,8 +235,8 @@ impl Known {
     #[inline]
     pub(crate) fn shift(&mut self, address: u64, program: &Program, moves: &Moves) -> Option<u64> {
         let (number, outline) = (self.program, self.outline);
-        let known = self.place(address);
-        if address.wrapping_sub(known.begin) < known.length && known.program == number {
+        let (of, known) = *self.place(address);
+        if address.wrapping_sub(known.begin) < known.length && of == number {
             return Some(known.shift);
         }
         // Most of what is no address is far from all of them.
@@ -253,13 +250,12 @@ impl Known {
     fn look_up(&mut self, address: u64, program: &Program, moves: &Moves) -> Option<u64> {
         let stretch = program.moved(address, moves)?;
         if self.outline.is_clear {
-            let program = self.program;
-            *self.place(address) = Stretch { program, ..stretch };
+            *self.place(address) = (self.program, stretch);
         }
         Some(stretch.shift)
     }
 
-    fn place(&mut self, address: u64) -> &mut Stretch {
+    fn place(&mut self, address: u64) -> &mut (usize, Stretch) {
         &mut self.stretches[(address >> KNOWN_BITS) as usize % (1 << KNOWN_LOG)]
     }
 }

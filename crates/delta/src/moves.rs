@@ -44,21 +44,20 @@ impl Moves {
         // Nearly all of them are.
         let mut sorted: Vec<Copy> = Vec::with_capacity(copies.len());
         sorted.extend(long);
-        let mut copies = sorted;
-        copies.sort_unstable_by_key(|copy| (copy.old_begin() as u64) << 32 | copy.begin() as u64);
-        let mut stretches: Vec<Stretch> = Vec::with_capacity(copies.len() * 2);
+        sorted.sort_unstable_by_key(|copy| (copy.old_begin() as u64) << 32 | copy.begin() as u64);
+        let mut stretches: Vec<Stretch> = Vec::with_capacity(sorted.len() * 2);
         let mut put = |begin: usize, end: usize, shift: i32| {
             if begin < end && stretches.last().is_none_or(|last| last.shift != shift) {
                 let begin = begin as u32;
                 stretches.push(Stretch { begin, shift });
             }
         };
-        for number in 0..copies.len() {
-            let until = copies.get(number + 1).map_or(old_length, Copy::old_begin);
-            let before = &copies[number.saturating_sub(LOOKED_BACK - 1)..=number];
+        for number in 0..sorted.len() {
+            let until = sorted.get(number + 1).map_or(old_length, Copy::old_begin);
+            let before = &sorted[number.saturating_sub(LOOKED_BACK - 1)..=number];
             let shift = |copy: &Copy| copy.begin() as i32 - copy.old_begin() as i32;
-            let mut at = copies[number].old_begin();
-            let mut last = &copies[number];
+            let mut at = sorted[number].old_begin();
+            let mut last = &sorted[number];
             for copy in before.iter().rev() {
                 put(at, copy.old_end().min(until), shift(copy));
                 at = at.max(copy.old_end());
