@@ -204,23 +204,24 @@ pub(crate) struct Place {
 pub(crate) struct Known {
     /// Number of the program that is asked about.
     program: usize,
+    /// Of that program.
     pub outline: Outline,
-    /// Each stretch of addresses has one place, by the address that was asked for, beside the number of its program; empty ones
+    /// Each stretch of addresses has one slot, by the address that was asked for, beside the number of its program; empty ones
     /// know nothing.
-    stretches: [(usize, Stretch); 1 << KNOWN_LOG],
+    slots: [(usize, Stretch); 1 << SLOTS_LOG],
 }
 
-/// Places of stretches, as a power of two.
-const KNOWN_LOG: u32 = 9;
-/// Addresses for which there is one place, as a power of two.
-const KNOWN_BITS: u32 = 8;
+/// Slots of stretches, as a power of two.
+const SLOTS_LOG: u32 = 9;
+/// Addresses for which there is one slot, as a power of two.
+const SLOT_BITS: u32 = 8;
 
 impl Default for Known {
     fn default() -> Self {
         Known {
             program: 0,
             outline: Outline::default(),
-            stretches: [(0, Stretch::default()); _],
+            slots: [(0, Stretch::default()); _],
         }
     }
 }
@@ -235,7 +236,7 @@ impl Known {
     #[inline]
     pub(crate) fn shift(&mut self, address: u64, program: &Program, moves: &Moves) -> Option<u64> {
         let (number, outline) = (self.program, self.outline);
-        let (of, known) = *self.place(address);
+        let (of, known) = *self.slot(address);
         if address.wrapping_sub(known.begin) < known.length && of == number {
             return Some(known.shift);
         }
@@ -250,13 +251,13 @@ impl Known {
     fn look_up(&mut self, address: u64, program: &Program, moves: &Moves) -> Option<u64> {
         let stretch = program.moved(address, moves)?;
         if self.outline.is_clear {
-            *self.place(address) = (self.program, stretch);
+            *self.slot(address) = (self.program, stretch);
         }
         Some(stretch.shift)
     }
 
-    fn place(&mut self, address: u64) -> &mut (usize, Stretch) {
-        &mut self.stretches[(address >> KNOWN_BITS) as usize % (1 << KNOWN_LOG)]
+    fn slot(&mut self, address: u64) -> &mut (usize, Stretch) {
+        &mut self.slots[(address >> SLOT_BITS) as usize % (1 << SLOTS_LOG)]
     }
 }
 

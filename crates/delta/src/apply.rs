@@ -134,7 +134,7 @@ impl<'a> Delta<'a> {
             Ok(stream)
         })?;
         let values = take(BYTES_MAX)?;
-        let literals: [Unpacked<'_>; STREAMS] = in_order(|stream| Ok(take(BYTES_MAX)?.restored(stream)))?;
+        let literals: [Unpacked<'_>; STREAMS] = in_order(|stream| take(BYTES_MAX)?.restored(stream))?;
         if !from.is_empty() {
             return Err(Malformed("it is longer than it says").into());
         }

@@ -254,10 +254,36 @@ impl Windows {
 
 /// A stream, unpacked as it is read. It gives exactly the bytes that it announced, or an error.
 pub(crate) struct Unpacked<'a> {
-    reader: Box<dyn Read + Send + 'a>,
+    packed: Packed<'a>,
     left: u64,
-    /// All of it as it is packed, if it may look back at all of itself: to hold all then takes no more memory.
-    whole: Option<&'a [u8]>,
+}
+
+/// What a stream comes from.
+enum Packed<'a> {
+    /// Packed with zstd, which may look back at all of it: to hold all then takes no more memory.
+    Whole { bytes: &'a [u8], window_log: u32 },
+    /// Unpacked piece by piece.
+    Pieces(Box<dyn Read + Send + 'a>),
+}
+
+impl<'a> Packed<'a> {
+    fn pieces(self) -> Result<Box<dyn Read + Send + 'a>, Malformed> {
+        let (bytes, window_log) = match self {
+            Packed::Pieces(reader) => return Ok(reader),
+            Packed::Whole { bytes, window_log } => (bytes, window_log),
+        };
+        zstd_pieces(bytes, window_log)
+    }
+}
+
+fn zstd_pieces(bytes: &[u8], window_log: u32) -> Result<Box<dyn Read + Send + '_>, Malformed> {
+    let unreadable = |_| Malformed("a stream cannot be unpacked");
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(unreadable)?;
+    decoder.window_log_max(window_log).map_err(unreadable)?;
+    Ok(Box::new(BufReader::with_capacity(
+        128 * 1024,
+        decoder.single_frame(),
+    )))
 }
 
 impl<'a> Unpacked<'a> {
@@ -267,17 +293,15 @@ impl<'a> Unpacked<'a> {
         let left = from.number_to(max, "a stream is longer than it may be")?;
         let length = from.number()?;
         let bytes = from.bytes(length)?;
-        let unreadable = |_| Malformed("a stream cannot be unpacked");
-        let mut whole = None;
-        let reader: Box<dyn Read + Send + 'a> = match codec {
-            PLAIN => Box::new(bytes),
+        let packed = match codec {
+            PLAIN => Packed::Pieces(Box::new(bytes)),
             ZSTD => {
                 let window_log = u32::from(settings).clamp(WINDOW_LOG_MIN, WINDOW_LOG_MAX);
                 windows.take(1 << window_log)?;
-                whole = (left <= 1 << window_log).then_some(bytes);
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(unreadable)?;
-                decoder.window_log_max(window_log).map_err(unreadable)?;
-                Box::new(BufReader::with_capacity(128 * 1024, decoder.single_frame()))
+                match left <= 1 << window_log {
+                    true => Packed::Whole { bytes, window_log },
+                    false => Packed::Pieces(zstd_pieces(bytes, window_log)?),
+                }
             }
             LZMA => {
                 windows.take(dictionary(left).into())?;
@@ -285,11 +309,11 @@ impl<'a> Unpacked<'a> {
                 let stream = Stream::new_raw_decoder(&filters)
                     .map_err(|_| Malformed("a stream has unknown settings"))?;
                 let decoder = liblzma::bufread::XzDecoder::new_stream(bytes, stream);
-                Box::new(BufReader::with_capacity(128 * 1024, decoder))
+                Packed::Pieces(Box::new(BufReader::with_capacity(128 * 1024, decoder)))
             }
             _ => return Err(Malformed("a stream is packed in an unknown way")),
         };
-        Ok(Unpacked { reader, left, whole })
+        Ok(Unpacked { packed, left })
     }
 
     /// Bytes still to come.
@@ -298,12 +322,15 @@ impl<'a> Unpacked<'a> {
     }
 
     /// The same with its bytes in the order that they had before they were packed.
-    pub(crate) fn restored(self, stream: usize) -> Self {
-        Unpacked {
-            reader: literals::restored(stream, self.reader.take(self.left)),
-            left: self.left,
-            whole: self.whole.filter(|_| literals::is_in_order(stream)),
+    pub(crate) fn restored(self, stream: usize) -> Result<Self, Malformed> {
+        if literals::is_in_order(stream) {
+            return Ok(self);
         }
+        let reader = literals::restored(stream, self.packed.pieces()?.take(self.left));
+        Ok(Unpacked {
+            packed: Packed::Pieces(reader),
+            left: self.left,
+        })
     }
 
     /// Goes on unpacking on a thread of its own, a little further than it is read.
@@ -324,15 +351,18 @@ impl<'a> Unpacked<'a> {
             return ahead;
         }
         scope.spawn(move || {
-            if let Some(packed) = self.whole {
-                // Whoever reads finds out that there is nothing, or may have given up.
-                let _ = at_once(packed, self.left).map(|bytes| sender.send(bytes));
-                return;
-            }
+            let mut reader = match self.packed {
+                Packed::Pieces(reader) => reader,
+                Packed::Whole { bytes, .. } => {
+                    // Whoever reads finds out that there is nothing, or may have given up.
+                    let _ = at_once(bytes, self.left).map(|bytes| sender.send(bytes));
+                    return;
+                }
+            };
             while self.left > 0 {
                 let mut chunk: Vec<u8> = again.try_recv().unwrap_or_default();
                 chunk.resize(self.left.min(AHEAD_BYTES) as usize, 0);
-                let read = self.reader.read_exact(&mut chunk);
+                let read = reader.read_exact(&mut chunk);
                 self.left -= chunk.len() as u64;
                 // Whoever reads may have given up.
                 if read.is_err() || sender.send(chunk).is_err() {
@@ -344,13 +374,14 @@ impl<'a> Unpacked<'a> {
     }
 
     /// Everything that is left, whose length was bounded when the stream was taken.
-    pub(crate) fn all(mut self) -> Result<Vec<u8>, Malformed> {
-        if let Some(packed) = self.whole {
-            return at_once(packed, self.left);
-        }
+    pub(crate) fn all(self) -> Result<Vec<u8>, Malformed> {
+        let reader = match self.packed {
+            Packed::Pieces(reader) => reader,
+            Packed::Whole { bytes, .. } => return at_once(bytes, self.left),
+        };
         let mut bytes = Vec::new();
         // Grows with what is there, not with what was announced.
-        (&mut self.reader)
+        reader
             .take(self.left)
             .read_to_end(&mut bytes)
             .map_err(|_| Malformed("a stream cannot be unpacked"))?;

@@ -3,9 +3,9 @@
 //! A delta is made over several old and several new files at once, so that renamed, split and similar files help each
 //! other. Archives (`containers`) are looked into where their compression can be reproduced byte by byte (`archive`,
 //! `tokens`, `lzma2`), copies out of the old bytes are found with an index of a sample of them (`index`, `matching`) and
-//! kept where they are worth it (`worth`), addresses in programs are predicted from the copies (`addresses`, `program`), what
-//! is left is sorted by what it is (`literals`), and a compressor ends it (`entropy`). Applying goes the same steps (`steps`),
-//! in parts that any thread makes (`parts`).
+//! kept where they are worth it (`worth`), addresses in programs (`program`, `instructions`) are predicted from where the
+//! copies say that bytes went (`moves`, `addresses`, `predict`), what is left is sorted by what it is (`literals`), and a
+//! compressor ends it (`entropy`). Applying goes the same steps (`steps`), in parts that any thread makes (`parts`).
 //!
 //! Files in, bytes out; whoever makes or applies a delta gives a file for what lies unpacked meanwhile (little of it is held
 //! in memory instead), and whoever applies one checks the hash of what comes out.

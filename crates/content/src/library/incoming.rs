@@ -30,8 +30,8 @@ pub(super) type Take<'a> = dyn FnMut(usize, &[u8]) -> io::Result<()> + 'a;
 /// Where an object is written.
 pub(super) type PathOf<'a> = dyn Fn(&ObjectId) -> PathBuf + Sync + 'a;
 
-/// Writes the objects, whose hashes and sizes these are, each to its own file. `make` gives all their bytes in order; its result comes back beside the number of objects that are whole and right, or why writing failed,
-/// which ends `make` too.
+/// Writes the objects, whose hashes and sizes these are, each to its own file. `make` gives all their bytes in order; its
+/// result comes back beside the number of objects that are whole and right, or why writing failed, which ends `make` too.
 pub(super) fn write_objects<T>(
     path: &PathOf<'_>,
     objects: &[(ObjectId, u64)],
