@@ -134,7 +134,7 @@ pub async fn execute(
 ) -> Result<(), DownloadError> {
     let (blocks, arriving) = mpsc::channel::<(u32, Vec<u8>)>(BLOCKS_WAITING);
     let memory = Arc::new(BlockMemory::default());
-    let writer = Arc::new(BlockWriter::new(library, &index));
+    let writer = Arc::new(BlockWriter::new(library, &index)?);
     let stopped = CancellationToken::new();
     let writing = {
         let (writer, index, span) = (writer.clone(), index.clone(), tracing::Span::current());

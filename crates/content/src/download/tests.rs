@@ -1,7 +1,8 @@
 //! Downloads from a folder of packs that fails in every way, and what stays afterwards.
 
+use std::ops::RangeBounds;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -353,7 +354,7 @@ async fn what_a_crash_left_on_its_way_is_garbage_once_nobody_writes() {
         .want("PKG", &desk.folder.path().join("scratch/index"))
         .unwrap();
     left(&objects[0]);
-    let writer = BlockWriter::new(library.clone(), &desk.index);
+    let writer = BlockWriter::new(library.clone(), &desk.index).unwrap();
     library.gc().unwrap();
     assert!(all[0].exists(), "somebody is about to move it");
     drop(writer);
@@ -362,15 +363,94 @@ async fn what_a_crash_left_on_its_way_is_garbage_once_nobody_writes() {
     assert!(library.missing(&desk.index).is_empty());
 }
 
+#[tokio::test]
+async fn what_a_crash_left_on_its_way_goes_when_the_library_is_opened() {
+    let desk = Desk::new(4);
+    let library = desk.library();
+    let incoming = desk.folder.path().join("content/incoming");
+    let writer = BlockWriter::new(library.clone(), &desk.index).unwrap();
+    take_blocks_of(&desk, &writer, ..);
+    // As after a crash: nobody removes what is on its way.
+    std::mem::forget(writer);
+    drop(library);
+    let new = |folder: &Path| {
+        let all = std::fs::read_dir(folder.join("objects")).unwrap();
+        let files = all.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".new")).count()
+    };
+    let content = desk.folder.path().join("content");
+    assert!(new(&content) >= 3);
+    assert!(incoming.exists());
+    // Objects lay there before.
+    std::fs::write(incoming.join("left"), b"left").unwrap();
+    let library = desk.library();
+    assert_eq!(new(&content), 0);
+    assert!(!incoming.exists());
+    desk.download(&desk.source(u64::MAX, false)).await.unwrap();
+    assert!(library.missing(&desk.index).is_empty());
+    assert!(!incoming.exists(), "nobody writes");
+}
+
+/// Hands blocks of the pack to a writer.
+fn take_blocks_of(desk: &Desk, writer: &BlockWriter, numbers: impl RangeBounds<usize>) {
+    let pack = desk
+        .folder
+        .path()
+        .join("targets")
+        .join(desk.index.packs[0].stored_path());
+    let pack = std::fs::read(pack).unwrap();
+    let mut scratch = Scratch::default();
+    for (number, block) in desk.index.blocks.iter().enumerate() {
+        let bytes = &pack[block.offset as usize..][..block.length as usize];
+        if numbers.contains(&number) {
+            writer.take(number as u32, bytes, &mut scratch).unwrap();
+        }
+    }
+}
+
 #[test]
-fn where_objects_on_their_way_lay_before_is_cleared() {
-    let folder = tempfile::tempdir().unwrap();
-    let before = folder.path().join("incoming");
-    std::fs::create_dir(&before).unwrap();
-    std::fs::write(before.join("left"), b"left").unwrap();
-    Library::open(folder.path(), 0).unwrap();
-    assert!(!before.exists());
-    Library::open(folder.path(), 0).unwrap();
+fn two_who_write_the_same_objects_are_not_in_each_others_way() {
+    let begun = |seed| {
+        let desk = Desk::new(seed);
+        let library = desk.library();
+        let writer = || BlockWriter::new(library.clone(), &desk.index).unwrap();
+        let (first, second) = (writer(), writer());
+        (desk, library, first, second)
+    };
+    let is_whole = |desk: &Desk, library: &Library| {
+        assert_eq!(library.missing(&desk.index), []);
+        assert_eq!(library.verify(&mut |_| {}).unwrap().damaged, []);
+    };
+    let half = |desk: &Desk| desk.index.blocks.len() / 2;
+    // One gives up what the other one has as well.
+    let (desk, library, first, second) = begun(1);
+    take_blocks_of(&desk, &first, ..);
+    take_blocks_of(&desk, &second, ..);
+    second.discard();
+    first.flush().unwrap();
+    is_whole(&desk, &library);
+    // One begins, the other one does all, the first goes on.
+    let (desk, library, first, second) = begun(2);
+    take_blocks_of(&desk, &first, ..half(&desk));
+    take_blocks_of(&desk, &second, ..);
+    second.flush().unwrap();
+    is_whole(&desk, &library);
+    first.flush().unwrap();
+    take_blocks_of(&desk, &first, half(&desk)..);
+    first.flush().unwrap();
+    is_whole(&desk, &library);
+    let partial = desk.folder.path().join("content/partial");
+    assert_eq!(std::fs::read_dir(partial).unwrap().count(), 0);
+    // Each does a part, in turns.
+    let (desk, library, first, second) = begun(3);
+    for number in 0..desk.index.blocks.len() {
+        for writer in [&first, &second] {
+            take_blocks_of(&desk, writer, number..=number);
+            writer.flush().unwrap();
+        }
+    }
+    is_whole(&desk, &library);
 }
 
 #[tokio::test]

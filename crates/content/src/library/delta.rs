@@ -38,7 +38,7 @@ impl Library {
         is_cancelled: &dyn Fn() -> bool,
     ) -> Result<(), DeltaError> {
         let mut objects: Vec<ObjectId> = segment.new.iter().map(|(object, _)| *object).collect();
-        let writing = self.writers.begin();
+        let writing = self.writers.begin()?;
         let made = self.make_objects(&writing, segment, delta, is_cancelled);
         let placed = made.and_then(|()| {
             let _changing = self.lock();

@@ -89,14 +89,7 @@ impl Library {
             report.removed += 1;
             report.bytes += size;
         }
-        let writers = self.writers.lock();
-        if writers.live == 0 {
-            self.each_file(|name, path| match name.ends_with(NEW) {
-                true => remove_if_there(path),
-                false => Ok(()),
-            })?;
-        }
-        drop(writers);
+        self.clear_new()?;
         for folder in ["partial", "quarantine"] {
             let folder = self.root.join(folder);
             for entry in std::fs::read_dir(&folder).map_err(disk("list", &folder))? {
@@ -111,6 +104,18 @@ impl Library {
             }
         }
         Ok(report)
+    }
+
+    /// Removes what never got into its place, unless somebody writes.
+    pub(super) fn clear_new(&self) -> Result<(), DiskError> {
+        let writers = self.writers.lock();
+        if writers.live > 0 {
+            return Ok(());
+        }
+        self.each_file(|name, path| match name.ends_with(NEW) {
+            true => remove_if_there(path),
+            false => Ok(()),
+        })
     }
 
     /// Counts what is stored and shared.

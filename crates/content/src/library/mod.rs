@@ -3,6 +3,7 @@
 //! ```text
 //! objects/ab/<sha256>     whole, verified, read-only; <sha256>.N.new is on its way there, written by writer N of this run:
 //!                         not durable, maybe not whole
+//! incoming/               empty; there while somebody writes objects, so that the next start knows that a crash left some
 //! partial/<sha256>        a large object with holes; <sha256>.done lists the extents that are durable
 //! deltas/<sha256>         a delta on its way; gone once it was applied, as <sha256>.archives is: what it unpacks
 //! packages/<name>.want    a copy of the payload index: this package is being fetched and needs these objects
@@ -11,8 +12,9 @@
 //! ```
 //!
 //! An object appears in `objects/` by a rename after its bytes are durable and verified, so a crash at
-//! any instant leaves it whole or absent. What a crash leaves on its way is garbage. It lies in the folder where it will
-//! be: a rename from one folder to another waits for all others of the file system, and changes both.
+//! any instant leaves it whole or absent. What a crash leaves on its way is garbage, which goes when the library is opened.
+//! It lies in the folder where it will be: a rename from one folder to another waits for all others of the file system, and
+//! changes both.
 
 mod delta;
 mod direct;
@@ -119,25 +121,26 @@ pub struct Library {
 }
 
 impl Library {
-    /// Opens or creates a library. Content is not written where fewer than `reserve` bytes would stay free.
+    /// Opens or creates a library and removes what a crash left on its way. Content is not written where fewer than
+    /// `reserve` bytes would stay free.
     pub fn open(root: &Path, reserve: u64) -> Result<Self, LibraryError> {
         for folder in ["objects", "partial", "deltas", "packages", "quarantine"] {
             let path = root.join(folder);
             std::fs::create_dir_all(&path).map_err(disk("create", &path))?;
         }
-        // Where objects on their way lay before.
-        match std::fs::remove_dir_all(root.join("incoming")) {
-            Err(failure) if failure.kind() != io::ErrorKind::NotFound => {
-                return Err(disk("remove", &root.join("incoming"))(failure).into());
-            }
-            _ => {}
-        }
-        Ok(Library {
+        let incoming = root.join("incoming");
+        let library = Library {
             root: root.to_owned(),
             reserve,
             changing: Mutex::new(()),
-            writers: Arc::default(),
-        })
+            writers: Arc::new(Writers::new(&incoming)),
+        };
+        if incoming.exists() {
+            library.clear_new()?;
+            // Not empty where it is from before there was `.new`.
+            std::fs::remove_dir_all(&incoming).map_err(disk("remove", &incoming))?;
+        }
+        Ok(library)
     }
 
     /// Refuses what would use up the reserve of the file system below `path`.
@@ -176,7 +179,7 @@ impl Library {
     fn remove_new(&self, writing: &Writing, objects: &[ObjectId]) {
         for object in objects {
             if let Err(failure) = remove_if_there(&self.new_path(writing, object)) {
-                tracing::warn!("{failure}");
+                tracing::warn!("{failure}: {}", failure.source);
             }
         }
     }
@@ -224,7 +227,7 @@ impl Library {
         if !partial.exists()
             && let Err(failure) = remove_if_there(&partial.with_extension("done"))
         {
-            tracing::warn!("{failure}");
+            tracing::warn!("{failure}: {}", failure.source);
         }
     }
 

@@ -77,7 +77,7 @@ pub(crate) struct Scratch {
 }
 
 impl BlockWriter {
-    pub(crate) fn new(library: Arc<Library>, index: &PayloadIndex) -> Self {
+    pub(crate) fn new(library: Arc<Library>, index: &PayloadIndex) -> Result<Self, DiskError> {
         let mut parts: HashMap<u32, Vec<Part>> = HashMap::new();
         let mut left: HashMap<ObjectId, HashSet<u64>> = HashMap::new();
         for (object, _, extents) in index.objects() {
@@ -109,19 +109,20 @@ impl BlockWriter {
                 left.insert(object, coming);
             }
         }
-        BlockWriter {
-            writing: library.writers.begin(),
+        Ok(BlockWriter {
+            writing: library.writers.begin()?,
             library,
             blocks: index.blocks.clone(),
             parts: Mutex::new(parts),
             batch: Mutex::default(),
             left: Mutex::new(left),
-        }
+        })
     }
 
     /// Large objects of which every extent was durable before a crash could rename them.
     pub(crate) fn finish_leftovers(&self) -> Result<(), WriteError> {
         let mut left = held(&self.left);
+        let _changing = self.library.lock();
         let complete: Vec<ObjectId> = left
             .iter()
             .filter(|(_, left)| left.is_empty())
@@ -262,8 +263,13 @@ impl BlockWriter {
     ) -> Result<(), WriteError> {
         let path = self.library.root.join("partial").join(object.to_string());
         let journal = path.with_extension("done");
-        let (found, _) = hash_file(&path).map_err(disk("read", &path))?;
         left.remove(&object);
+        if self.library.has(&object) {
+            // Another writer was faster, and took the partial file along: there is none, or one that is of no use.
+            remove_if_there(&journal)?;
+            return Ok(remove_if_there(&path)?);
+        }
+        let (found, _) = hash_file(&path).map_err(disk("read", &path))?;
         if found != object {
             // The journal goes first: without the partial file it would vouch for bytes that are not there, for ever.
             remove_if_there(&journal)?;
