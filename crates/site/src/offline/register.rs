@@ -21,11 +21,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::medium::Fragments;
 use crate::context::{SiteContext, whole_story};
+use crate::directory::remove_tree;
 
 /// The shard that packages outside the catalogue are listed under; no feed has one of this name.
 pub const SHARD: &str = "out-of-band/";
 /// Largest index in such a file.
 const INDEX_BYTES_MAX: u64 = 256 << 20;
+/// What the content library calls the file that is being taken in: nobody may collect what has come of it.
+const WANTED: &str = "register";
 
 /// Why a file was not registered; nothing of it was.
 #[derive(Debug, thiserror::Error)]
@@ -69,13 +72,34 @@ fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Regis
     move |source| RegisterError::Io { action, path, source }
 }
 
-/// Verifies the file, takes its content in, and lists the package.
+/// Verifies the file, takes its content in, and lists the package. Only one file at a time can be registered.
 pub async fn register(
     context: &Arc<SiteContext>,
     file: &Path,
     now: Timestamp,
 ) -> Result<PackageRecord, RegisterError> {
     let folder = context.directory.offline().join("register");
+    let taken = take_in(context, file, folder.clone(), now).await;
+    let library = context.library.clone();
+    let cleared = tokio::task::spawn_blocking(move || {
+        if let Err(failure) = library.remove_reference(WANTED) {
+            tracing::warn!("{}", whole_story(&failure));
+        }
+        if let Err(failure) = remove_tree(&folder) {
+            tracing::warn!("cannot empty {}: {failure}", folder.display());
+        }
+    });
+    // What stays is cleared by the next file.
+    let _ = cleared.await;
+    taken
+}
+
+async fn take_in(
+    context: &Arc<SiteContext>,
+    file: &Path,
+    folder: PathBuf,
+    now: Timestamp,
+) -> Result<PackageRecord, RegisterError> {
     let (inner, path, work) = (context.clone(), file.to_owned(), folder.clone());
     let refused = |why: String| RegisterError::Refused {
         path: file.to_owned(),
@@ -95,10 +119,18 @@ pub async fn register(
     if known.is_some_and(|known| known != shard) {
         return Err(RegisterError::InCatalogue(guid));
     }
-    let (library, planned) = (context.library.clone(), unpacked.index.clone());
-    let plan = tokio::task::spawn_blocking(move || plan_exactly(&planned, &library))
-        .await
-        .map_err(crashed)?;
+    let (library, planned, wanted) = (
+        context.library.clone(),
+        unpacked.index.clone(),
+        folder.join("index"),
+    );
+    let plan = tokio::task::spawn_blocking(move || {
+        library.want(WANTED, &wanted)?;
+        Ok::<_, content::LibraryError>(plan_exactly(&planned, &library))
+    })
+    .await
+    .map_err(crashed)?
+    .map_err(|failure| refused(whole_story(&failure)))?;
     execute(
         unpacked.index.clone(),
         plan,
@@ -158,12 +190,7 @@ fn unpack(context: &SiteContext, path: &Path, folder: &Path) -> Result<Unpacked,
         .map_err(io("read", path))?;
     let statement = HotfixStatement::verify(line.trim_ascii_end(), &keys.keys)
         .map_err(|failure| refused(failure.to_string()))?;
-    match std::fs::remove_dir_all(folder) {
-        Err(failure) if failure.kind() != std::io::ErrorKind::NotFound => {
-            return Err(io("empty", folder)(failure));
-        }
-        _ => {}
-    }
+    remove_tree(folder).map_err(io("empty", folder))?;
     std::fs::create_dir_all(folder).map_err(io("create", folder))?;
     let mut parts = BTreeMap::new();
     for (number, member) in statement.members.iter().enumerate() {
@@ -270,6 +297,5 @@ fn place(
     context
         .library
         .add_reference(&guid.to_string(), &place)
-        .map_err(|failure| whole_story(&failure))?;
-    std::fs::remove_dir_all(folder).map_err(failed(folder))
+        .map_err(|failure| whole_story(&failure))
 }

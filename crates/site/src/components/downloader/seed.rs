@@ -53,6 +53,13 @@ pub(super) async fn seed(
     let index = payload::fetch_index(context, cx, client, &record)
         .await
         .map_err(|ended| of_payload(ended, guid))?;
+    let (library, name) = (context.library.clone(), guid.to_string());
+    let index_file = context.directory.payload_index(guid);
+    let wanted = tokio::task::spawn_blocking(move || library.want(&name, &index_file));
+    wanted
+        .await
+        .map_err(|_| ComponentError::new("writing to the content library crashed"))?
+        .map_err(|failure| refused(Verdict::Storage, whole_story(&failure)))?;
     let content = medium.content(&part.feed);
     let fragments = tokio::task::spawn_blocking(move || Fragments::of(content))
         .await

@@ -6,8 +6,8 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use super::{READY, SECOND, Stick, end_state, files, said, site, twin, world};
-use crate::world::{Site, copy_folder};
+use super::{READY, SECOND, Stick, content, description, end_state, files, noise, said, site, twin, world};
+use crate::world::{Site, World, copy_folder, now};
 
 /// A number of the environment, to make a test longer or to repeat it.
 fn number_of(name: &str, usual: u64) -> u64 {
@@ -261,6 +261,37 @@ fn a_full_or_pulled_stick_goes_on_when_there_is_room() {
         }
         std::fs::rename(&aside, &from).unwrap();
     }
+    let output = stick.import(&site);
+    assert!(output.status.success(), "{}", said(&output));
+    site.wait_for(SECOND, READY);
+}
+
+/// What a medium that is not complete brought stays for the next one, whatever is collected meanwhile.
+#[test]
+fn what_an_import_took_in_is_no_garbage() {
+    let world = World::empty(now());
+    let package = description(SECOND, "5.00.9106.1000", "type = \"update\"");
+    let texts = [1, 2, 3].map(|seed| noise(seed, 3_000_000));
+    let files = [("a", &*texts[0]), ("b", &*texts[1]), ("c", &*texts[2])];
+    world.publish("package", &package, &files);
+    let site = site(&world, "site", "5.00.9096.1000", "offline");
+    let _running = site.started();
+    let stick = Stick::new(&world, "stick");
+    stick.prepare(&site, "site.cab");
+    stick.connected(&world, &[]);
+    let content = content(&stick).pop().unwrap();
+    let whole = std::fs::read(&content).unwrap();
+    let mut changed = whole.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    std::fs::write(&content, changed).unwrap();
+    let output = stick.import(&site);
+    assert_eq!(output.status.code(), Some(10), "{}", said(&output));
+    let before = site.json(&["content", "stats"]).unwrap();
+    assert!(before["stored_bytes"].as_u64().unwrap() > 0, "{before}");
+    let collected = site.json(&["content", "gc"]).unwrap();
+    assert_eq!(collected["objects"], 0, "{collected}");
+    assert_eq!(site.json(&["content", "stats"]).unwrap(), before);
+    std::fs::write(&content, whole).unwrap();
     let output = stick.import(&site);
     assert!(output.status.success(), "{}", said(&output));
     site.wait_for(SECOND, READY);

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{READY, Stick, description, files, noise, said, site, twin};
+use super::{READY, Stick, content, description, files, noise, said, site, twin};
 use crate::world::{Running, Site, World, now};
 
 const FIRST: &str = "11111111-1111-4111-8111-111111111111";
@@ -38,13 +38,6 @@ fn with_first(world: &World) -> (Site, Running) {
 
 fn content_bytes(connected: &Value) -> u64 {
     connected["content_bytes"].as_u64().unwrap()
-}
-
-/// The files of content on a stick.
-fn content(stick: &Stick) -> Vec<std::path::PathBuf> {
-    let all = files(&stick.updates()).into_iter();
-    all.filter(|file| file.to_string_lossy().contains("/content/"))
-        .collect()
 }
 
 fn objects(site: &Site) -> Vec<std::ffi::OsString> {

@@ -57,6 +57,10 @@ fn a_hotfix_outside_the_catalogue_is_registered() {
         let output = register(&offline, name);
         assert_eq!(output.status.code(), Some(6), "{name}: {}", said(&output));
         assert_eq!(offline.state(PRIVATE), None, "{name}");
+        assert!(
+            !offline.dir.join("EasySetupPayload/offline/register").exists(),
+            "{name}"
+        );
     }
     std::fs::write(at("kb1.exe"), &whole).unwrap();
     assert!(said(&register(&offline, "kb1.exe")).contains("does not end in .update"));
@@ -67,6 +71,8 @@ fn a_hotfix_outside_the_catalogue_is_registered() {
         for _ in 0..2 {
             let output = register(site, "kb1.update");
             assert!(output.status.success(), "{}", said(&output));
+            assert!(!site.dir.join("EasySetupPayload/offline/register").exists());
+            assert!(!site.dir.join("content/packages/register.want").exists());
         }
         until("the offer", || site.state(PRIVATE).filter(|state| *state != 0));
         if site.state(PRIVATE) != Some(READY) {

@@ -196,6 +196,13 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// The files of content on a stick.
+fn content(stick: &Stick) -> Vec<PathBuf> {
+    let all = files(&stick.updates()).into_iter();
+    all.filter(|file| file.to_string_lossy().contains("/content/"))
+        .collect()
+}
+
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
