@@ -408,7 +408,8 @@ fn compare(program: &Path, work: &Path, what: &str, trees: &[PathBuf; 2]) -> Res
     };
     let (patch, cold) = (length(&patch)?, length(&cold)?);
     let seconds = |label: &str, ours: f64, peer: f64| {
-        let (left, right) = (format!("{ours:.2} s"), format!("OSTree {peer:.2} s"));
+        // Hundredths say too little about what takes tens of them.
+        let (left, right) = (format!("{ours:.3} s"), format!("OSTree {peer:.3} s"));
         row(label, left, right, ours / peer)
     };
     let memory = |label: &str, ours: f64, peer: f64| {
