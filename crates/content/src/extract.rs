@@ -8,7 +8,10 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::index::{Entry, EntryKind, PayloadIndex};
 use crate::library::{DiskError, Library, disk};
@@ -16,6 +19,8 @@ use crate::object::ObjectId;
 
 /// Most differences that are listed.
 const MISMATCHES_MAX: usize = 100;
+/// Most threads that copy and hash files: hashing keeps a core busy, and a disk takes several files at a time.
+const THREADS_MAX: usize = 4;
 
 /// Why extraction ended early.
 #[derive(Debug, thiserror::Error)]
@@ -69,14 +74,12 @@ pub fn extract(
     index: &PayloadIndex,
     library: &Library,
     destination: &Path,
-    cancelled: &dyn Fn() -> bool,
+    cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<(), ExtractError> {
     std::fs::create_dir_all(destination).map_err(disk("create", destination))?;
     remove_unexpected(index, destination)?;
+    // Folders come before what lies in them.
     for entry in &index.entries {
-        if cancelled() {
-            return Err(ExtractError::Cancelled);
-        }
         let path = destination.join(entry.path.as_str());
         match &entry.kind {
             EntryKind::Directory => directory(&path)?,
@@ -86,23 +89,39 @@ pub fn extract(
                     std::os::unix::fs::symlink(target, &path).map_err(disk("link", &path))?;
                 }
             }
-            EntryKind::File {
-                object,
-                size,
-                executable,
-                ..
-            } => {
-                let mode = if *executable { 0o755 } else { 0o644 };
-                if !is_right_file(&path, object, *size) {
-                    remove(&path)?;
-                    library.room_for(destination, *size)?;
-                    copy(entry, object, *size, library, &path)?;
-                }
-                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))
-                    .map_err(disk("protect", &path))?;
-            }
+            EntryKind::File { .. } => {}
         }
     }
+    // Bytes of the files that are being copied.
+    let under_way = AtomicU64::new(0);
+    each(index.entries.len(), |number| {
+        let entry = &index.entries[number];
+        let EntryKind::File {
+            object,
+            size,
+            executable,
+            ..
+        } = &entry.kind
+        else {
+            return Ok(());
+        };
+        if cancelled() {
+            return Err(ExtractError::Cancelled);
+        }
+        let path = destination.join(entry.path.as_str());
+        let mode = if *executable { 0o755 } else { 0o644 };
+        if !is_right_file(&path, object, *size) {
+            remove(&path)?;
+            let needed = under_way
+                .fetch_add(*size, Ordering::Relaxed)
+                .saturating_add(*size);
+            library.room_for(destination, needed)?;
+            copy(entry, object, *size, library, &path)?;
+            under_way.fetch_sub(*size, Ordering::Relaxed);
+        }
+        let permissions = std::fs::Permissions::from_mode(mode);
+        Ok(std::fs::set_permissions(&path, permissions).map_err(disk("protect", &path))?)
+    })?;
     let folder = File::open(destination).map_err(disk("open", destination))?;
     rustix::fs::syncfs(&folder).map_err(|errno| disk("make durable", destination)(errno.into()))?;
     Ok(())
@@ -110,43 +129,29 @@ pub fn extract(
 
 /// Compares a folder with a payload; an empty list means that it is exactly the signed tree.
 pub fn verify_tree(index: &PayloadIndex, folder: &Path) -> Result<Vec<Mismatch>, DiskError> {
-    let mut mismatches = Vec::new();
-    for entry in &index.entries {
-        let path = folder.join(entry.path.as_str());
-        let problem = match (&entry.kind, std::fs::symlink_metadata(&path)) {
-            (_, Err(failure)) if failure.kind() == io::ErrorKind::NotFound => Some("is missing".to_owned()),
-            (_, Err(failure)) => return Err(disk("read", &path)(failure)),
-            (EntryKind::Directory, Ok(found)) => (!found.is_dir()).then(|| "is no folder".to_owned()),
-            (EntryKind::Symlink { target }, Ok(_)) => {
-                let right = std::fs::read_link(&path).ok().as_deref() == Some(Path::new(target));
-                (!right).then(|| format!("is no link to {target}"))
-            }
-            (
-                EntryKind::File {
-                    object,
-                    size,
-                    executable,
-                    ..
-                },
-                Ok(found),
-            ) => {
-                let runs = found.permissions().mode() & 0o100 != 0;
-                if !found.is_file() || found.len() != *size || !is_right_file(&path, object, *size) {
-                    Some("differs from what was signed".to_owned())
-                } else {
-                    (runs != *executable).then(|| "has the wrong mode".to_owned())
-                }
-            }
-        };
-        if let Some(problem) = problem {
-            mismatches.push(Mismatch {
-                path: entry.path.to_string(),
-                problem,
-            });
+    let found = Mutex::new(Vec::new());
+    let held = || found.lock().unwrap_or_else(PoisonError::into_inner);
+    each(index.entries.len(), |number| {
+        if held().len() >= MISMATCHES_MAX {
+            return Ok(());
         }
-        if mismatches.len() >= MISMATCHES_MAX {
-            return Ok(mismatches);
-        }
+        let entry = &index.entries[number];
+        let problem = problem(entry, &folder.join(entry.path.as_str()))?;
+        held().extend(problem.map(|problem| (number, problem)));
+        Ok::<_, DiskError>(())
+    })?;
+    let mut found = std::mem::take(&mut *held());
+    found.sort_unstable();
+    found.truncate(MISMATCHES_MAX);
+    let mut mismatches: Vec<Mismatch> = found
+        .into_iter()
+        .map(|(number, problem)| Mismatch {
+            path: index.entries[number].path.to_string(),
+            problem,
+        })
+        .collect();
+    if mismatches.len() == MISMATCHES_MAX {
+        return Ok(mismatches);
     }
     for path in unexpected(index, folder)?.into_iter().take(MISMATCHES_MAX) {
         let shown = path
@@ -160,6 +165,61 @@ pub fn verify_tree(index: &PayloadIndex, folder: &Path) -> Result<Vec<Mismatch>,
         });
     }
     Ok(mismatches)
+}
+
+/// Does numbered pieces of work on several threads until one of them fails.
+fn each<E: Send>(count: usize, work: impl Fn(usize) -> Result<(), E> + Sync) -> Result<(), E> {
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let worker = || {
+        while !failed.load(Ordering::Relaxed) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                break;
+            }
+            work(number).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+        }
+        Ok(())
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads.min(THREADS_MAX).min(count))
+            .map(|_| scope.spawn(worker))
+            .collect();
+        let mut result = worker();
+        for other in others {
+            result = result.and(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        result
+    })
+}
+
+/// What is wrong about what has the path of an entry.
+fn problem(entry: &Entry, path: &Path) -> Result<Option<String>, DiskError> {
+    let found = match std::fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(failure) if failure.kind() == io::ErrorKind::NotFound => return Ok(Some("is missing".into())),
+        Err(failure) => return Err(disk("read", path)(failure)),
+    };
+    Ok(match &entry.kind {
+        EntryKind::Directory => (!found.is_dir()).then(|| "is no folder".into()),
+        EntryKind::Symlink { target } => {
+            let right = std::fs::read_link(path).ok().as_deref() == Some(Path::new(target));
+            (!right).then(|| format!("is no link to {target}"))
+        }
+        EntryKind::File {
+            object,
+            size,
+            executable,
+            ..
+        } => {
+            let runs = found.permissions().mode() & 0o100 != 0;
+            if !found.is_file() || found.len() != *size || !is_right_file(path, object, *size) {
+                Some("differs from what was signed".into())
+            } else {
+                (runs != *executable).then(|| "has the wrong mode".into())
+            }
+        }
+    })
 }
 
 fn directory(path: &Path) -> Result<(), DiskError> {
@@ -260,4 +320,101 @@ fn unexpected(index: &PayloadIndex, folder: &Path) -> Result<Vec<PathBuf>, DiskE
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::TreePath;
+
+    /// A payload of so many files, a few of which are large, and a library that has their objects.
+    fn payload(folder: &Path, files: usize) -> (PayloadIndex, Library) {
+        let library = Library::open(&folder.join("content"), 0).unwrap();
+        let entry = |number: usize| {
+            let bytes = vec![number as u8; 1 + number + number % 7 * 50_000];
+            let object = ObjectId::of(&bytes);
+            let path = library.object_path(&object);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, &bytes).unwrap();
+            Entry {
+                path: TreePath::new(format!("{number:03}")).unwrap(),
+                kind: EntryKind::File {
+                    object,
+                    size: bytes.len() as u64,
+                    executable: number % 2 == 1,
+                    extents: Vec::new(),
+                },
+            }
+        };
+        let index = PayloadIndex {
+            entries: (0..files).map(entry).collect(),
+            ..PayloadIndex::default()
+        };
+        (index, library)
+    }
+
+    #[test]
+    fn differences_are_listed_in_order_and_not_more_than_enough() {
+        let folder = tempfile::tempdir().unwrap();
+        let (index, library) = payload(folder.path(), 250);
+        let tree = folder.path().join("tree");
+        extract(&index, &library, &tree, &|| false).unwrap();
+        assert_eq!(verify_tree(&index, &tree).unwrap(), []);
+        for number in (0..250).step_by(5) {
+            std::fs::write(tree.join(format!("{number:03}")), "changed").unwrap();
+        }
+        let found = verify_tree(&index, &tree).unwrap();
+        let paths: Vec<&str> = found.iter().map(|mismatch| mismatch.path.as_str()).collect();
+        let expected: Vec<String> = (0..250).step_by(5).map(|number| format!("{number:03}")).collect();
+        assert_eq!(paths, expected);
+        for entry in &index.entries {
+            std::fs::remove_file(tree.join(entry.path.as_str())).unwrap();
+        }
+        assert_eq!(verify_tree(&index, &tree).unwrap().len(), MISMATCHES_MAX);
+    }
+
+    #[test]
+    fn one_object_that_is_damaged_or_missing_ends_it_and_what_is_right_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (index, library) = payload(folder.path(), 60);
+        let tree = folder.path().join("tree");
+        let EntryKind::File { object, .. } = &index.entries[40].kind else {
+            panic!("not a file");
+        };
+        let path = library.object_path(object);
+        let right = std::fs::read(&path).unwrap();
+        std::fs::write(&path, vec![0; right.len()]).unwrap();
+        let damaged = extract(&index, &library, &tree, &|| false).unwrap_err();
+        assert!(
+            matches!(&damaged, ExtractError::Damaged { path, .. } if path == "040"),
+            "{damaged}"
+        );
+        assert!(!tree.join("040").exists());
+        std::fs::remove_file(&path).unwrap();
+        let missing = extract(&index, &library, &tree, &|| false).unwrap_err();
+        assert!(
+            matches!(&missing, ExtractError::Missing { path, .. } if path == "040"),
+            "{missing}"
+        );
+        std::fs::write(&path, right).unwrap();
+        let kept = std::fs::metadata(tree.join("000")).unwrap().modified().unwrap();
+        extract(&index, &library, &tree, &|| false).unwrap();
+        assert_eq!(
+            std::fs::metadata(tree.join("000")).unwrap().modified().unwrap(),
+            kept
+        );
+        assert_eq!(verify_tree(&index, &tree).unwrap(), []);
+    }
+
+    #[test]
+    fn whoever_cancels_is_heard_between_two_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let (index, library) = payload(folder.path(), 60);
+        let tree = folder.path().join("tree");
+        let asked = AtomicUsize::new(0);
+        let cancelled = || asked.fetch_add(1, Ordering::Relaxed) >= 10;
+        let ended = extract(&index, &library, &tree, &cancelled).unwrap_err();
+        assert!(matches!(ended, ExtractError::Cancelled), "{ended}");
+        assert_eq!(std::fs::read_dir(&tree).unwrap().count(), 10);
+    }
 }
