@@ -203,36 +203,51 @@ fn begun(command: &mut Command) -> Result<std::process::Child> {
 /// Runs on copies of a folder, of which the middle one by time counts.
 const RUNS: usize = 5;
 
-/// Runs a command on copies of a folder that it changes: so that neither chance nor what was written before it decides.
-fn measured_on_copies(folder: &Path, command: impl Fn(&Path) -> Command) -> Result<Measured> {
-    let copied = |number: usize| {
-        let copy = folder.with_extension(number.to_string());
-        time(Command::new("cp").arg("-a").arg(folder).arg(&copy))?;
-        // What was written before is no part of what is measured.
+/// A command for a folder that it changes.
+struct OnFolder {
+    folder: PathBuf,
+    command: Box<dyn Fn(&Path) -> Command>,
+}
+
+impl OnFolder {
+    /// The command for another copy, after everything that was written before is no part any more of what is measured.
+    fn on_copy(&self, number: usize) -> Result<Command> {
+        let copy = self.folder.with_extension(number.to_string());
+        time(Command::new("cp").arg("-a").arg(&self.folder).arg(&copy))?;
         time(&mut Command::new("sync"))?;
         // It stays until the end: files are made slowly for a while where many were removed.
-        anyhow::Ok(command(&copy))
-    };
-    let mut runs = Vec::new();
-    for number in 0..RUNS {
-        let mut command = copied(number)?;
-        let (before, start) = (processor_seconds("self", ENDED_CHILDREN)?, now());
-        let status = begun(&mut command)?.wait()?;
-        let clock = start.elapsed().as_secs_f64();
-        if !status.success() {
-            bail!("{command:?} failed");
-        }
-        runs.push((clock, processor_seconds("self", ENDED_CHILDREN)? - before));
+        Ok((self.command)(&copy))
     }
-    runs.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let (clock, processor) = runs[RUNS / 2];
-    // Whoever looks at memory all the time takes time from a command that keeps all cores busy, so that has a run of its own.
-    let Measured { memory, .. } = measured(&mut copied(RUNS)?)?;
-    Ok(Measured {
-        clock,
-        processor,
-        memory,
-    })
+}
+
+/// Runs both commands on copies, in turns: so that neither chance decides nor what either of them does to the disk.
+fn measured_in_turns(commands: [&OnFolder; 2]) -> Result<[Measured; 2]> {
+    let mut runs = [Vec::new(), Vec::new()];
+    for number in 0..RUNS {
+        for (on_folder, runs) in commands.iter().zip(&mut runs) {
+            let mut command = on_folder.on_copy(number)?;
+            let (before, start) = (processor_seconds("self", ENDED_CHILDREN)?, now());
+            let status = begun(&mut command)?.wait()?;
+            let clock = start.elapsed().as_secs_f64();
+            if !status.success() {
+                bail!("{command:?} failed");
+            }
+            runs.push((clock, processor_seconds("self", ENDED_CHILDREN)? - before));
+        }
+    }
+    let middle = |on_folder: &OnFolder, mut runs: Vec<(f64, f64)>| {
+        runs.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let (clock, processor) = runs[RUNS / 2];
+        // Whoever looks at memory all the time takes time from a command that keeps all cores busy: a run of its own.
+        let Measured { memory, .. } = measured(&mut on_folder.on_copy(RUNS)?)?;
+        anyhow::Ok(Measured {
+            clock,
+            processor,
+            memory,
+        })
+    };
+    let ([ours, theirs], [our_runs, their_runs]) = (commands, runs);
+    Ok([middle(ours, our_runs)?, middle(theirs, their_runs)?])
 }
 
 /// A program of ours in the background, ended by process id.

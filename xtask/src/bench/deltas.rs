@@ -12,7 +12,7 @@ use content::deltas::{self, DeltaIndex, DeltaOptions};
 use content::index::PayloadIndex;
 use content::publish::{PublishOptions, publish};
 
-use super::{Measured, measured, measured_on_copies};
+use super::{Measured, OnFolder, measured};
 
 /// `cargo xtask delta …`, for the benchmarks only.
 pub fn run(arguments: &[&str]) -> Result<()> {
@@ -31,15 +31,16 @@ pub fn run(arguments: &[&str]) -> Result<()> {
     }
 }
 
-/// What making and applying took.
+/// What making took, and how they are applied.
 pub(super) struct Deltas {
     /// Bytes of the deltas.
     pub bytes: f64,
     pub make: Measured,
-    pub apply: Measured,
+    /// Applies them.
+    pub apply: OnFolder,
 }
 
-/// Publishes both trees below `work`, makes the deltas between them, and applies them to copies of `library`, which has the
+/// Publishes both trees below `work` and makes the deltas between them, to be applied to copies of `library`, which has the
 /// files of the first tree.
 pub(super) fn between(work: &Path, trees: &[PathBuf; 2], library: &Path) -> Result<Deltas> {
     let (targets, scratch) = (work.join("targets"), work.join("scratch"));
@@ -66,13 +67,17 @@ pub(super) fn between(work: &Path, trees: &[PathBuf; 2], library: &Path) -> Resu
     let bytes = DeltaIndex::read_file(&made)?.bytes() as f64;
     let fetched = work.join("fetched");
     fetch(&made, &targets, &fetched)?;
-    let apply = measured_on_copies(library, |copy| {
+    let command = Box::new(move |copy: &Path| {
         let mut apply = Command::new(&this);
         apply
             .args(["delta", "apply"])
             .args([made.as_path(), &fetched, copy]);
         apply
-    })?;
+    });
+    let apply = OnFolder {
+        folder: library.to_owned(),
+        command,
+    };
     Ok(Deltas { bytes, make, apply })
 }
 

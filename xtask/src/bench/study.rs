@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Row, deltas, local_pair, measured, measured_on_copies, ours, started, time, until};
+use super::{OnFolder, Row, deltas, local_pair, measured, measured_in_turns, ours, started, time, until};
 
 /// Where the two releases come from.
 enum From {
@@ -369,6 +369,7 @@ fn compare(program: &Path, work: &Path, what: &str, trees: &[PathBuf; 2]) -> Res
     // What runs beside it takes a core from whoever uses both.
     drop(running);
     let own = deltas::between(work, trees, &library)?;
+    let [own_apply, peer_apply] = measured_in_turns([&own.apply, &peer.apply])?;
     let running = started(program, &site)?;
     time(&mut publish(
         "b.toml",
@@ -429,16 +430,16 @@ fn compare(program: &Path, work: &Path, what: &str, trees: &[PathBuf; 2]) -> Res
         memory("memory of making", own.make.memory, peer.make.memory),
         seconds(
             "apply, verified and durable, by the clock",
-            own.apply.clock,
-            peer.apply.clock,
+            own_apply.clock,
+            peer_apply.clock,
         ),
-        seconds("apply, processor", own.apply.processor, peer.apply.processor),
-        memory("memory of applying", own.apply.memory, peer.apply.memory),
+        seconds("apply, processor", own_apply.processor, peer_apply.processor),
+        memory("memory of applying", own_apply.memory, peer_apply.memory),
         row(
             "fetch and apply in a site, by the clock",
             format!("{:.2} s, site {site_memory:.0} MiB", applied.as_secs_f64()),
-            format!("OSTree {:.2} s", peer.apply.clock),
-            applied.as_secs_f64() / peer.apply.clock,
+            format!("OSTree {:.2} s", peer_apply.clock),
+            applied.as_secs_f64() / peer_apply.clock,
         ),
     ];
     std::fs::remove_dir_all(work)?;
@@ -538,7 +539,11 @@ fn ostree(work: &Path, trees: &[PathBuf; 2]) -> Result<deltas::Deltas> {
         "apply-offline".into(),
         file.display().to_string(),
     ];
-    let apply = measured_on_copies(&other, |copy| run(copy, &apply))?;
+    let command = Box::new(move |copy: &Path| run(copy, &apply));
+    let apply = OnFolder {
+        folder: other,
+        command,
+    };
     Ok(deltas::Deltas {
         bytes: length(&file)?,
         make,
