@@ -10,7 +10,7 @@ use std::io::{self, Seek};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::index::{Entry, EntryKind, PayloadIndex};
@@ -92,8 +92,8 @@ pub fn extract(
             EntryKind::File { .. } => {}
         }
     }
-    // Bytes of the files that are being copied.
-    let under_way = AtomicU64::new(0);
+    // One file is copied at a time, since what is free does not tell what others have yet to write; others are hashed meanwhile.
+    let copying = Mutex::new(());
     each(index.entries.len(), |number| {
         let entry = &index.entries[number];
         let EntryKind::File {
@@ -112,12 +112,13 @@ pub fn extract(
         let mode = if *executable { 0o755 } else { 0o644 };
         if !is_right_file(&path, object, *size) {
             remove(&path)?;
-            let needed = under_way
-                .fetch_add(*size, Ordering::Relaxed)
-                .saturating_add(*size);
-            library.room_for(destination, needed)?;
-            copy(entry, object, *size, library, &path)?;
-            under_way.fetch_sub(*size, Ordering::Relaxed);
+            let turn = copying.lock().unwrap_or_else(PoisonError::into_inner);
+            library.room_for(destination, *size)?;
+            let copied = copy(entry, object, *size, library, &path)?;
+            drop(turn);
+            if let Some(copied) = copied {
+                compare(entry, object, copied, &path)?;
+            }
         }
         let permissions = std::fs::Permissions::from_mode(mode);
         Ok(std::fs::set_permissions(&path, permissions).map_err(disk("protect", &path))?)
@@ -247,18 +248,19 @@ fn is_right_file(path: &Path, object: &ObjectId, size: u64) -> bool {
         && crate::publish::hash_file(path).is_ok_and(|(found, _)| found == *object)
 }
 
+/// Copies an object; nothing is left to compare of an empty one.
 fn copy(
     entry: &Entry,
     object: &ObjectId,
     size: u64,
     library: &Library,
     path: &Path,
-) -> Result<(), ExtractError> {
+) -> Result<Option<File>, ExtractError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(0o600);
     let mut to = options.open(path).map_err(disk("create", path))?;
     if size == 0 {
-        return Ok(());
+        return Ok(None);
     }
     let missing = || ExtractError::Missing {
         path: entry.path.to_string(),
@@ -274,8 +276,13 @@ fn copy(
     if rustix::fs::ioctl_ficlone(&to, &from).is_err() {
         io::copy(&mut from, &mut to).map_err(disk("write", path))?;
     }
-    to.rewind().map_err(disk("read", path))?;
-    let (found, _) = crate::publish::hash_of(&mut to).map_err(disk("read", path))?;
+    Ok(Some(to))
+}
+
+/// Compares a copy with what was signed; one that differs is removed.
+fn compare(entry: &Entry, object: &ObjectId, mut copied: File, path: &Path) -> Result<(), ExtractError> {
+    copied.rewind().map_err(disk("read", path))?;
+    let (found, _) = crate::publish::hash_of(&mut copied).map_err(disk("read", path))?;
     if found == *object {
         return Ok(());
     }

@@ -142,6 +142,10 @@ pub fn open(
                 source: Box::new(source),
             }
         })?;
+    if let Err(failure) = library.clear_after_crash() {
+        // It costs room, and the next start tries again.
+        tracing::warn!("{}", whole_story(&failure));
+    }
     let secrets = Secrets::open(&directory.secrets())?;
     let internet = store.read_blocking(|tx| Internet::open(secrets, tx))?;
     let throttle = store.read_blocking(|tx| Throttle::open(tx, zone))?;

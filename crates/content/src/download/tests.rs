@@ -385,6 +385,7 @@ async fn what_a_crash_left_on_its_way_goes_when_the_library_is_opened() {
     // Objects lay there before.
     std::fs::write(incoming.join("left"), b"left").unwrap();
     let library = desk.library();
+    library.clear_after_crash().unwrap();
     assert_eq!(new(&content), 0);
     assert!(!incoming.exists());
     desk.download(&desk.source(u64::MAX, false)).await.unwrap();

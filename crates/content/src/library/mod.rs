@@ -12,7 +12,7 @@
 //! ```
 //!
 //! An object appears in `objects/` by a rename after its bytes are durable and verified, so a crash at
-//! any instant leaves it whole or absent. What a crash leaves on its way is garbage, which goes when the library is opened.
+//! any instant leaves it whole or absent. What a crash leaves on its way is garbage, which goes at the next start of the site.
 //! It lies in the folder where it will be: a rename from one folder to another waits for all others of the file system, and
 //! changes both.
 
@@ -121,26 +121,30 @@ pub struct Library {
 }
 
 impl Library {
-    /// Opens or creates a library and removes what a crash left on its way. Content is not written where fewer than
-    /// `reserve` bytes would stay free.
+    /// Opens or creates a library. Content is not written where fewer than `reserve` bytes would stay free.
     pub fn open(root: &Path, reserve: u64) -> Result<Self, LibraryError> {
         for folder in ["objects", "partial", "deltas", "packages", "quarantine"] {
             let path = root.join(folder);
             std::fs::create_dir_all(&path).map_err(disk("create", &path))?;
         }
-        let incoming = root.join("incoming");
-        let library = Library {
+        Ok(Library {
             root: root.to_owned(),
             reserve,
             changing: Mutex::new(()),
-            writers: Arc::new(Writers::new(&incoming)),
-        };
-        if incoming.exists() {
-            library.clear_new()?;
-            // Not empty where it is from before there was `.new`.
-            std::fs::remove_dir_all(&incoming).map_err(disk("remove", &incoming))?;
+            writers: Arc::new(Writers::new(&root.join("incoming"))),
+        })
+    }
+
+    /// Removes what a crash left on its way. Only for the process that alone writes here, before it does: whoever has the
+    /// mark of another one before him would take away what that one writes.
+    pub fn clear_after_crash(&self) -> Result<(), DiskError> {
+        let incoming = self.root.join("incoming");
+        if !incoming.exists() {
+            return Ok(());
         }
-        Ok(library)
+        self.clear_new()?;
+        // Not empty where it is from before there was `.new`.
+        std::fs::remove_dir_all(&incoming).map_err(disk("remove", &incoming))
     }
 
     /// Refuses what would use up the reserve of the file system below `path`.

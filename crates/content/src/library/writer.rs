@@ -122,13 +122,13 @@ impl BlockWriter {
     /// Large objects of which every extent was durable before a crash could rename them.
     pub(crate) fn finish_leftovers(&self) -> Result<(), WriteError> {
         let mut left = held(&self.left);
-        let _changing = self.library.lock();
         let complete: Vec<ObjectId> = left
             .iter()
             .filter(|(_, left)| left.is_empty())
             .map(|(object, _)| *object)
             .collect();
         for object in complete {
+            let _changing = self.library.lock();
             self.finish_partial(object, &mut left)?;
         }
         Ok(())
@@ -224,6 +224,11 @@ impl BlockWriter {
             return Err(failure.into());
         }
         for (object, parts) in batch.journal {
+            if library.has(&object) {
+                // A journal would vouch for parts of a file that is not there any more.
+                self.finish_partial(object, &mut left)?;
+                continue;
+            }
             let path = library.root.join("partial").join(format!("{object}.done"));
             let lines: String = parts
                 .iter()

@@ -76,8 +76,9 @@ impl Drop for Writing {
         let Writers { mark, .. } = &*self.writers;
         let mut counts = self.writers.lock();
         counts.live -= 1;
-        // One that stays costs the next start a look.
+        // One that stays costs the next start a look, which it is worth where a panic may have left something.
         if counts.live == 0
+            && !std::thread::panicking()
             && let Err(failure) = std::fs::remove_dir(mark)
             && failure.kind() != io::ErrorKind::NotFound
         {
